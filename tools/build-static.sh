@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Builds both binaries as fully static glibc executables and proves that they are. --where prints only the directory.
+set -euo pipefail
+target=x86_64-unknown-linux-gnu
+directory=${CARGO_TARGET_DIR:-target}/$target/release
+if [ "${1:-}" = --where ]; then echo "$directory"; exit; fi
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --release --target $target -p node-server -p operator
+for binary in node-server operator; do
+  if ldd "$directory/$binary" 2>&1 | grep -q '=>'; then
+    echo "$binary is not static:"; ldd "$directory/$binary"; exit 1
+  fi
+  echo "$directory/$binary: static, $(du -h "$directory/$binary" | cut -f1)"
+done

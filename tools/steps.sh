@@ -1,0 +1,32 @@
+# Sourced by ./test: runs steps, keeps their output, counts what passed.
+# A step that runs cargo tests counts each test; any other step counts as one.
+passed=0 failed=0 failed_steps=()
+logs=$(mktemp -d)
+
+step() { # NAME COMMAND…
+  local name=$1 log rc start=$SECONDS; shift
+  log=$logs/$((passed + failed)).log
+  printf '\n=== %s  (%s)\n' "$name" "$*"
+  "$@" > >(tee "$log") 2>&1
+  rc=$?
+  local ok bad
+  ok=$(grep -oE '^test result: .* ([0-9]+) passed' "$log" | grep -oE '[0-9]+ passed' | awk '{n+=$1} END {print n+0}')
+  bad=$(grep -oE '^test result: .* [0-9]+ failed' "$log" | grep -oE '[0-9]+ failed' | awk '{n+=$1} END {print n+0}')
+  if [ "$ok" = 0 ] && [ "$bad" = 0 ]; then
+    if [ $rc = 0 ]; then ok=1; else bad=1; fi
+  elif [ $rc != 0 ] && [ "$bad" = 0 ]; then
+    bad=1
+  fi
+  passed=$((passed + ok)) failed=$((failed + bad))
+  [ "$bad" = 0 ] || failed_steps+=("$name")
+  printf '=== %s: %s in %s s (%s passed, %s failed)\n' "$name" "$([ "$bad" = 0 ] && echo ok || echo FAILED)" \
+    $((SECONDS - start)) "$ok" "$bad"
+}
+
+finish() {
+  rm -rf "$logs"
+  printf '\n%s s in all\n' "$SECONDS"
+  for name in "${failed_steps[@]}"; do printf 'FAILED: %s\n' "$name"; done
+  printf '%s passed, %s failed\n' "$passed" "$failed"
+  [ "$failed" = 0 ]
+}
