@@ -1,2 +1,3 @@
-//! Skeleton.
+//! The Slotkeeper node.
+
 fn main() {}
