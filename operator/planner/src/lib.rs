@@ -5,10 +5,12 @@
 //! Forbidden here: to conclude anything from silence. What did not answer is [`Fact::Unknown`], and no removal, no
 //! reassignment and no forgetting follows from it.
 
+pub mod commands;
 pub mod desired;
 pub mod member;
 pub mod observed;
 pub mod plan;
+pub mod report;
 pub mod step;
 mod text;
 pub mod unsafe_;
