@@ -1,27 +1,19 @@
-//! Configuration: redis.conf, flags and CONFIG.
+//! Configuration: redis.conf, flags and CONFIG. One table (`table`) names every directive, its kind, default and when
+//! it may change; everything else follows from it.
 
+pub mod grammar;
+pub mod kind;
+pub mod load;
+pub mod rewrite;
+pub mod rules;
 mod settings;
+mod store;
+pub mod table;
+pub mod values;
 
-use arc_swap::ArcSwap;
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
 
-pub use settings::Settings;
-
-/// The settings in force. Readers take a snapshot; CONFIG SET swaps it.
-pub struct ConfigStore {
-    settings: ArcSwap<Settings>,
-}
-
-impl ConfigStore {
-    /// Starts with `settings`.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self { settings: ArcSwap::from_pointee(settings) }
-    }
-
-    /// The settings now.
-    #[must_use]
-    pub fn settings(&self) -> Arc<Settings> {
-        self.settings.load_full()
-    }
-}
+pub use load::Loaded;
+pub use settings::{Allow, OutputLimit, Settings};
+pub use store::{ConfigStore, SetError};

@@ -1,6 +1,29 @@
 //! The configuration as typed values, for those who act on it. Made anew for every change.
 
+use super::values::Values;
 use std::path::PathBuf;
+
+/// Whether a guarded command is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Never.
+    No,
+    /// To every client.
+    Yes,
+    /// To clients on this machine.
+    Local,
+}
+
+/// A class of `client-output-buffer-limit`; zeros: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Closed at once above this many bytes.
+    pub hard: u64,
+    /// Closed when above this many bytes...
+    pub soft: u64,
+    /// ...for this many seconds.
+    pub soft_seconds: u64,
+}
 
 /// What the server does; a field per directive that something acts on. Times in the unit of the field's name.
 #[derive(Clone, Debug)]
@@ -57,11 +80,96 @@ pub struct Settings {
     pub replica_announce_port: u16,
     /// `replica-priority`.
     pub replica_priority: u64,
+    /// `protected-mode`.
+    pub protected_mode: bool,
+    /// `maxclients`.
+    pub maxclients: u64,
+    /// `timeout`; 0: idle clients stay.
+    pub timeout_s: u64,
+    /// `tcp-keepalive`; 0: none.
+    pub tcp_keepalive_s: u64,
+    /// `tcp-backlog`.
+    pub tcp_backlog: i32,
+    /// `io-threads`: how many data threads.
+    pub data_threads: usize,
+    /// `proto-max-bulk-len` in bytes.
+    pub proto_max_bulk_len: u64,
+    /// `client-query-buffer-limit` in bytes.
+    pub query_buffer_limit: u64,
+    /// `client-output-buffer-limit`: normal, slave, pubsub.
+    pub output_limits: [OutputLimit; 3],
+    /// `databases`, without cluster mode.
+    pub databases: u64,
+    /// `maxmemory` in bytes; 0: no limit.
+    pub maxmemory: u64,
+    /// `maxmemory-policy`.
+    pub maxmemory_policy: String,
+    /// `hz`: rounds of background work per second.
+    pub hz: u64,
+    /// `active-expire-effort`, 1 to 10.
+    pub active_expire_effort: u64,
+    /// `loglevel`.
+    pub loglevel: String,
+    /// `enable-protected-configs`.
+    pub enable_protected_configs: Allow,
+    /// `enable-debug-command`.
+    pub enable_debug_command: Allow,
     /// `shutdown-timeout`: the longest that a handover at SIGTERM may take.
     pub shutdown_timeout_s: u64,
 }
 
 impl Settings {
+    /// The typed view of `v`.
+    #[must_use]
+    pub fn from_values(v: &Values) -> Self {
+        Self {
+            port: v.port("port"),
+            bind: v.get("bind").split_whitespace().map(String::from).collect(),
+            dir: v.get("dir").into(),
+            cluster_enabled: v.is_yes("cluster-enabled"),
+            cluster_config_file: v.get("cluster-config-file").into(),
+            cluster_node_timeout_ms: v.unsigned("cluster-node-timeout"),
+            cluster_port: v.port("cluster-port"),
+            cluster_announce_ip: v.get("cluster-announce-ip").into(),
+            cluster_announce_port: v.port("cluster-announce-port"),
+            cluster_announce_bus_port: v.port("cluster-announce-bus-port"),
+            cluster_announce_hostname: v.get("cluster-announce-hostname").into(),
+            cluster_preferred_endpoint_type: v.get("cluster-preferred-endpoint-type").into(),
+            cluster_require_full_coverage: v.is_yes("cluster-require-full-coverage"),
+            cluster_allow_reads_when_down: v.is_yes("cluster-allow-reads-when-down"),
+            cluster_replica_validity_factor: v.unsigned("cluster-replica-validity-factor"),
+            cluster_replica_no_failover: v.is_yes("cluster-replica-no-failover"),
+            cluster_allow_replica_migration: v.is_yes("cluster-allow-replica-migration"),
+            cluster_migration_barrier: v.unsigned("cluster-migration-barrier"),
+            repl_ping_replica_period_s: v.unsigned("repl-ping-replica-period"),
+            repl_timeout_s: v.unsigned("repl-timeout"),
+            repl_backlog_size: v.unsigned("repl-backlog-size"),
+            repl_backlog_ttl_s: v.unsigned("repl-backlog-ttl"),
+            repl_diskless_sync_delay_s: v.unsigned("repl-diskless-sync-delay"),
+            replica_announce_ip: v.get("replica-announce-ip").into(),
+            replica_announce_port: v.port("replica-announce-port"),
+            replica_priority: v.unsigned("replica-priority"),
+            protected_mode: v.is_yes("protected-mode"),
+            maxclients: v.unsigned("maxclients"),
+            timeout_s: v.unsigned("timeout"),
+            tcp_keepalive_s: v.unsigned("tcp-keepalive"),
+            tcp_backlog: i32::try_from(v.number("tcp-backlog")).unwrap_or(i32::MAX),
+            data_threads: v.unsigned("io-threads") as usize,
+            proto_max_bulk_len: v.unsigned("proto-max-bulk-len"),
+            query_buffer_limit: v.unsigned("client-query-buffer-limit"),
+            output_limits: output_limits(v.get("client-output-buffer-limit")),
+            databases: v.unsigned("databases"),
+            maxmemory: v.unsigned("maxmemory"),
+            maxmemory_policy: v.get("maxmemory-policy").into(),
+            hz: v.unsigned("hz"),
+            active_expire_effort: v.unsigned("active-expire-effort"),
+            loglevel: v.get("loglevel").into(),
+            enable_protected_configs: allow(v.get("enable-protected-configs")),
+            enable_debug_command: allow(v.get("enable-debug-command")),
+            shutdown_timeout_s: v.unsigned("shutdown-timeout"),
+        }
+    }
+
     /// The port of the bus: `cluster-port`, or the client port + 10000.
     #[must_use]
     pub fn bus_port(&self) -> u16 {
@@ -76,4 +184,23 @@ impl Settings {
     pub fn nodes_conf(&self) -> PathBuf {
         self.dir.join(&self.cluster_config_file)
     }
+}
+
+fn allow(text: &str) -> Allow {
+    match text {
+        "yes" => Allow::Yes,
+        "local" => Allow::Local,
+        _ => Allow::No,
+    }
+}
+
+/// `class hard soft seconds` for each class, in the order of the canonical text.
+fn output_limits(text: &str) -> [OutputLimit; 3] {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let number = |at: usize| words.get(at).and_then(|w| w.parse().ok()).unwrap_or(0);
+    [0, 4, 8].map(|at| OutputLimit {
+        hard: number(at + 1),
+        soft: number(at + 2),
+        soft_seconds: number(at + 3),
+    })
 }

@@ -1,0 +1,73 @@
+//! What one directive alone cannot know: combinations that are refused, and directives whose silent acceptance would
+//! make somebody believe in a protection that is not there.
+
+use super::values::Values;
+
+/// Said of whatever would let the user believe that data reaches the disk.
+const MEMORY_ONLY: &str = "this version keeps data in memory only and writes none of it to disk, so it does not \
+     start with a configuration that expects otherwise. Remove the directive, or start with \
+     `--allow-memory-only yes` to accept that data lives as long as one copy of it runs";
+
+/// Checks what a whole configuration says.
+///
+/// # Errors
+/// What, why, and what to do about it.
+pub fn check(values: &Values) -> Result<(), String> {
+    check_memory_only(values)?;
+    let refused: [(&str, bool, &str); 9] = [
+        ("requirepass", !values.get("requirepass").is_empty(), "this version does not ask for passwords"),
+        ("masterauth", !values.get("masterauth").is_empty(), "this version does not send passwords"),
+        ("masteruser", !values.get("masteruser").is_empty(), "this version does not send passwords"),
+        ("aclfile", !values.get("aclfile").is_empty(), "this version has no access control lists"),
+        ("tls-port", values.number("tls-port") != 0, "this version has no TLS"),
+        ("tls-cluster", values.is_yes("tls-cluster"), "this version has no TLS"),
+        ("tls-replication", values.is_yes("tls-replication"), "this version has no TLS"),
+        ("cluster-databases", values.number("cluster-databases") != 1, "a cluster has one database"),
+        ("syslog-enabled", values.is_yes("syslog-enabled"), "this version logs to a file or standard output"),
+    ];
+    for (name, wrong, reason) in refused {
+        if wrong {
+            return Err(format!("{name}: {reason}. Remove the directive"));
+        }
+    }
+    if !values.get("replicaof").is_empty() {
+        return Err(if values.is_yes("cluster-enabled") {
+            "replicaof directive not allowed in cluster mode".into()
+        } else {
+            "replicaof: this version replicates in cluster mode only. Use cluster-enabled yes and CLUSTER REPLICATE".into()
+        });
+    }
+    let port = values.port("port");
+    if values.is_yes("cluster-enabled") && values.port("cluster-port") == 0 && port > 55_535 {
+        return Err(format!(
+            "port {port}: the cluster bus port would be above 65535. Use a lower port, or set cluster-port"
+        ));
+    }
+    Ok(())
+}
+
+fn check_memory_only(values: &Values) -> Result<(), String> {
+    if values.is_yes("allow-memory-only") {
+        return Ok(());
+    }
+    if values.is_yes("appendonly") {
+        return Err(format!("appendonly yes: {MEMORY_ONLY}"));
+    }
+    if !values.get("save").is_empty() {
+        return Err(format!("save {}: {MEMORY_ONLY}", values.get("save")));
+    }
+    Ok(())
+}
+
+/// Directives that tell the reader of the file to do something.
+///
+/// # Errors
+/// All of them but `include`, which was followed before, are refused.
+pub fn instruction(name: &str) -> Result<(), String> {
+    match name.to_ascii_lowercase().as_str() {
+        "user" => Err("this version has no access control lists. Remove the directive".into()),
+        "rename-command" => Err("this version does not rename commands. Remove the directive".into()),
+        "loadmodule" => Err("this version loads no modules. Remove the directive".into()),
+        _ => Err("wrong number of arguments".into()),
+    }
+}

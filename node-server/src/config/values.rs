@@ -1,0 +1,116 @@
+//! Every directive's present value, as canonical text.
+
+use super::grammar::{ConfigError, Line};
+use super::rules;
+use super::table::{DIRECTIVES, INSTRUCTIONS, find, index};
+
+/// One canonical text per row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    texts: Vec<String>,
+    explicit: Vec<bool>,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        let texts = DIRECTIVES.iter().map(|d| d.default.to_string()).collect();
+        Self { texts, explicit: vec![false; DIRECTIVES.len()] }
+    }
+}
+
+impl Values {
+    /// Applies lines in order; later ones win, except where they add up.
+    ///
+    /// # Errors
+    /// The first line that cannot be used, and why.
+    pub fn apply(&mut self, lines: &[Line]) -> Result<(), ConfigError> {
+        for line in lines {
+            self.apply_line(line)
+                .map_err(|reason| ConfigError::Line { line: Box::new(line.clone()), reason })?;
+        }
+        Ok(())
+    }
+
+    fn apply_line(&mut self, line: &Line) -> Result<(), String> {
+        let (name, args) = line.words.split_first().map_or(("", &[][..]), |(n, a)| (n.as_str(), a));
+        if INSTRUCTIONS.iter().any(|i| i.eq_ignore_ascii_case(name)) {
+            return rules::instruction(name);
+        }
+        let Some((row, _)) = find(name) else {
+            return Err("Bad directive or wrong number of arguments".into());
+        };
+        self.set(row, args)
+    }
+
+    /// Sets one directive from the words after its name.
+    ///
+    /// # Errors
+    /// Why the value is refused, in Redis's words.
+    pub fn set(&mut self, row: usize, args: &[String]) -> Result<(), String> {
+        let kind = &DIRECTIVES[row].kind;
+        let split: Vec<String>;
+        let args = match args {
+            [one] if kind.is_multi() && !one.trim().is_empty() => {
+                split = one.split_whitespace().map(String::from).collect();
+                &split
+            }
+            _ => args,
+        };
+        self.texts[row] = kind.canonical(args, &self.texts[row])?;
+        self.explicit[row] = true;
+        Ok(())
+    }
+
+    /// Sets one directive as CONFIG SET does: nothing of the old value remains, except classes that are not named.
+    ///
+    /// # Errors
+    /// Why the value is refused, in Redis's words.
+    pub fn replace(&mut self, row: usize, value: &str) -> Result<(), String> {
+        if DIRECTIVES[row].name == "save" {
+            self.texts[row].clear();
+        }
+        self.set(row, &[value.to_string()])
+    }
+
+    /// The canonical text of a row.
+    #[must_use]
+    pub fn text(&self, row: usize) -> &str {
+        &self.texts[row]
+    }
+
+    /// Whether somebody said something about a row.
+    #[must_use]
+    pub fn is_explicit(&self, row: usize) -> bool {
+        self.explicit[row]
+    }
+
+    /// The canonical text of a directive that exists.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.text(index(name))
+    }
+
+    /// Whether a `yes`/`no` directive says yes.
+    #[must_use]
+    pub fn is_yes(&self, name: &str) -> bool {
+        self.get(name) == "yes"
+    }
+
+    /// A number. Its row's kind made sure that it is one.
+    #[must_use]
+    pub fn number(&self, name: &str) -> i64 {
+        self.get(name).parse().expect("the directive's kind lets only numbers in")
+    }
+
+    /// A number that cannot be negative.
+    #[must_use]
+    pub fn unsigned(&self, name: &str) -> u64 {
+        self.number(name).unsigned_abs()
+    }
+
+    /// A port.
+    #[must_use]
+    pub fn port(&self, name: &str) -> u16 {
+        u16::try_from(self.number(name)).expect("the directive's kind lets only ports in")
+    }
+}
