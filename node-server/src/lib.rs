@@ -1,6 +1,9 @@
 //! The Slotkeeper node: the shell around the pure crates. Owns sockets, disk, clock and signals.
 
 pub mod config;
+pub mod listener;
+pub mod log;
 pub mod mailbox;
 pub mod node;
+pub mod process;
 pub mod stats;
