@@ -1,5 +1,6 @@
 //! The Slotkeeper node: the shell around the pure crates. Owns sockets, disk, clock and signals.
 
+pub mod client_link;
 pub mod config;
 pub mod listener;
 pub mod log;
