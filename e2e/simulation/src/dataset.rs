@@ -14,12 +14,14 @@ pub type Version = u64;
 pub struct History(pub u64);
 
 /// One record of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The key has this version now.
     Set(Slot, Key, Version),
     /// The key has gone: it moved to another node.
     Gone(Slot, Key),
+    /// CLUSTER SETSLOT for the replicas' cluster cores.
+    SetSlot(Vec<Vec<u8>>),
 }
 
 /// Everything a replica needs for a full sync.
@@ -96,7 +98,7 @@ impl Dataset {
 
     /// A master's own write: applied and logged.
     pub fn write(&mut self, effect: Effect) {
-        self.apply(effect);
+        self.apply(&effect);
         self.backlog.push(effect);
         self.offset += 1;
         if self.backlog.len() > BACKLOG_RECORDS {
@@ -127,36 +129,42 @@ impl Dataset {
         Sync::Full(Box::new(Copy { keys: self.keys.clone(), history: self.history, offset: self.offset }))
     }
 
-    /// A replica takes what its master sent; false when it does not fit (an answer to an older question).
-    pub fn follow(&mut self, sync: Sync) -> bool {
+    /// A replica takes what its master sent and returns the SETSLOTs among it; `None` when it does not fit (an answer
+    /// to an older question).
+    pub fn follow(&mut self, sync: Sync) -> Option<Vec<Vec<Vec<u8>>>> {
         match sync {
             Sync::Full(copy) => {
                 let Copy { keys, history, offset } = *copy;
                 *self = Self { keys, backlog: Vec::new(), offset, history, earlier: None };
-                true
+                Some(Vec::new())
             }
             Sync::Partial { history, from, effects } => {
                 if from != self.offset {
-                    return false;
+                    return None;
                 }
                 self.history = history;
                 self.earlier = None;
+                let mut commands = Vec::new();
                 for effect in effects {
+                    if let Effect::SetSlot(args) = &effect {
+                        commands.push(args.clone());
+                    }
                     self.write(effect);
                 }
-                true
+                Some(commands)
             }
         }
     }
 
-    fn apply(&mut self, effect: Effect) {
+    fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::Set(slot, key, version) => {
-                self.keys.insert((slot, key), version);
+                self.keys.insert((*slot, *key), *version);
             }
             Effect::Gone(slot, key) => {
-                self.keys.remove(&(slot, key));
+                self.keys.remove(&(*slot, *key));
             }
+            Effect::SetSlot(_) => {}
         }
     }
 }
@@ -174,14 +182,14 @@ mod tests {
         let mut master = Dataset::new(History(1));
         let mut replica = Dataset::new(History(2));
         master.write(set(1));
-        assert!(replica.follow(master.sync(replica.history(), replica.offset())), "full sync");
+        assert!(replica.follow(master.sync(replica.history(), replica.offset())).is_some(), "full sync");
         master.write(set(2));
         assert!(matches!(master.sync(replica.history(), replica.offset()), Sync::Partial { .. }));
-        assert!(replica.follow(master.sync(replica.history(), replica.offset())));
+        assert!(replica.follow(master.sync(replica.history(), replica.offset())).is_some());
         replica.promote(History(3));
         replica.write(set(3));
         assert!(matches!(replica.sync(master.history(), master.offset()), Sync::Partial { .. }));
-        assert!(master.follow(replica.sync(master.history(), master.offset())));
+        assert!(master.follow(replica.sync(master.history(), master.offset())).is_some());
         assert_eq!(master.keys, replica.keys);
     }
 

@@ -116,6 +116,12 @@ impl Network {
         (!lost).then(|| now + self.delay())
     }
 
+    /// When the last frame of a stream arrives that is under way.
+    #[must_use]
+    pub fn stream_tail(&self, connection: u64, from_initiator: bool) -> u64 {
+        self.stream_tail.get(&(connection, from_initiator)).copied().unwrap_or(0)
+    }
+
     /// The stream is over.
     pub fn forget_stream(&mut self, connection: u64) {
         self.stream_tail.remove(&(connection, false));

@@ -1,0 +1,180 @@
+//! Doing what a node's state machine wants done, as the node's shell would.
+
+use crate::dataset::{Effect, History};
+use crate::node::Following;
+use crate::world::{Event, World};
+use node_server_cluster::{Input, Output, Token};
+use node_server_protocol::Millis;
+
+/// How long a disk takes to make nodes.conf durable.
+const PERSIST_MS: (u64, u64) = (1, 12);
+/// Longest that the OK of a SETSLOT waits for a replica in sync (as in the node).
+const SETSLOT_ACK_MS: u64 = 1_000;
+/// Least time between two looks at replies that wait.
+pub const GATE_TICK_MS: u64 = 5;
+
+/// A reply that waits until a replica in sync has a log offset.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Node and life.
+    pub node: (usize, u32),
+    /// What the replica has to have.
+    pub offset: u64,
+    /// Then it leaves all the same.
+    pub until: u64,
+    /// What leaves.
+    pub reply: HeldReply,
+}
+
+/// What leaves when the gate opens.
+#[derive(Clone, Debug)]
+pub enum HeldReply {
+    /// A command's reply, to the operator.
+    Command(Token, Vec<u8>),
+    /// The acknowledgement of a key that crossed.
+    Crossed(crate::operator::Crossing),
+}
+
+impl World {
+    /// Takes every output of a node and sees to its next deadline.
+    pub fn drain(&mut self, node: usize) {
+        loop {
+            let Some(cluster) = &mut self.nodes[node].cluster else { return };
+            let Some(output) = cluster.poll_output() else { break };
+            self.output(node, output);
+        }
+        self.schedule_deadline(node);
+    }
+
+    fn schedule_deadline(&mut self, node: usize) {
+        let Some(local) = self.nodes[node].cluster.as_ref().and_then(|c| c.poll_deadline()) else { return };
+        let when = self.nodes[node].clock.when(local, self.now).max(self.now + 1);
+        if self.nodes[node].deadline.is_none_or(|d| when < d || d <= self.now) {
+            self.nodes[node].deadline = Some(when);
+            let incarnation = self.nodes[node].incarnation;
+            self.at(when, Event::Deadline { node, incarnation });
+        }
+    }
+
+    fn output(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Connect { link, to } => self.connect(node, link, to),
+            Output::Send { link, frame } => {
+                self.watch_send(node, &frame);
+                self.send(node, link, frame);
+            }
+            Output::Close { link } => self.close(node, link),
+            Output::Persist { seq, text } => {
+                let when = self.now + self.rng.between(PERSIST_MS.0, PERSIST_MS.1);
+                let incarnation = self.nodes[node].incarnation;
+                self.at(when, Event::Persisted { node, incarnation, seq, text });
+            }
+            Output::Reply { token, bytes } => self.operator_reply(node, token, bytes),
+            Output::ReplicateThenReply { token, command, bytes } => {
+                let offset = self.write(node, Effect::SetSlot(command));
+                self.hold(node, offset, SETSLOT_ACK_MS, HeldReply::Command(token, bytes));
+            }
+            Output::Publish(routing) => {
+                self.nodes[node].routing = Some(routing);
+                self.watch_routing(node);
+            }
+            Output::Follow { master, address, same_shard: _ } => {
+                let member = self.nodes[node].member;
+                self.log(|| format!("{member} follows {master}"));
+                self.nodes[node].following = Some(Following { master, address });
+                self.nodes[node].link_up = false;
+            }
+            Output::BecomeMaster => self.become_master(node),
+            Output::DropKeys { slots } => {
+                let member = self.nodes[node].member;
+                self.log(|| format!("{member} drops the keys of {slots}"));
+                self.nodes[node].data.drop_slots(&slots);
+                self.watch_keys_dropped(node);
+            }
+            Output::DropAllKeys => {
+                self.nodes[node].data = crate::dataset::Dataset::new(History(self.rng.next()));
+                self.watch_keys_dropped(node);
+            }
+            Output::PauseWrites { until } => self.pause_writes(node, until),
+            Output::ResumeWrites => self.nodes[node].writes_paused_until = None,
+            Output::HandOver(_) => {}
+            Output::Log { level, message } => {
+                let member = self.nodes[node].member;
+                self.log(|| format!("{member} {level:?}: {message}"));
+            }
+            Output::Fatal { message } => {
+                let member = self.nodes[node].member;
+                self.violation(format!("{member} cannot go on: {message}"));
+            }
+        }
+    }
+
+    fn become_master(&mut self, node: usize) {
+        let was_replica = self.nodes[node].following.take();
+        let history = History(self.rng.next());
+        let member = self.nodes[node].member;
+        self.log(|| format!("{member} is a master now"));
+        self.nodes[node].data.promote(history);
+        self.nodes[node].link_up = false;
+        self.nodes[node].replicas.clear();
+        if let Some(following) = was_replica {
+            self.stats.promotions += 1;
+            self.watch_promotion(node, following.master);
+        }
+    }
+
+    fn pause_writes(&mut self, node: usize, until: Millis) {
+        self.nodes[node].writes_paused_until = Some(until);
+        let offset = self.nodes[node].data.offset();
+        // Writes are single steps here: none is under way.
+        let now = self.local(node);
+        if let Some(cluster) = &mut self.nodes[node].cluster {
+            cluster.handle_input(now, Input::WritesPaused { offset });
+        }
+    }
+
+    /// Whether writes are held back now.
+    #[must_use]
+    pub fn writes_paused(&self, node: usize) -> bool {
+        self.nodes[node].writes_paused_until.is_some_and(|until| self.local(node) < until)
+    }
+
+    /// Lets a reply wait for a replica in sync; with none, it leaves at once.
+    pub fn hold(&mut self, node: usize, offset: u64, bound_ms: u64, reply: HeldReply) {
+        let incarnation = self.nodes[node].incarnation;
+        let held = Held { node: (node, incarnation), offset, until: self.now + bound_ms, reply };
+        if self.gate_is_open(&held) {
+            return self.let_go(held);
+        }
+        self.monitor.held.push(held);
+        self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
+    }
+
+    fn gate_is_open(&self, held: &Held) -> bool {
+        let in_sync = self.replicas_in_sync(held.node.0);
+        in_sync.is_empty() || self.now >= held.until || in_sync.iter().any(|offset| *offset >= held.offset)
+    }
+
+    pub(crate) fn gate_tick(&mut self, node: usize, incarnation: u32) {
+        let mine = |h: &Held| h.node == (node, incarnation);
+        let waiting: Vec<Held> = self.monitor.held.extract_if(.., |h| mine(h)).collect();
+        if self.nodes[node].incarnation != incarnation || self.nodes[node].cluster.is_none() {
+            return;
+        }
+        let (open, closed): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|h| self.gate_is_open(h));
+        if !closed.is_empty() {
+            self.monitor.held.extend(closed);
+            self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
+        }
+        for held in open {
+            self.let_go(held);
+        }
+    }
+
+    fn let_go(&mut self, held: Held) {
+        match held.reply {
+            HeldReply::Command(token, bytes) => self.operator_reply(held.node.0, token, bytes),
+            HeldReply::Crossed(crossing) => self.crossed(crossing),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Replication in the simulation: a replica asks, its master answers, offsets say who has what.
+
+use crate::dataset::{History, Sync};
+use crate::network::Party;
+use crate::node::ReplicaSeen;
+use crate::world::{Event, World};
+use node_server_cluster::Input;
+use node_server_protocol::routing::Serving;
+use node_server_protocol::{NodeId, Role};
+
+/// How often a replica asks its master.
+const TICK_MS: u64 = 25;
+/// A replica that has asked within this time is in sync; one that has not been answered for so long has lost the link.
+pub const LINK_LOST_MS: u64 = 1_000;
+
+impl World {
+    pub(crate) fn replication_tick(&mut self, node: usize, incarnation: u32) {
+        if self.nodes[node].incarnation != incarnation || self.nodes[node].cluster.is_none() {
+            return;
+        }
+        self.at(self.now + TICK_MS, Event::ReplicationTick { node, incarnation });
+        if self.now.saturating_sub(self.nodes[node].master_answered) > LINK_LOST_MS {
+            self.nodes[node].link_up = false;
+        }
+        self.ask_master(node, incarnation);
+        let status = self.nodes[node].replication_status();
+        self.input(node, Input::Replication(status));
+    }
+
+    fn ask_master(&mut self, replica: usize, incarnation: u32) {
+        let Some(following) = self.nodes[replica].following else { return };
+        let Some(master) = self.listening_at(following.address.bus()) else { return };
+        let asked = Party::Node(master);
+        if let Some(arrival) = self.network.datagram(self.now, Party::Node(replica), asked) {
+            let (history, offset) = (self.nodes[replica].data.history(), self.nodes[replica].data.offset());
+            self.at(arrival, Event::SyncAsked { master, replica, incarnation, history, offset });
+        }
+    }
+
+    pub(crate) fn sync_asked(&mut self, master: usize, replica: usize, incarnation: u32, history: History, offset: u64) {
+        let Some(routing) = self.nodes[master].routing.clone() else { return };
+        // A replica does not feed others here, and an empty closed master does not answer.
+        let answers = routing.role == Role::Master && routing.serving != Serving::ClosedEmpty;
+        if !answers || self.nodes[master].cluster.is_none() {
+            return;
+        }
+        if history == self.nodes[master].data.history() {
+            let seen = ReplicaSeen { offset, at: self.now };
+            self.nodes[master].replicas.insert(replica, seen);
+            self.watch_acknowledged(master, replica, offset);
+        }
+        let sync = self.nodes[master].data.sync(history, offset);
+        if let Some(arrival) = self.network.datagram(self.now, Party::Node(master), Party::Node(replica)) {
+            self.at(arrival, Event::SyncAnswered { replica, incarnation, master: routing.myself, sync });
+        }
+    }
+
+    pub(crate) fn sync_answered(&mut self, replica: usize, incarnation: u32, master: NodeId, sync: Sync) {
+        let node = &mut self.nodes[replica];
+        if node.incarnation != incarnation || node.following.is_none_or(|f| f.master != master) {
+            return;
+        }
+        if matches!(sync, Sync::Full(_)) {
+            self.stats.full_syncs += 1;
+        }
+        let Some(commands) = node.data.follow(sync) else { return };
+        node.link_up = true;
+        node.master_answered = self.now;
+        node.last_master_io = Some(node.clock.read(self.now));
+        for args in commands {
+            self.input(replica, Input::ReplicatedSetSlot { args });
+        }
+        self.watch_keys_dropped(replica);
+    }
+
+    /// Offsets of the replicas that are in sync with this master.
+    #[must_use]
+    pub fn replicas_in_sync(&self, master: usize) -> Vec<u64> {
+        let fresh = |seen: &&ReplicaSeen| self.now - seen.at <= LINK_LOST_MS;
+        self.nodes[master].replicas.values().filter(fresh).map(|seen| seen.offset).collect()
+    }
+}
