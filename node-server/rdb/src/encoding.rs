@@ -1,0 +1,152 @@
+//! Lengths and strings.
+
+use crate::{RdbError, lzf};
+
+/// Bytes that are read from the front.
+#[derive(Clone, Debug)]
+pub struct Input<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Input<'b> {
+    /// Reads `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read.
+    #[must_use]
+    pub fn rest(&self) -> &'b [u8] {
+        self.rest
+    }
+
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    /// There are fewer; `what` is named.
+    pub fn take(&mut self, len: usize, what: &'static str) -> Result<&'b [u8], RdbError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(RdbError::Truncated(what))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The next byte.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn byte(&mut self, what: &'static str) -> Result<u8, RdbError> {
+        Ok(self.take(1, what)?[0])
+    }
+
+    /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// There are fewer.
+    pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], RdbError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, what)?);
+        Ok(array)
+    }
+
+    /// A length.
+    ///
+    /// # Errors
+    /// It is cut short, no length, or above what this machine can address.
+    pub fn length(&mut self, what: &'static str) -> Result<usize, RdbError> {
+        match self.length_or_special(what)? {
+            Length::Plain(len) => usize::try_from(len).map_err(|_| RdbError::Encoding(what)),
+            Length::Special(_) => Err(RdbError::Encoding(what)),
+        }
+    }
+
+    fn length_or_special(&mut self, what: &'static str) -> Result<Length, RdbError> {
+        let first = self.byte(what)?;
+        let low = first & 0x3f;
+        Ok(match (first >> 6, first) {
+            (0, _) => Length::Plain(u64::from(low)),
+            (1, _) => Length::Plain(u64::from(low) << 8 | u64::from(self.byte(what)?)),
+            (2, 0x80) => Length::Plain(u64::from(u32::from_be_bytes(self.array(what)?))),
+            (2, 0x81) => Length::Plain(u64::from_be_bytes(self.array(what)?)),
+            (3, _) => Length::Special(low),
+            _ => return Err(RdbError::Encoding(what)),
+        })
+    }
+
+    /// A string in any of its encodings.
+    ///
+    /// # Errors
+    /// It is cut short or in no known encoding.
+    pub fn string(&mut self, what: &'static str) -> Result<Vec<u8>, RdbError> {
+        let integer = |n: i64| Ok(n.to_string().into_bytes());
+        match self.length_or_special(what)? {
+            Length::Plain(len) => {
+                let len = usize::try_from(len).map_err(|_| RdbError::Encoding(what))?;
+                Ok(self.take(len, what)?.to_vec())
+            }
+            Length::Special(0) => integer(i64::from(i8::from_le_bytes(self.array(what)?))),
+            Length::Special(1) => integer(i64::from(i16::from_le_bytes(self.array(what)?))),
+            Length::Special(2) => integer(i64::from(i32::from_le_bytes(self.array(what)?))),
+            Length::Special(3) => {
+                let compressed = self.length(what)?;
+                let len = self.length(what)?;
+                lzf::decompress(self.take(compressed, what)?, len)
+            }
+            Length::Special(_) => Err(RdbError::Encoding(what)),
+        }
+    }
+}
+
+enum Length {
+    Plain(u64),
+    Special(u8),
+}
+
+/// Appends a length.
+pub fn put_length(out: &mut Vec<u8>, len: u64) {
+    match len {
+        0..0x40 => out.push(len as u8),
+        0x40..0x4000 => out.extend_from_slice(&(len as u16 | 0x4000).to_be_bytes()),
+        0x4000..=0xffff_ffff => {
+            out.push(0x80);
+            out.extend_from_slice(&(len as u32).to_be_bytes());
+        }
+        _ => {
+            out.push(0x81);
+            out.extend_from_slice(&len.to_be_bytes());
+        }
+    }
+}
+
+/// Appends a string; numbers that fit 32 bits take 2 to 5 bytes.
+pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    match small_integer(bytes) {
+        Some(n) => put_integer(out, n),
+        None => {
+            put_length(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The number that this text is the canonical form of.
+fn small_integer(bytes: &[u8]) -> Option<i32> {
+    if bytes.is_empty() || bytes.len() > 11 {
+        return None;
+    }
+    let number: i32 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == bytes).then_some(number)
+}
+
+fn put_integer(out: &mut Vec<u8>, n: i32) {
+    if let Ok(n) = i8::try_from(n) {
+        out.push(0xc0);
+        out.extend_from_slice(&n.to_le_bytes());
+    } else if let Ok(n) = i16::try_from(n) {
+        out.push(0xc1);
+        out.extend_from_slice(&n.to_le_bytes());
+    } else {
+        out.push(0xc2);
+        out.extend_from_slice(&n.to_le_bytes());
+    }
+}
