@@ -3,6 +3,7 @@
 //! [`PENDING_MAX`] replies each, and one wake each.
 
 use mio::Waker;
+use node_server_protocol::Millis;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -33,8 +34,11 @@ pub enum Mail {
     Acks,
     /// Close a connection (CLIENT KILL), after the reply it is being sent.
     Kill(u64),
-    /// The process ends: flush what is written, then end the thread.
-    Stop,
+    /// The process ends: close connections when nothing is under way on them, all of them at the deadline, and end.
+    Drain {
+        /// When to stop being polite.
+        deadline: Millis,
+    },
 }
 
 struct Mailbox {
@@ -49,6 +53,8 @@ pub struct Mailboxes {
     boxes: Vec<Mailbox>,
     /// How many sessions wait for acknowledgements; zero spares [`Mailboxes::acks_advanced`] the work.
     gated: AtomicUsize,
+    /// How many data threads have ended.
+    ended: AtomicUsize,
 }
 
 impl Mailboxes {
@@ -59,7 +65,7 @@ impl Mailboxes {
             .into_iter()
             .map(|waker| Mailbox { mail: Mutex::default(), waker, rung: AtomicBool::new(false) })
             .collect();
-        Self { boxes, gated: AtomicUsize::new(0) }
+        Self { boxes, gated: AtomicUsize::new(0), ended: AtomicUsize::new(0) }
     }
 
     /// How many data threads there are.
@@ -102,6 +108,17 @@ impl Mailboxes {
         let Some(own) = self.boxes.get(thread) else { return };
         own.rung.store(false, Ordering::Release);
         std::mem::swap(&mut *own.mail.lock(), into);
+    }
+
+    /// A data thread has ended.
+    pub fn thread_ended(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether all data threads have.
+    #[must_use]
+    pub fn all_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) >= self.boxes.len()
     }
 
     /// A session began (`true`) or stopped to wait for acknowledgements.

@@ -5,6 +5,8 @@ use crate::config::ConfigStore;
 use crate::mailbox::{Mailboxes, ReplyTo};
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
+use node_server_cluster::Command;
+pub use node_server_cluster::HandOver;
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
 use std::net::SocketAddr;
@@ -58,14 +60,14 @@ pub struct Busy;
 /// Asked of the bus thread.
 #[derive(Debug)]
 pub enum ToBus {
-    /// A client's CLUSTER command, `args[0]` included. Answer with [`Mailboxes::reply`].
+    /// A client's CLUSTER command. Answer with [`Mailboxes::reply`]. Those of one connection come in its order.
     Command {
         /// Who asked.
         reply_to: ReplyTo,
         /// How the reply has to be written.
         protocol: Protocol,
-        /// The command and its arguments.
-        args: Vec<Vec<u8>>,
+        /// What was asked.
+        command: Command,
     },
     /// CONFIG SET changed something; read `node.config.settings()` again.
     ConfigChanged,
@@ -76,19 +78,11 @@ pub enum ToBus {
         /// Tells the shutdown thread how it went. Never blocks.
         done: std::sync::mpsc::SyncSender<HandOver>,
     },
-    /// Save nodes.conf and end the thread.
-    Stop,
-}
-
-/// How a handover ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandOver {
-    /// Not a master with slots, or no replica in sync: nothing to wait for.
-    NotNeeded,
-    /// A replica has taken over.
-    Done,
-    /// The deadline passed.
-    GaveUp,
+    /// Finish writing nodes.conf, end the thread, and drop or use `done` then.
+    Stop {
+        /// Tells the shutdown thread that the bus thread has ended.
+        done: std::sync::mpsc::SyncSender<()>,
+    },
 }
 
 /// The way to the bus thread.

@@ -1,0 +1,4 @@
+//! INFO.
+
+pub mod system;
+pub mod text;

@@ -1,0 +1,180 @@
+//! The way out: SIGTERM, SIGINT, SHUTDOWN, and errors that the node cannot go on with.
+//!
+//! One thread (the main one) takes the requests in turn. A master first lets a replica take over (`links`' side of
+//! the bus does it), then goes on answering MOVED for [`LINGER_MS`], then connections are closed when nothing is
+//! under way on them. All of it within `shutdown-timeout`, plus [`DRAIN_MS`] for the last connections.
+
+use crate::mailbox::{Mail, ReplyTo};
+use crate::node::{HandOver, Node, ToBus, ToReplication, now};
+use node_server_protocol::Millis;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+/// Most requests that wait; more than one is rare.
+const REQUESTS_MAX: usize = 64;
+/// How long a master that was taken over from still answers MOVED before it closes connections.
+pub const LINGER_MS: u64 = 500;
+/// How long connections may take to fall silent after that.
+pub const DRAIN_MS: u64 = 1000;
+/// How often ABORT is looked for while a handover is awaited.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Why the process should end.
+#[derive(Debug)]
+pub enum Request {
+    /// SIGTERM or SIGINT.
+    Signal(i32),
+    /// SHUTDOWN.
+    Command {
+        /// NOW: do not wait for a handover.
+        now: bool,
+        /// Told when the shutdown is aborted.
+        reply_to: ReplyTo,
+    },
+    /// SHUTDOWN ABORT.
+    Abort {
+        /// Told whether there was something to abort.
+        reply_to: ReplyTo,
+    },
+    /// The node cannot go on.
+    Fatal(String),
+}
+
+/// Where requests are sent.
+#[derive(Clone, Debug)]
+pub struct ShutdownHandle {
+    sender: SyncSender<Request>,
+}
+
+impl ShutdownHandle {
+    /// A handle and the end that [`run`] takes.
+    #[must_use]
+    pub fn new() -> (Self, Receiver<Request>) {
+        let (sender, receiver) = sync_channel(REQUESTS_MAX);
+        (Self { sender }, receiver)
+    }
+
+    /// Sends a request. With [`REQUESTS_MAX`] waiting the process is about to end anyway.
+    pub fn request(&self, request: Request) {
+        if let Err(TrySendError::Full(request)) = self.sender.try_send(request) {
+            tracing::warn!("dropped {request:?}: a shutdown is under way already");
+        }
+    }
+}
+
+/// What became of waiting for a handover.
+enum Waited {
+    Over(HandOver),
+    Aborted,
+    Fatal(String),
+}
+
+/// Serves until a shutdown is through, and says how the process ends.
+#[must_use]
+pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
+    // recv fails when every handle has gone, and the node holds one.
+    while let Ok(request) = requests.recv() {
+        let (immediately, reply_to) = match request {
+            Request::Fatal(message) => return fail(node, &message),
+            Request::Abort { reply_to } => {
+                node.mailboxes.reply(reply_to, b"-ERR No shutdown in progress.\r\n".to_vec());
+                continue;
+            }
+            Request::Signal(signal) => {
+                let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
+                tracing::warn!("Received {name} scheduling shutdown...");
+                (false, None)
+            }
+            Request::Command { now, reply_to } => (now, Some(reply_to)),
+        };
+        tracing::warn!("User requested shutdown...");
+        let waited = if immediately { Waited::Over(HandOver::NotNeeded) } else { hand_over(node, requests) };
+        match waited {
+            Waited::Aborted => {
+                tracing::info!("Shutdown manually aborted.");
+                if let Some(reply_to) = reply_to {
+                    node.mailboxes
+                        .reply(reply_to, b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n".to_vec());
+                }
+            }
+            Waited::Fatal(message) => return fail(node, &message),
+            Waited::Over(handed_over) => {
+                leave(node, handed_over);
+                return ExitCode::SUCCESS;
+            }
+        }
+    }
+    ExitCode::FAILURE
+}
+
+fn fail(node: &Node, message: &str) -> ExitCode {
+    tracing::error!("{message}");
+    node.stop();
+    ExitCode::FAILURE
+}
+
+/// Lets a replica take over, within `shutdown-timeout`.
+fn hand_over(node: &Node, requests: &Receiver<Request>) -> Waited {
+    let settings = node.config.settings();
+    if !settings.cluster_enabled || settings.shutdown_timeout_s == 0 {
+        return Waited::Over(HandOver::NotNeeded);
+    }
+    let deadline = now().after(settings.shutdown_timeout_s * 1000);
+    let (done, outcome) = sync_channel(1);
+    if node.bus.ask(ToBus::HandOver { deadline, done }).is_err() {
+        tracing::warn!("the bus thread does not take the handover; leaving without one");
+        return Waited::Over(HandOver::GaveUp);
+    }
+    loop {
+        match outcome.recv_timeout(STEP) {
+            Ok(handed_over) => {
+                tracing::info!("Handover: {handed_over:?}");
+                return Waited::Over(handed_over);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Waited::Over(HandOver::GaveUp),
+            // The bus thread keeps the deadline itself; this is for one that hangs.
+            Err(RecvTimeoutError::Timeout) if now() > deadline.after(DRAIN_MS) => {
+                return Waited::Over(HandOver::GaveUp);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        while let Ok(request) = requests.try_recv() {
+            match request {
+                Request::Abort { reply_to } => {
+                    node.mailboxes.reply(reply_to, b"+OK\r\n".to_vec());
+                    return Waited::Aborted;
+                }
+                Request::Fatal(message) => return Waited::Fatal(message),
+                Request::Signal(_) | Request::Command { .. } => {}
+            }
+        }
+    }
+}
+
+/// Answers MOVED for a while, closes the connections between requests, ends the threads.
+fn leave(node: &Node, handed_over: HandOver) {
+    if handed_over == HandOver::Done {
+        std::thread::sleep(Duration::from_millis(LINGER_MS));
+    }
+    let deadline = now().after(DRAIN_MS);
+    node.mailboxes.broadcast(|| Mail::Drain { deadline });
+    while !node.mailboxes.all_ended() && now() < deadline.after(DRAIN_MS) {
+        std::thread::sleep(STEP);
+    }
+    stop_threads(node, deadline);
+    tracing::warn!("Slotkeeper is now ready to exit, bye bye...");
+}
+
+fn stop_threads(node: &Node, deadline: Millis) {
+    node.stop();
+    // Threads that have ended already do not take the message, which is what it asks for.
+    let _ = node.replication.ask(ToReplication::Stop);
+    let (done, outcome) = sync_channel(1);
+    if node.bus.ask(ToBus::Stop { done }).is_ok() {
+        let left = deadline.after(DRAIN_MS).since(now());
+        if outcome.recv_timeout(Duration::from_millis(left)) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the bus thread did not end in time; nodes.conf holds what was promised");
+        }
+    }
+}
