@@ -117,3 +117,6 @@ impl FromStr for SlotRange {
         slot(start).zip(slot(end)).and_then(|(a, b)| Self::new(a, b)).ok_or_else(|| BadSlotRange(s.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

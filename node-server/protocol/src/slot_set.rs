@@ -171,3 +171,6 @@ impl fmt::Debug for SlotSet {
         write!(f, "SlotSet({self})")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,6 @@ fn write_flags(flags: NodeFlags, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if separator.is_empty() { f.write_str(NO_FLAGS) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

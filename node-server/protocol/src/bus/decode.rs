@@ -44,7 +44,7 @@ pub fn decode_light(frame: &[u8]) -> Result<Body, DecodeError> {
         kind::PUBLISH => read_publication(data).map(Body::Publish),
         kind::PUBLISH_SHARD => read_publication(data).map(Body::PublishShard),
         kind::MODULE => read_module(data).map(Body::Module),
-        other => Err(DecodeError::LightKind(other)),
+        other => Err(DecodeError::LightKind(LIGHT_BIT | other)),
     }
 }
 

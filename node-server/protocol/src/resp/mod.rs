@@ -8,3 +8,6 @@ pub mod writer;
 pub use reply::{Reply, ReplyError, parse_reply};
 pub use request::{Limits, Parsed, RequestError, parse_request};
 pub use writer::{Protocol, ReplyWriter};
+
+#[cfg(test)]
+mod tests;
