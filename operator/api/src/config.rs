@@ -1,0 +1,45 @@
+//! `spec.config`: directives of redis.conf.
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+/// Directives that the operator sets itself.
+pub const OWNED: &[&str] = &[
+    "appendonly",
+    "appenddirname",
+    "appendfilename",
+    "bind",
+    "cluster-announce-bus-port",
+    "cluster-announce-hostname",
+    "cluster-announce-ip",
+    "cluster-announce-port",
+    "cluster-config-file",
+    "cluster-enabled",
+    "cluster-port",
+    "daemonize",
+    "dbfilename",
+    "dir",
+    "include",
+    "logfile",
+    "pidfile",
+    "port",
+    "replicaof",
+    "save",
+    "slaveof",
+    "unixsocket",
+];
+
+/// Whether the operator sets this directive itself.
+#[must_use]
+pub fn is_owned(directive: &str) -> bool {
+    let directive = directive.to_ascii_lowercase();
+    OWNED.contains(&directive.as_str())
+}
+
+/// The value as redis.conf has it.
+#[must_use]
+pub fn text(value: &IntOrString) -> String {
+    match value {
+        IntOrString::Int(n) => n.to_string(),
+        IntOrString::String(s) => s.clone(),
+    }
+}
