@@ -1,1 +1,17 @@
-//! Skeleton.
+//! What the end-to-end tests share: starting servers, small clients, and the checked writer.
+//!
+//! Nothing here is part of the product. Helpers that wait do so on a condition and give up at a deadline.
+
+pub mod binary;
+pub mod cli;
+pub mod client;
+pub mod cluster;
+pub mod ports;
+pub mod server;
+pub mod wait;
+
+pub use binary::Binary;
+pub use client::Client;
+pub use cluster::{LocalCluster, Shape};
+pub use ports::PortBlock;
+pub use server::{Server, ServerSpec};

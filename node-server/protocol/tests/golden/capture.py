@@ -5,7 +5,7 @@ Every node announces the port of a proxy as its bus port; the proxy keeps the lo
 frame. Nodes have chosen names (1111…, 2222…), so that the tests can name what they expect.
 Ports used on 127.0.0.1: BASE_PORT+1…4 (clients), +101…104 (bus), +201…204 (proxies).
 """
-import atexit, os, re, socket, subprocess, sys, tempfile, threading, time
+import atexit, os, re, signal, socket, subprocess, sys, tempfile, threading, time
 
 SERVER, OUT, BASE = sys.argv[1], sys.argv[2], int(sys.argv[3])
 KINDS = ["ping", "pong", "meet", "fail", "publish", "auth-req", "auth-ack", "update", "mfstart", "module",
@@ -132,5 +132,5 @@ def main():
         print(name, len(frame))
 
 
-import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 main()
