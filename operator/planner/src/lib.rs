@@ -7,14 +7,21 @@
 
 pub mod commands;
 pub mod desired;
+pub mod distribution;
+mod draft;
+mod layout;
 pub mod member;
 pub mod observed;
+mod ownership;
 pub mod plan;
 pub mod report;
+mod safety;
+mod stage;
 pub mod step;
 mod text;
 pub mod unsafe_;
 pub mod waiting;
+mod world;
 
 pub use desired::{BadDesired, Desired, Distribution, Spec};
 pub use member::MemberId;

@@ -102,6 +102,10 @@ pub struct Member {
     /// It was asked to go: no step may count on it.
     #[serde(default)]
     pub leaving: bool,
+    /// The node id that this very uid last said it has, if the operator remembers one. Tells whose death it is when the
+    /// member answers no more; without it the address in the others' views tells.
+    #[serde(default, with = "text::optional_node_id")]
+    pub last_id: Option<NodeId>,
     /// What the node itself said.
     pub node: Fact<NodeReport>,
 }
@@ -128,6 +132,9 @@ pub enum Proof {
     Terminated,
     /// 2: its address refuses connections, and its best replica says that the link is down. Never enough for a takeover.
     Refused,
+    /// The process lives and says that it is a master without the data it owned slots for: it serves nothing and has
+    /// nothing (the empty-restart guard). As good as 1 for its data.
+    ClosedEmpty,
     /// 3: an administrator said so: the Node object is deleted or tainted out-of-service.
     Administrator,
 }
@@ -137,6 +144,7 @@ impl fmt::Display for Proof {
         f.write_str(match self {
             Self::Terminated => "its process has ended",
             Self::Refused => "its address refuses connections and its replica has lost the link",
+            Self::ClosedEmpty => "it came back without its data and serves nothing",
             Self::Administrator => "an administrator declared its machine dead",
         })
     }

@@ -1,15 +1,21 @@
 //! The one entry: stages in their order, healing first.
 
 use crate::desired::Desired;
+use crate::draft::Draft;
+use crate::layout::Layout;
 use crate::observed::Observed;
+use crate::stage;
 use crate::step::{Expect, Step};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
+use crate::world::World;
 use serde::Serialize;
 
 /// Slots in one [`Step::MigrateSlots`]: enough that one fsync serves many SETSLOTs, few enough that few slots are open
 /// at a time and the operator looks again soon.
 pub const MIGRATE_BATCH_SLOTS: usize = 128;
+/// Such steps in one plan: 1024 slots, then the operator looks again, so that healing never waits for a long reshard.
+pub const MAX_MIGRATE_STEPS: usize = 8;
 
 /// What to do next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -50,6 +56,41 @@ impl Plan {
 
 /// The next safe steps. Total and deterministic.
 #[must_use]
-pub fn plan(desired: &Desired, _observed: &Observed) -> Plan {
-    Plan { paused: desired.paused(), ..Plan::default() }
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    match World::new(desired, observed) {
+        Some(world) => plan_for(&world),
+        None => blind(desired, observed),
+    }
+}
+
+/// The test-only defect "something removed because it was silent" (proof.md, Mutants). The simulation must catch it.
+#[cfg(feature = "mutants")]
+#[must_use]
+pub fn plan_with_silence_as_death(desired: &Desired, observed: &Observed) -> Plan {
+    match World::new(desired, observed) {
+        Some(world) => plan_for(&World { silence_is_death: true, ..world }),
+        None => blind(desired, observed),
+    }
+}
+
+/// The platform did not answer: nothing is known, so nothing is done.
+fn blind(desired: &Desired, observed: &Observed) -> Plan {
+    let waiting = observed.members.why().cloned().map(Waiting::Platform).into_iter().collect();
+    Plan { waiting, paused: desired.paused(), ..Plan::default() }
+}
+
+fn plan_for(world: &World<'_>) -> Plan {
+    let mut draft = Draft::default();
+    let layout = Layout::new(world);
+    stage::members::plan(world, &mut draft);
+    stage::failover::plan(world, &mut draft);
+    stage::drain::plan(world, &mut draft);
+    stage::assign_slots::plan(world, &layout, &mut draft);
+    stage::join::plan(world, &mut draft);
+    stage::strangers::plan(world, &mut draft);
+    stage::attach_replicas::plan(world, &layout, &mut draft);
+    let open = stage::open_slots::plan(world, &layout, &mut draft);
+    stage::rebalance::plan(world, &layout, &mut draft, &open);
+    stage::forget::plan(world, &mut draft);
+    draft.finish(world.desired.paused())
 }

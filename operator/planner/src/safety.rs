@@ -1,0 +1,133 @@
+//! The firewall before everything that cannot be undone: each question is answered by a proof or by a typed refusal.
+//! Silence proves nothing.
+
+use crate::member::MemberId;
+use crate::observed::{Fact, Life, Member, NodeReport, Proof, ReplicaLink, Why};
+use crate::unsafe_::Unsafe;
+use crate::world::{World, has_a_copy};
+use node_server_protocol::{NodeId, Role};
+
+/// What proves that the node `id` is dead, if anything does (design.md, "Dead is proven").
+pub(crate) fn death_of(world: &World<'_>, id: NodeId) -> Option<Proof> {
+    if let Some(proof) = proven_gone(world, id) {
+        return Some(proof);
+    }
+    let member = world.members.get(world.ids.get(&id)?)?;
+    match (&member.life, &member.node) {
+        (Life::Terminated(proof), _) => Some(*proof),
+        (_, Fact::Unknown(Why::Refused)) => refused(world, id),
+        (Life::Pending(_) | Life::Running | Life::Unknown(_), _) => None,
+    }
+}
+
+/// What proves that no process will ever answer as `id` again.
+pub(crate) fn proven_gone(world: &World<'_>, id: NodeId) -> Option<Proof> {
+    if world.report_of(id).is_some() {
+        return None;
+    }
+    let listed = world.gone.iter().find(|g| g.id == id).map(|g| g.proof);
+    listed.or_else(|| world.successor(id).map(|_| Proof::Refused))
+}
+
+/// A refused connection counts only together with the best replica's word.
+fn refused(world: &World<'_>, id: NodeId) -> Option<Proof> {
+    let (_, best) = best_copy(world, id)?;
+    (best.replication.link == ReplicaLink::Down).then_some(Proof::Refused)
+}
+
+/// The replica with the longest log that has a whole copy; the lowest ordinal of equals.
+pub(crate) fn best_copy<'a>(world: &World<'a>, id: NodeId) -> Option<(MemberId, &'a NodeReport)> {
+    let copies = world.replicas_of(id).filter(|(m, r)| world.joined.contains(m) && has_a_copy(r));
+    copies.max_by_key(|(m, r)| (r.replication.offset, std::cmp::Reverse(*m)))
+}
+
+/// Whether a vote can succeed: more than half of the masters with slots answer and serve.
+pub(crate) fn majority_lives(world: &World<'_>) -> bool {
+    let votes = |id| world.report_of(id).is_some_and(|(_, r)| !r.closed_empty);
+    let (mut all, mut alive) = (0, 0);
+    for (id, _) in world.ownership.owners() {
+        all += 1;
+        alive += usize::from(votes(id));
+    }
+    alive * 2 > all
+}
+
+/// Every copy of what `master` had is seen to be empty: each member of the shard answers without keys, and no replica
+/// of it is known anywhere else.
+pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId) -> Result<(), Unsafe> {
+    let has_data = |r: &NodeReport| r.keys.known() != Some(&0);
+    for (copy, _) in world.shard(shard) {
+        match world.reports.get(&copy) {
+            Some(report) if !has_data(report) => {}
+            Some(_) | None => return Err(Unsafe::CopyMayExist { shard, copy }),
+        }
+    }
+    for (member, report) in &world.reports {
+        let silent_copy = |id| world.report_of(id).is_none_or(|(_, r)| has_data(r));
+        let copies = report.view.iter().filter(|l| l.master == Some(master) && l.id != report.id);
+        let mut unseen = copies.filter(|l| silent_copy(l.id) && proven_gone(world, l.id).is_none());
+        if let Some(line) = unseen.next() {
+            return Err(Unsafe::CopyMayExist {
+                shard,
+                copy: world.ids.get(&line.id).copied().unwrap_or(*member),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a member that is not declared any more has nothing that is not elsewhere. `Ok(None)`: it was never a node.
+pub(crate) fn may_go(world: &World<'_>, member: MemberId) -> Result<Option<NodeId>, Unsafe> {
+    let Some(m) = world.members.get(&member) else {
+        return Ok(None);
+    };
+    let id = world.ids.iter().find(|(_, who)| **who == member).map(|(id, _)| *id);
+    match (id, world.reports.get(&member)) {
+        (_, Some(report)) => answering_may_go(world, member, report).map(|()| Some(report.id)),
+        (Some(id), None) => silent_may_go(world, member, m, id).map(|()| Some(id)),
+        (None, None) if matches!(m.life, Life::Pending(_)) && strangers(world) == 0 => Ok(None),
+        (None, None) => Err(Unsafe::UnknownMember { subject: member, silent: member }),
+    }
+}
+
+fn answering_may_go(world: &World<'_>, member: MemberId, report: &NodeReport) -> Result<(), Unsafe> {
+    let claimed = world.ownership.of(report.id).union(&report.own_slots());
+    if !claimed.is_empty() {
+        return Err(Unsafe::OwnsSlots { member, slots: claimed });
+    }
+    match report.role {
+        // Its keys are its master's, which answers with them; else it may be the last copy.
+        Role::Replica { of } => match world.report_of(of) {
+            Some((_, master)) if master.role.is_master() && !master.closed_empty => Ok(()),
+            _ => {
+                Err(Unsafe::UnknownMember { subject: member, silent: *world.ids.get(&of).unwrap_or(&member) })
+            }
+        },
+        Role::Master => match report.keys.known() {
+            Some(0) if report.open_slots.is_empty() => Ok(()),
+            keys => Err(Unsafe::HasKeys { member, keys: keys.copied() }),
+        },
+    }
+}
+
+/// Proven dead, a replica in every view, of a master that answers.
+fn silent_may_go(world: &World<'_>, member: MemberId, m: &Member, id: NodeId) -> Result<(), Unsafe> {
+    let silent = Unsafe::UnknownMember { subject: member, silent: member };
+    if !matches!(m.life, Life::Terminated(_)) {
+        return Err(silent);
+    }
+    let slots = world.ownership.of(id);
+    if !slots.is_empty() {
+        return Err(Unsafe::OwnsSlots { member, slots });
+    }
+    let lines: Vec<_> = world.cluster().filter_map(|(_, r)| r.line(id)).collect();
+    let served =
+        |of: Option<NodeId>| of.is_some_and(|of| world.report_of(of).is_some_and(|(_, r)| !r.closed_empty));
+    if lines.iter().all(|l| served(l.master)) { Ok(()) } else { Err(Unsafe::HasKeys { member, keys: None }) }
+}
+
+/// Nodes in the views that are nobody's we know.
+fn strangers(world: &World<'_>) -> usize {
+    let lines = world.cluster().flat_map(|(_, r)| &r.view).filter(|l| !l.flags.handshake);
+    lines.filter(|l| !world.ids.contains_key(&l.id)).count()
+}

@@ -1,0 +1,102 @@
+//! Slots that nobody owns get an owner: all of them when a cluster is created, some after a mishap.
+
+use crate::draft::{Draft, expect};
+use crate::layout::Layout;
+use crate::member::MemberId;
+use crate::observed::{Life, OpenState};
+use crate::stage::join;
+use crate::step::{Step, What};
+use crate::unsafe_::Unsafe;
+use crate::waiting::Waiting;
+use crate::world::{World, is_silent};
+use node_server_protocol::{Slot, SlotSet};
+use std::collections::BTreeMap;
+
+pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
+    let unowned = world.ownership.unowned();
+    if unowned.is_empty() {
+        return;
+    }
+    let nothing_yet = world.ownership.owners().next().is_none();
+    if nothing_yet && join::is_assembling(world) {
+        return;
+    }
+    if let Some(refusal) = refusal(world, &unowned, nothing_yet) {
+        return draft.refuse(refusal);
+    }
+    let fresh = nothing_yet && join::is_fresh(world);
+    let mut owners: BTreeMap<MemberId, SlotSet> = BTreeMap::new();
+    for slot in unowned.iter() {
+        let owner = if fresh { first_of(world, layout.target(slot)) } else { owner_for(world, layout, slot) };
+        match owner {
+            Some(owner) => {
+                owners.entry(owner).or_default().insert(slot);
+            }
+            None => draft.wait(Waiting::ServingMaster { shard: layout.target(slot).unwrap_or_default() }),
+        }
+    }
+    for (member, slots) in owners {
+        if let Some(owner) = world.node_ref(member) {
+            let expectations = vec![expect(owner, What::Unowned(slots.clone()))];
+            draft.step(Step::AssignSlots { owner, slots }, expectations);
+        }
+    }
+}
+
+/// Somebody who does not answer may own them, or a node that is no member yet has keys. (Where nobody at all owns
+/// anything, a silent one with keys would be refused entry later; it loses nothing.)
+fn refusal(world: &World<'_>, unowned: &SlotSet, nothing_yet: bool) -> Option<Unsafe> {
+    let identified = |member: &MemberId| world.ids.values().any(|m| m == member);
+    for (member, m) in world.members {
+        let never_ran = matches!(m.life, Life::Pending(_)) && m.last_id.is_none();
+        let may_own = is_silent(m) && !identified(member) && !never_ran && !nothing_yet;
+        if may_own && !world.silence_is_death {
+            return Some(Unsafe::MayBeOwned { slots: unowned.clone(), silent: *member });
+        }
+    }
+    let outside = world.reports.iter().filter(|(m, r)| {
+        !world.joined.contains(m)
+            && r.role.is_master()
+            && r.keys.known() != Some(&0)
+            && r.own_slots().is_empty()
+    });
+    let keys = |n: Option<&u64>| n.copied().unwrap_or_default();
+    outside.map(|(m, r)| Unsafe::NotEmpty { member: *m, keys: keys(r.keys.known()) }).next()
+}
+
+/// In a fresh cluster the lowest ordinal that answers becomes the master.
+fn first_of(world: &World<'_>, shard: Option<u16>) -> Option<MemberId> {
+    let shard = shard?;
+    let fits =
+        |m: &&MemberId| m.shard == shard && world.desired.wants(**m) && world.reports[*m].role.is_master();
+    world.reports.keys().find(fits).copied()
+}
+
+/// Who has keys of the slot; else whom the others take for its owner; else the distribution's choice.
+fn owner_for(world: &World<'_>, layout: &Layout, slot: Slot) -> Option<MemberId> {
+    with_keys(world, slot).or_else(|| believed(world, slot)).or_else(|| layout.target_member(slot))
+}
+
+fn with_keys(world: &World<'_>, slot: Slot) -> Option<MemberId> {
+    let masters = world.cluster().filter(|(_, r)| r.role.is_master());
+    let keys = |(member, report): (MemberId, &crate::observed::NodeReport)| {
+        let open = report.open_slots.iter().filter(|o| o.slot == slot);
+        let open = open.map(|o| (o.keys.known().copied().unwrap_or_default(), importing(o.state)));
+        let stray = report.stray_keys.known().into_iter().flatten().filter(|k| k.slot == slot);
+        let stray = stray.map(|k| (k.keys, false));
+        open.chain(stray).filter(|(n, _)| *n > 0).max().map(|most| (most, std::cmp::Reverse(member)))
+    };
+    masters.filter_map(keys).max().map(|(_, member)| member.0)
+}
+
+const fn importing(state: OpenState) -> bool {
+    matches!(state, OpenState::ImportingFrom(_))
+}
+
+fn believed(world: &World<'_>, slot: Slot) -> Option<MemberId> {
+    let lines = world.cluster().flat_map(|(_, r)| &r.view);
+    let owns = lines.filter(|l| l.slots.iter().any(|range| range.start() <= slot && slot <= range.end()));
+    let answers = owns.filter_map(|l| world.report_of(l.id).map(|(m, r)| (l.config_epoch, m, r)));
+    let masters = answers.filter(|(_, m, r)| r.role.is_master() && world.joined.contains(m));
+    masters.max_by_key(|(epoch, m, _)| (*epoch, std::cmp::Reverse(*m))).map(|(_, m, _)| m)
+}

@@ -1,0 +1,121 @@
+//! Masters that are dead, and masters that came back without their data.
+
+use crate::draft::{Draft, expect, same_epoch};
+use crate::member::MemberId;
+use crate::observed::{NodeReport, Proof};
+use crate::safety;
+use crate::step::{FailoverMode, Step, What};
+use crate::unsafe_::Unsafe;
+use crate::waiting::Waiting;
+use crate::world::World;
+use node_server_protocol::{NodeId, Role, SlotSet};
+
+/// Takeovers in one plan. One: it may restore the majority that lets the next shard vote.
+const MAX_TAKEOVERS: usize = 1;
+
+pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
+    for (id, slots) in world.ownership.owners() {
+        let shard = world.shard_of(id);
+        match (world.report_of(id), shard) {
+            (Some((member, report)), _) if report.closed_empty => closed(world, draft, member, report, slots),
+            (Some(_), _) | (None, None) => {}
+            (None, Some(shard)) => silent(world, draft, shard, id, slots),
+        }
+    }
+}
+
+fn silent(world: &World<'_>, draft: &mut Draft, shard: u16, master: NodeId, slots: &SlotSet) {
+    let proof = safety::death_of(world, master);
+    match (safety::best_copy(world, master), proof) {
+        (Some((replica, _)), Some(proof)) => take_over(world, draft, shard, replica, master, proof),
+        (Some(_), None) => {
+            let reason = "its death is not proven; its replicas elect by themselves if the masters agree";
+            draft.wait(Waiting::Failover { shard, master, reason: reason.into() });
+        }
+        (None, _) if safety::proven_gone(world, master).is_some() => lost(world, draft, shard, master, slots),
+        (None, _) => draft.refuse(Unsafe::NoReplica { shard, master, slots: slots.clone() }),
+    }
+}
+
+fn take_over(
+    world: &World<'_>,
+    draft: &mut Draft,
+    shard: u16,
+    replica: MemberId,
+    master: NodeId,
+    proof: Proof,
+) {
+    let mode = match proof {
+        _ if safety::majority_lives(world) => FailoverMode::Forced(proof),
+        Proof::Terminated | Proof::Administrator | Proof::ClosedEmpty => FailoverMode::Takeover(proof),
+        Proof::Refused => return draft.refuse(Unsafe::TakeoverNotProven { shard, master }),
+    };
+    let is_takeover = |s: &Step| matches!(s, Step::Failover { mode: FailoverMode::Takeover(_), .. });
+    let takeovers = usize::from(draft.has(is_takeover));
+    if matches!(mode, FailoverMode::Takeover(_)) && takeovers >= MAX_TAKEOVERS {
+        return draft.wait(Waiting::Turn { shard });
+    }
+    if draft.disrupt(shard) {
+        promote(world, draft, replica, master, mode);
+    }
+}
+
+/// The step itself: the replica must still copy this master, and nobody may have taken over since.
+pub(crate) fn promote(
+    world: &World<'_>,
+    draft: &mut Draft,
+    replica: MemberId,
+    master: NodeId,
+    mode: FailoverMode,
+) {
+    let (Some(node), Some(report)) = (world.node_ref(replica), world.reports.get(&replica)) else {
+        return;
+    };
+    let mut expectations = vec![expect(node, What::Role(Role::Replica { of: master }))];
+    expectations.extend(same_epoch(node, report, master));
+    draft.step(Step::Failover { replica: node, master, mode }, expectations);
+}
+
+/// A master that lives and says that it has lost its data: a replica with a copy takes over; without one it opens
+/// empty, if every copy is seen to be empty and that is allowed.
+fn closed(world: &World<'_>, draft: &mut Draft, member: MemberId, report: &NodeReport, slots: &SlotSet) {
+    let shard = member.shard;
+    if let Some((replica, _)) = safety::best_copy(world, report.id) {
+        return take_over(world, draft, shard, replica, report.id, Proof::ClosedEmpty);
+    }
+    if let Err(refusal) = safety::every_copy_is_empty(world, shard, report.id) {
+        return draft.refuse(refusal);
+    }
+    if !world.desired.allow_data_loss() {
+        return draft.refuse(Unsafe::DataLoss { shard, slots: slots.clone() });
+    }
+    let Some(node) = world.node_ref(member).filter(|_| draft.disrupt(shard)) else {
+        return;
+    };
+    let reason = "every copy was restarted without its data".to_string();
+    draft.step(Step::ReportLoss { shard, slots: slots.clone(), reason }, Vec::new());
+    draft.step(Step::Reopen { node }, vec![expect(node, What::ClosedEmpty)]);
+}
+
+/// The owner is gone for good and nobody has a copy.
+fn lost(world: &World<'_>, draft: &mut Draft, shard: u16, master: NodeId, slots: &SlotSet) {
+    if let Err(refusal) = safety::every_copy_is_empty(world, shard, master) {
+        return draft.refuse(refusal);
+    }
+    if !world.desired.allow_data_loss() {
+        return draft.refuse(Unsafe::DataLoss { shard, slots: slots.clone() });
+    }
+    let fresh = |(m, r): &(MemberId, &NodeReport)| {
+        m.shard == shard && r.role.is_master() && world.desired.wants(*m) && r.own_slots().is_empty()
+    };
+    let heir = world.cluster().find(fresh).and_then(|(m, _)| world.node_ref(m));
+    let Some(owner) = heir.filter(|_| draft.disrupt(shard)) else {
+        return draft.wait(Waiting::ServingMaster { shard });
+    };
+    let others = world.cluster().filter(|(_, r)| r.role.is_master() && r.id != owner.id);
+    let others = others.filter_map(|(m, _)| world.node_ref(m)).collect();
+    let reason = "its master is gone for good and nobody has a copy".to_string();
+    draft.step(Step::ReportLoss { shard, slots: slots.clone(), reason }, Vec::new());
+    let expectations = vec![expect(owner, What::OwnsNothing), expect(owner, What::NoKeys)];
+    draft.step(Step::ReplaceOwner { owner, previous: master, slots: slots.clone(), others }, expectations);
+}

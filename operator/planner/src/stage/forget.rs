@@ -1,0 +1,115 @@
+//! Who is not declared any more goes: forgotten by all, then removed. Who is proven gone is forgotten. Nobody else.
+
+use crate::draft::{Draft, expect};
+use crate::member::MemberId;
+use crate::observed::NodeReport;
+use crate::safety;
+use crate::step::{Expect, NodeRef, Step, What};
+use crate::unsafe_::Unsafe;
+use crate::world::World;
+use node_server_protocol::{NodeId, Role};
+use std::collections::BTreeSet;
+
+pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
+    let surplus: Vec<MemberId> = world.members.keys().copied().filter(|m| !world.desired.wants(*m)).collect();
+    for member in surplus {
+        match safety::may_go(world, member) {
+            Ok(id) => dismiss(world, draft, member, id),
+            Err(refusal) if in_progress(&refusal, draft) => {}
+            Err(refusal) => draft.refuse(refusal),
+        }
+    }
+    for id in known_ids(world) {
+        if safe_to_forget(world, id) {
+            forget(world, draft, id, world.gone.iter().find(|g| g.id == id).map(|g| g.member), &[]);
+        }
+    }
+}
+
+/// It owns slots that are being moved away by this very plan: nothing to complain about.
+fn in_progress(refusal: &Unsafe, draft: &Draft) -> bool {
+    let moving =
+        |s: &Step| matches!(s, Step::MigrateSlots { .. } | Step::Failover { .. } | Step::CloseSlots { .. });
+    matches!(refusal, Unsafe::OwnsSlots { .. } | Unsafe::HasKeys { .. }) && draft.has(moving)
+}
+
+fn dismiss(world: &World<'_>, draft: &mut Draft, member: MemberId, id: Option<NodeId>) {
+    let Some(m) = world.members.get(&member) else {
+        return;
+    };
+    let expectations = id.map(|_| proof_again(world, member)).unwrap_or_default();
+    if let Some(id) = id
+        && forget(world, draft, id, Some(member), &expectations)
+    {
+        return;
+    }
+    if m.leaving || (member.shard < world.desired.masters() && !draft.disrupt(member.shard)) {
+        return;
+    }
+    if let Some(node) = resettable(world, member) {
+        draft.step(Step::Reset { node }, expectations.clone());
+    }
+    draft.step(Step::RemoveMember { member, uid: m.uid.clone() }, expectations);
+}
+
+/// What proved that it may go, asked of it again.
+fn proof_again(world: &World<'_>, member: MemberId) -> Vec<Expect> {
+    let (Some(node), Some(report)) = (world.node_ref(member), world.reports.get(&member)) else {
+        return Vec::new();
+    };
+    match report.role {
+        Role::Replica { of } => vec![expect(node, What::Role(Role::Replica { of }))],
+        Role::Master => vec![expect(node, What::OwnsNothing), expect(node, What::NoKeys)],
+    }
+}
+
+/// An empty master that still knows others: it must not come back with them in mind.
+fn resettable(world: &World<'_>, member: MemberId) -> Option<NodeRef> {
+    let report = world.reports.get(&member)?;
+    (report.role.is_master() && !report.is_alone()).then(|| world.node_ref(member))?
+}
+
+/// Everybody who knows it forgets it; false when nobody does. Its own replicas cannot, and go before it.
+fn forget(
+    world: &World<'_>,
+    draft: &mut Draft,
+    id: NodeId,
+    member: Option<MemberId>,
+    expectations: &[Expect],
+) -> bool {
+    let knows = |(m, r): &(MemberId, &NodeReport)| Some(*m) != member && r.id != id && r.line(id).is_some();
+    let knowing: Vec<_> =
+        world.reports.iter().map(|(m, r)| (*m, *r)).filter(|x| concerns(world, x) && knows(x)).collect();
+    let can = knowing.iter().filter(|(_, r)| r.role != Role::Replica { of: id });
+    let at: Vec<NodeRef> = can.filter_map(|(m, _)| world.node_ref(*m)).collect();
+    if at.is_empty() {
+        return !knowing.is_empty();
+    }
+    draft.step(Step::Forget { id, member, at }, expectations.to_vec());
+    true
+}
+
+/// Members outside the cluster that are about to go need not forget anybody.
+fn concerns(world: &World<'_>, (member, _): &(MemberId, &NodeReport)) -> bool {
+    world.joined.contains(member) || world.desired.wants(*member)
+}
+
+fn known_ids(world: &World<'_>) -> BTreeSet<NodeId> {
+    world.cluster().flat_map(|(_, r)| &r.view).filter(|l| !l.flags.handshake).map(|l| l.id).collect()
+}
+
+/// Proven gone, owns nothing in any view, nobody copies it, and its member is filled again or not wanted.
+fn safe_to_forget(world: &World<'_>, id: NodeId) -> bool {
+    if world.silence_is_death {
+        return world.report_of(id).is_none();
+    }
+    let owns = world.cluster().any(|(_, r)| r.line(id).is_some_and(|l| !l.slots.is_empty()));
+    let replaced = |m: MemberId| !world.desired.wants(m) || world.joined.contains(&m);
+    let member = world.gone.iter().find(|g| g.id == id).map(|g| g.member).or_else(|| world.successor(id));
+    !world.ids.contains_key(&id)
+        && safety::proven_gone(world, id).is_some()
+        && !owns
+        && !world.ownership.owns_any(id)
+        && world.replicas_of(id).next().is_none()
+        && member.is_some_and(replaced)
+}

@@ -1,0 +1,126 @@
+//! Slots go where the distribution wants them, lowest first, a batch at a time.
+
+use crate::draft::{Draft, expect};
+use crate::layout::Layout;
+use crate::member::MemberId;
+use crate::observed::NodeReport;
+use crate::plan::{MAX_MIGRATE_STEPS, MIGRATE_BATCH_SLOTS};
+use crate::step::{MoveKind, Step, What};
+use crate::waiting::Waiting;
+use crate::world::{World, in_sync};
+use node_server_protocol::{Role, Slot, SlotSet};
+use std::collections::BTreeMap;
+
+/// `open`: slots that another stage looks after.
+pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft, open: &SlotSet) {
+    if !world.ownership.unowned().is_empty() {
+        return;
+    }
+    let disputed = world.ownership.disputed.difference(open);
+    if !disputed.is_empty() {
+        draft.wait(Waiting::ViewsAgree { slots: disputed.clone() });
+    }
+    if draft.has(|s| matches!(s, Step::MigrateSlots { .. } | Step::CloseSlots { .. })) {
+        return;
+    }
+    for (source, target, slots) in
+        moves(world, layout, &open.union(&disputed)).into_iter().take(MAX_MIGRATE_STEPS)
+    {
+        if let Some(target) = ready_target(world, layout, draft, target) {
+            migrate(world, draft, source, target, MoveKind::Handover, slots);
+        }
+    }
+}
+
+/// Batches by source and target, in the order of their lowest slots: stopping after any of them leaves what the next
+/// plan takes up to the same end (see `distribution`).
+fn moves(world: &World<'_>, layout: &Layout, held: &SlotSet) -> Vec<(MemberId, u16, SlotSet)> {
+    let mut pairs: BTreeMap<(MemberId, u16), SlotSet> = BTreeMap::new();
+    for (id, slots) in world.ownership.owners() {
+        let Some((source, _)) = world.report_of(id) else {
+            continue;
+        };
+        for (shard, wanted) in (0..).zip(&layout.targets) {
+            let here = layout.masters.get(usize::from(shard)).copied().flatten() == Some(source);
+            let going = slots.intersection(wanted).difference(held);
+            if !here && !going.is_empty() {
+                pairs.insert((source, shard), going);
+            }
+        }
+    }
+    let split = |((source, shard), slots): (&(MemberId, u16), &SlotSet)| {
+        batches(slots).into_iter().map(|batch| (*source, *shard, batch)).collect::<Vec<_>>()
+    };
+    let mut moves: Vec<_> = pairs.iter().flat_map(split).collect();
+    moves.sort_by_key(|(_, _, slots)| slots.iter().next());
+    moves
+}
+
+/// At most [`MIGRATE_BATCH_SLOTS`] each, ascending.
+pub(crate) fn batches(slots: &SlotSet) -> Vec<SlotSet> {
+    let slots: Vec<Slot> = slots.iter().collect();
+    slots.chunks(MIGRATE_BATCH_SLOTS).map(|chunk| chunk.iter().copied().collect()).collect()
+}
+
+/// A shard takes slots when it has a master that serves and those of its replicas that run have attached.
+fn ready_target(world: &World<'_>, layout: &Layout, draft: &mut Draft, shard: u16) -> Option<MemberId> {
+    let master =
+        layout.masters.get(usize::from(shard)).copied().flatten().filter(|m| serves(world, draft, *m));
+    let Some(master) = master.filter(|_| !draft.is_disrupted(shard)) else {
+        draft.wait(Waiting::ServingMaster { shard });
+        return None;
+    };
+    let id = world.reports.get(&master)?.id;
+    let attached = |r: &NodeReport| r.role == Role::Replica { of: id } && in_sync(r);
+    let members =
+        world.reports.iter().filter(|(m, _)| m.shard == shard && **m != master && world.desired.wants(**m));
+    let mut waiting = members.filter(|(_, r)| !attached(r)).map(|(m, _)| *m);
+    match waiting.next() {
+        None => Some(master),
+        Some(member) => {
+            draft.wait(Waiting::ReplicaSync { member });
+            None
+        }
+    }
+}
+
+fn serves(world: &World<'_>, draft: &mut Draft, member: MemberId) -> bool {
+    let Some(report) = world.reports.get(&member) else {
+        return false;
+    };
+    if !report.cluster_ok {
+        draft.wait(Waiting::ClusterOk { member });
+    }
+    report.cluster_ok && !report.closed_empty && world.joined.contains(&member)
+}
+
+/// One batch, if both ends are fit for it.
+pub(crate) fn migrate(
+    world: &World<'_>,
+    draft: &mut Draft,
+    source: MemberId,
+    target: MemberId,
+    kind: MoveKind,
+    slots: SlotSet,
+) {
+    let busy = draft.is_disrupted(source.shard) || draft.is_disrupted(target.shard);
+    if busy || !serves(world, draft, source) || !serves(world, draft, target) {
+        return;
+    }
+    let (Some(from), Some(to)) = (world.node_ref(source), world.node_ref(target)) else {
+        return;
+    };
+    let knows = |a: MemberId, b| world.reports.get(&a).is_some_and(|r| r.line(b).is_some());
+    if !knows(source, to.id) || !knows(target, from.id) {
+        return draft.wait(Waiting::Handshake { at: source, peer: target });
+    }
+    let owns = What::Owns(slots.clone());
+    let expectations = match kind {
+        MoveKind::Handover => vec![expect(from, owns), expect(to, What::Role(Role::Master))],
+        MoveKind::Merge { claimed: true } => vec![expect(from, owns.clone()), expect(to, owns)],
+        MoveKind::Merge { claimed: false } => vec![expect(from, What::Role(Role::Master)), expect(to, owns)],
+    };
+    let masters = world.cluster().filter(|(m, r)| r.role.is_master() && *m != source && *m != target);
+    let others = masters.filter_map(|(m, _)| world.node_ref(m)).collect();
+    draft.step(Step::MigrateSlots { slots, source: from, target: to, kind, others }, expectations);
+}

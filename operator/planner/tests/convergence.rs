@@ -1,0 +1,323 @@
+//! Plan and apply reach what is declared, from anywhere, and lose nothing on the way.
+
+mod model;
+
+use model::{Model, desired};
+use node_server_protocol::{Slot, SlotSet};
+use operator_planner::observed::OpenState;
+use operator_planner::{Distribution, MemberId, Step, plan};
+
+const THREE: [&str; 3] = ["0-5460", "5461-10922", "10923-16383"];
+
+fn ranges(model: &Model) -> Vec<String> {
+    model.ranges().into_values().collect()
+}
+
+fn m(shard: u16, ordinal: u16) -> MemberId {
+    MemberId::new(shard, ordinal)
+}
+
+#[test]
+fn the_tutorials_story() {
+    let mut model = Model::formed(&desired(3, 1));
+    let keys = model.keys();
+    assert_eq!(ranges(&model), THREE);
+    model.converge(&desired(4, 1));
+    let four = ["1365-5460", "6827-10922", "12288-16383", "0-1364,5461-6826,10923-12287"];
+    assert_eq!(ranges(&model), four);
+    model.converge(&desired(3, 1));
+    assert_eq!(ranges(&model), THREE);
+    assert_eq!(model.keys(), keys);
+    assert_eq!(model.members.len(), 6);
+}
+
+#[test]
+fn a_fresh_cluster_of_any_shape() {
+    for (masters, replicas) in [(1, 0), (1, 1), (2, 0), (3, 2), (5, 1)] {
+        let mut model = Model::new();
+        let rounds = model.converge(&desired(masters, replicas));
+        assert!(model.orphaned().is_empty());
+        assert!(rounds <= 6, "{masters}x{replicas}: {rounds} rounds");
+    }
+}
+
+#[test]
+fn replicas_up_and_down() {
+    let mut model = Model::formed(&desired(3, 1));
+    let keys = model.keys();
+    for replicas in [2, 0, 1] {
+        model.converge(&desired(3, replicas));
+        assert_eq!(model.members.len(), 3 * (1 + usize::from(replicas)));
+        assert_eq!(model.keys(), keys);
+    }
+}
+
+#[test]
+fn several_edits_in_a_row() {
+    let mut model = Model::formed(&desired(3, 1));
+    let keys = model.keys();
+    for masters in [6, 4, 5] {
+        for _ in 0..3 {
+            model.round(&desired(masters, 2));
+        }
+    }
+    model.converge(&desired(5, 1));
+    assert_eq!(model.keys(), keys);
+    assert_eq!(model.members.len(), 10);
+}
+
+#[test]
+fn a_drain_taken_back() {
+    for drained_follows in [false, true] {
+        let mut model = Model::formed(&desired(4, 1));
+        model.drained_follows = drained_follows;
+        let keys = model.keys();
+        while !model.ranges().get(&m(3, 0)).is_none_or(|slots| slots == "-") {
+            model.round(&desired(3, 1));
+        }
+        model.converge(&desired(4, 1));
+        assert_eq!(model.keys(), keys);
+    }
+}
+
+#[test]
+fn scale_down_where_a_drained_master_follows_the_taker() {
+    let mut model = Model::formed(&desired(4, 1));
+    model.drained_follows = true;
+    let keys = model.keys();
+    model.converge(&desired(3, 1));
+    assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
+}
+
+#[test]
+fn weights_and_declared_ranges() {
+    let mut model = Model::formed(&desired(3, 1));
+    let keys = model.keys();
+    model.converge(&model::spec(3, 1, Distribution::Weighted(vec![2, 1, 1]), false));
+    assert_eq!(ranges(&model)[0], "0-6826,10923-12287");
+    let sets: Vec<SlotSet> = ["5461-10922", "0-5460", "10923-16383"]
+        .map(|r| [r.parse::<node_server_protocol::SlotRange>().unwrap()].into_iter().collect())
+        .to_vec();
+    model.converge(&model::spec(3, 1, Distribution::Declared(sets), false));
+    assert_eq!(ranges(&model), ["5461-10922", "0-5460", "10923-16383"]);
+    assert_eq!(model.keys(), keys);
+}
+
+#[test]
+fn each_member_dies_and_returns() {
+    let desired = desired(3, 1);
+    for member in desired.members() {
+        let mut model = Model::formed(&desired);
+        let keys = model.keys();
+        model.kill(member, true);
+        for _ in 0..5 {
+            model.round(&desired);
+        }
+        assert!(model.orphaned().is_empty(), "{member}");
+        model.restart(member);
+        model.converge(&desired);
+        assert_eq!(model.keys(), keys, "{member}");
+    }
+}
+
+#[test]
+fn a_master_without_disk_comes_back_at_once() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    model.kill(m(1, 0), false);
+    model.restart(m(1, 0));
+    assert!(model.node(m(1, 0)).closed_empty);
+    model.converge(&desired);
+    assert_eq!(model.keys(), keys);
+    assert!(model.ranges().contains_key(&m(1, 1)));
+}
+
+#[test]
+fn two_of_three_masters_die() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    model.kill(m(0, 0), true);
+    model.kill(m(1, 0), true);
+    for _ in 0..4 {
+        model.round(&desired);
+    }
+    assert!(model.orphaned().is_empty());
+    model.restart(m(0, 0));
+    model.restart(m(1, 0));
+    model.converge(&desired);
+    assert_eq!(model.keys(), keys);
+}
+
+#[test]
+fn a_silent_master_is_left_alone() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let log = model.log.len();
+    model.silence(m(1, 0));
+    for _ in 0..5 {
+        model.round(&desired);
+    }
+    assert_eq!(model.log.len(), log, "{:?}", &model.log[log..]);
+    model.restart(m(1, 0));
+    model.converge(&desired);
+}
+
+#[test]
+fn a_member_that_lost_its_identity_returns_as_a_replica_of_its_shard() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    let old = model.node(m(1, 0)).id;
+    model.kill(m(1, 0), false);
+    model.replace(m(1, 0));
+    model.converge(&desired);
+    assert_eq!(model.keys(), keys);
+    assert!(model.ranges().contains_key(&m(1, 1)));
+    assert!(model.reports().values().all(|r| r.line(old).is_none()), "the old id is forgotten");
+}
+
+#[test]
+fn every_copy_lost() {
+    let kill_all = |model: &mut Model| {
+        for ordinal in [0, 1] {
+            model.kill(m(1, ordinal), false);
+            model.replace(m(1, ordinal));
+        }
+    };
+    let careful = desired(3, 1);
+    let mut model = Model::formed(&careful);
+    kill_all(&mut model);
+    for _ in 0..5 {
+        model.round(&careful);
+    }
+    assert_eq!(model.orphaned().to_string(), "5461-10922", "nothing is given away without leave");
+    let allowed = model::spec(3, 1, Distribution::Balanced, true);
+    model.converge(&allowed);
+    assert!(model.log.iter().any(|l| l.contains("ReportLoss")));
+}
+
+#[test]
+fn a_whole_shard_restarts_empty_in_place() {
+    let allowed = model::spec(3, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&allowed);
+    for ordinal in [0, 1] {
+        model.kill(m(1, ordinal), false);
+    }
+    model.restart(m(1, 0));
+    let steps = model.round(&allowed);
+    assert!(!steps.iter().any(|s| matches!(s, Step::Reopen { .. })), "one copy is still unseen");
+    model.restart(m(1, 1));
+    model.converge(&allowed);
+    let report = model.log.iter().position(|l| l.contains("ReportLoss")).unwrap();
+    let reopen = model.log.iter().position(|l| l.contains("REOPEN")).unwrap();
+    assert!(report < reopen);
+}
+
+#[test]
+fn a_foreign_node_is_reported_and_left() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let log = model.log.len();
+    let id = model.add_foreign();
+    let planned = plan(&desired, &model.observe());
+    assert!(planned.steps.is_empty());
+    let named = |u: &operator_planner::Unsafe| matches!(u, operator_planner::Unsafe::ForeignNode { id: who, .. } if *who == id);
+    assert!(planned.unsafe_.iter().any(named), "{planned:?}");
+    model.round(&desired);
+    assert_eq!(model.log.len(), log);
+}
+
+#[test]
+fn forgotten_by_hand() {
+    let desired = desired(3, 1);
+    for everybody in [false, true] {
+        let mut model = Model::formed(&desired);
+        let keys = model.keys();
+        let victim = model.node(m(1, 0)).id;
+        let others: Vec<MemberId> = model.members.keys().copied().filter(|x| *x != m(1, 0)).collect();
+        for other in others.iter().take(if everybody { 9 } else { 1 }) {
+            let node = model.node_mut(*other);
+            node.view.remove(&victim);
+            node.banned.insert(victim);
+        }
+        model.converge(&desired);
+        assert_eq!(model.keys(), keys);
+    }
+}
+
+#[test]
+fn slots_deleted_by_hand() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    let slots: SlotSet = (6000..6100).filter_map(Slot::new).collect();
+    let me = model.node_mut(m(1, 0)).me_mut();
+    me.slots = me.slots.difference(&slots);
+    model.converge(&desired);
+    assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
+}
+
+#[test]
+fn two_owners_of_a_slot() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    let slot = Slot::new(6014).unwrap();
+    let thief = model.node_mut(m(0, 0));
+    let id = thief.id;
+    thief.set_owner(slot, id);
+    model.converge(&desired);
+    assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
+}
+
+#[test]
+fn open_slots_of_every_kind() {
+    let slot = Slot::new(97).unwrap();
+    for (at_source, at_target, crossed) in [
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+        (true, true, true),
+        (false, true, true),
+    ] {
+        let desired = desired(3, 1);
+        let mut model = Model::formed(&desired);
+        let keys = model.keys();
+        let (source, target) = (model.node(m(0, 0)).id, model.node(m(2, 0)).id);
+        if at_source {
+            model.node_mut(m(0, 0)).open.insert(slot, OpenState::MigratingTo(target));
+        }
+        if at_target {
+            model.node_mut(m(2, 0)).open.insert(slot, OpenState::ImportingFrom(source));
+        }
+        if crossed {
+            let keys = model.node_mut(m(0, 0)).keys.remove(&slot).unwrap();
+            model.node_mut(m(2, 0)).keys.insert(slot, keys);
+        }
+        model.settle();
+        model.converge(&desired);
+        assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
+    }
+}
+
+#[test]
+fn a_target_dies_in_the_middle_of_a_move() {
+    for victim in [m(0, 0), m(3, 0)] {
+        let mut model = Model::formed(&desired(3, 1));
+        let keys = model.keys();
+        while model.ranges().get(&m(3, 0)).is_none_or(|slots| slots == "-") {
+            model.fuel = Some(500);
+            model.round(&desired(4, 1));
+        }
+        model.kill(victim, true);
+        model.fuel = None;
+        for _ in 0..3 {
+            model.round(&desired(4, 1));
+        }
+        model.restart(victim);
+        model.converge(&desired(4, 1));
+        assert_eq!(model.keys(), keys, "{victim}");
+    }
+}

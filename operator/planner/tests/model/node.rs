@@ -1,0 +1,112 @@
+use node_server_protocol::{Address, NodeId, Role, Slot, SlotSet};
+use operator_planner::observed::OpenState;
+use operator_planner::{Life, Why};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a node knows of one node.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub address: Address,
+    pub master: Option<NodeId>,
+    pub epoch: u64,
+    pub slots: SlotSet,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: NodeId,
+    pub address: Address,
+    pub life: Life,
+    /// Why it does not answer although it may run.
+    pub silent: Option<Why>,
+    pub role: Role,
+    pub current_epoch: u64,
+    /// Itself included.
+    pub view: BTreeMap<NodeId, Line>,
+    pub keys: BTreeMap<Slot, BTreeSet<String>>,
+    pub open: BTreeMap<Slot, OpenState>,
+    pub offset: u64,
+    pub closed_empty: bool,
+    pub banned: BTreeSet<NodeId>,
+}
+
+impl Node {
+    pub fn new(number: u8, address: Address) -> Self {
+        let id = NodeId::from_bytes([number; 20]);
+        let line = Line { address, master: None, epoch: 0, slots: SlotSet::new() };
+        Self {
+            id,
+            address,
+            life: Life::Running,
+            silent: None,
+            role: Role::Master,
+            current_epoch: 0,
+            view: BTreeMap::from([(id, line)]),
+            keys: BTreeMap::new(),
+            open: BTreeMap::new(),
+            offset: 1,
+            closed_empty: false,
+            banned: BTreeSet::new(),
+        }
+    }
+
+    pub fn running(&self) -> bool {
+        self.life == Life::Running && self.silent.is_none()
+    }
+
+    pub fn me(&self) -> &Line {
+        &self.view[&self.id]
+    }
+
+    pub fn me_mut(&mut self) -> &mut Line {
+        self.view.get_mut(&self.id).unwrap()
+    }
+
+    pub fn slots(&self) -> SlotSet {
+        self.me().slots.clone()
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.me().epoch
+    }
+
+    pub fn key_count(&self) -> u64 {
+        self.keys.values().map(|k| k.len() as u64).sum()
+    }
+
+    pub fn key_count_in(&self, slot: Slot) -> u64 {
+        self.keys.get(&slot).map_or(0, |k| k.len() as u64)
+    }
+
+    /// The owner of a slot as this node sees it.
+    pub fn owner(&self, slot: Slot) -> Option<NodeId> {
+        self.view.iter().find(|(_, l)| l.slots.contains(slot)).map(|(id, _)| *id)
+    }
+
+    pub fn set_owner(&mut self, slot: Slot, owner: NodeId) {
+        for line in self.view.values_mut() {
+            line.slots.remove(slot);
+        }
+        if let Some(line) = self.view.get_mut(&owner) {
+            line.slots.insert(slot);
+        }
+    }
+
+    pub fn max_epoch(&self) -> u64 {
+        self.view.values().map(|l| l.epoch).chain([self.current_epoch]).max().unwrap_or(0)
+    }
+
+    pub fn become_master(&mut self) {
+        self.role = Role::Master;
+        self.me_mut().master = None;
+    }
+
+    pub fn follow(&mut self, master: NodeId) {
+        self.role = Role::Replica { of: master };
+        self.closed_empty = false;
+        self.open.clear();
+        let me = self.me_mut();
+        me.master = Some(master);
+        me.slots = SlotSet::new();
+    }
+}
