@@ -7,7 +7,7 @@ use operator_planner::NodeRef;
 use operator_planner::observed::OpenState;
 
 impl Model {
-    pub fn command(&mut self, to: NodeRef, args: &[String]) -> Result<(), String> {
+    pub(crate) fn command(&mut self, to: NodeRef, args: &[String]) -> Result<(), String> {
         let node = self.by_id(to.id).filter(|i| self.nodes[*i].running()).ok_or("no answer")?;
         let words: Vec<&str> = args.iter().map(String::as_str).collect();
         match words.as_slice() {
@@ -182,7 +182,7 @@ impl Model {
     }
 
     /// MIGRATE of a whole slot.
-    pub fn move_keys(&mut self, source: NodeId, target: NodeId, slot: Slot, replace: bool) -> bool {
+    pub(crate) fn move_keys(&mut self, source: NodeId, target: NodeId, slot: Slot, replace: bool) -> bool {
         let (Some(from), Some(to)) = (self.by_id(source), self.by_id(target)) else {
             return false;
         };

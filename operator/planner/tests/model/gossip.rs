@@ -5,7 +5,7 @@ use super::node::{Line, Node};
 use node_server_protocol::{NodeId, Role, SlotSet};
 
 impl Model {
-    pub fn introduce(&mut self, a: usize, b: usize) {
+    pub(crate) fn introduce(&mut self, a: usize, b: usize) {
         for (at, peer) in [(a, b), (b, a)] {
             let (id, address) = (self.nodes[peer].id, self.nodes[peer].address);
             let fresh = Line { address, master: None, epoch: 0, slots: SlotSet::new() };
@@ -13,21 +13,17 @@ impl Model {
         }
     }
 
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         const MAX_GOSSIP: usize = 12;
         for _ in 0..MAX_GOSSIP {
-            let before = self.fingerprint();
+            let before = self.nodes.clone();
             self.gossip();
-            if self.fingerprint() == before {
+            if self.nodes == before {
                 break;
             }
         }
         self.collide();
         self.replicate();
-    }
-
-    fn fingerprint(&self) -> Vec<(usize, u64, String)> {
-        self.nodes.iter().map(|n| (n.view.len(), n.epoch(), format!("{:?}{:?}", n.role, n.view))).collect()
     }
 
     fn gossip(&mut self) {

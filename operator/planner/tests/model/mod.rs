@@ -6,7 +6,7 @@ mod gossip;
 mod node;
 mod seen;
 
-pub use node::{Line, Node};
+pub(crate) use node::{Line, Node};
 
 use node_server_protocol::{Address, NodeId, Slot, SlotSet};
 use operator_planner::commands::{Errors, Phase};
@@ -15,11 +15,11 @@ use operator_planner::{Desired, Distribution, Life, MemberId, PlannedStep, Proof
 use std::collections::BTreeMap;
 
 /// A declaration with everything usual.
-pub fn desired(masters: u16, replicas_per_master: u16) -> Desired {
+pub(crate) fn desired(masters: u16, replicas_per_master: u16) -> Desired {
     spec(masters, replicas_per_master, Distribution::Balanced, false)
 }
 
-pub fn spec(
+pub(crate) fn spec(
     masters: u16,
     replicas_per_master: u16,
     distribution: Distribution,
@@ -30,7 +30,7 @@ pub fn spec(
         .unwrap()
 }
 
-pub struct Model {
+pub(crate) struct Model {
     /// By index; members name theirs. Foreign nodes are nobody's.
     pub nodes: Vec<Node>,
     pub members: BTreeMap<MemberId, usize>,
@@ -44,13 +44,13 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (nodes, members) = (Vec::new(), BTreeMap::new());
         Self { nodes, members, gone: Vec::new(), drained_follows: false, log: Vec::new(), fuel: None }
     }
 
     /// A converged cluster with some keys.
-    pub fn formed(desired: &Desired) -> Self {
+    pub(crate) fn formed(desired: &Desired) -> Self {
         let mut model = Self::new();
         model.converge(desired);
         for slot in Slot::all().filter(|s| s.number() % 97 == 0) {
@@ -59,16 +59,16 @@ impl Model {
         model
     }
 
-    pub fn node(&self, member: MemberId) -> &Node {
+    pub(crate) fn node(&self, member: MemberId) -> &Node {
         &self.nodes[self.members[&member]]
     }
 
-    pub fn node_mut(&mut self, member: MemberId) -> &mut Node {
+    pub(crate) fn node_mut(&mut self, member: MemberId) -> &mut Node {
         let index = self.members[&member];
         &mut self.nodes[index]
     }
 
-    pub fn by_id(&self, id: NodeId) -> Option<usize> {
+    pub(crate) fn by_id(&self, id: NodeId) -> Option<usize> {
         self.nodes.iter().position(|n| n.id == id)
     }
 
@@ -77,7 +77,7 @@ impl Model {
     }
 
     /// A key is written to the slot's owner and its replicas.
-    pub fn write(&mut self, slot: Slot) {
+    pub(crate) fn write(&mut self, slot: Slot) {
         let best = (0..self.nodes.len())
             .filter(|i| self.nodes[*i].running() && self.nodes[*i].slots().contains(slot));
         let Some(owner) = best.max_by_key(|i| self.nodes[*i].epoch()) else {
@@ -90,7 +90,7 @@ impl Model {
     }
 
     /// Every key of every node that runs, by slot.
-    pub fn keys(&self) -> BTreeMap<Slot, usize> {
+    pub(crate) fn keys(&self) -> BTreeMap<Slot, usize> {
         let mut all: BTreeMap<Slot, std::collections::BTreeSet<&String>> = BTreeMap::new();
         for node in self.nodes.iter().filter(|n| n.running()) {
             for (slot, keys) in &node.keys {
@@ -101,7 +101,7 @@ impl Model {
     }
 
     /// The process ends. It keeps its nodes.conf, and its data where there is a disk.
-    pub fn kill(&mut self, member: MemberId, keeps_data: bool) {
+    pub(crate) fn kill(&mut self, member: MemberId, keeps_data: bool) {
         let node = self.node_mut(member);
         node.life = Life::Terminated(Proof::Terminated);
         if !keeps_data {
@@ -112,13 +112,13 @@ impl Model {
     }
 
     /// It is silent, and nobody can say why.
-    pub fn silence(&mut self, member: MemberId) {
+    pub(crate) fn silence(&mut self, member: MemberId) {
         self.node_mut(member).silent = Some(Why::TimedOut);
         self.settle();
     }
 
     /// The platform starts it again; an empty master that had slots closes.
-    pub fn restart(&mut self, member: MemberId) {
+    pub(crate) fn restart(&mut self, member: MemberId) {
         let node = self.node_mut(member);
         node.life = Life::Running;
         node.silent = None;
@@ -127,21 +127,21 @@ impl Model {
     }
 
     /// The member gets another process without any memory, at the same address.
-    pub fn replace(&mut self, member: MemberId) {
+    pub(crate) fn replace(&mut self, member: MemberId) {
         let (id, address) = (self.node(member).id, self.node(member).address);
         self.gone.push(Gone { id, member, proof: Proof::Terminated });
         self.add(member, address);
         self.settle();
     }
 
-    pub fn add(&mut self, member: MemberId, address: Address) {
+    pub(crate) fn add(&mut self, member: MemberId, address: Address) {
         let number = self.nodes.len() as u8 + 1;
         self.nodes.push(Node::new(number, address));
         self.members.insert(member, self.nodes.len() - 1);
     }
 
     /// One node that is nobody's member, known to all.
-    pub fn add_foreign(&mut self) -> NodeId {
+    pub(crate) fn add_foreign(&mut self) -> NodeId {
         let address = address(900);
         self.nodes.push(Node::new(200, address));
         let last = self.nodes.len() - 1;
@@ -152,7 +152,7 @@ impl Model {
     }
 
     /// Looks, plans, executes. Returns the steps that were planned.
-    pub fn round(&mut self, desired: &Desired) -> Vec<Step> {
+    pub(crate) fn round(&mut self, desired: &Desired) -> Vec<Step> {
         let planned = plan(desired, &self.observe());
         for step in planned.due() {
             self.execute(step);
@@ -162,7 +162,7 @@ impl Model {
     }
 
     /// Rounds until the plan is empty.
-    pub fn converge(&mut self, desired: &Desired) -> usize {
+    pub(crate) fn converge(&mut self, desired: &Desired) -> usize {
         const MAX_ROUNDS: usize = 60;
         for round in 0..MAX_ROUNDS {
             if plan(desired, &self.observe()).is_converged() {
@@ -175,7 +175,7 @@ impl Model {
     }
 
     /// One attempt, as the operator makes it.
-    pub fn execute(&mut self, planned: &PlannedStep) {
+    pub(crate) fn execute(&mut self, planned: &PlannedStep) {
         let reports = self.reports();
         let holds =
             |e: &operator_planner::Expect| reports.get(&e.member).is_some_and(|r| e.violated_by(r).is_none());
@@ -240,7 +240,7 @@ impl Model {
     }
 
     /// Owners as the running masters claim them: every slot once.
-    pub fn ranges(&self) -> BTreeMap<MemberId, String> {
+    pub(crate) fn ranges(&self) -> BTreeMap<MemberId, String> {
         let masters = self.members.iter().map(|(m, i)| (*m, &self.nodes[*i]));
         masters
             .filter(|(_, n)| n.role.is_master() && n.running())
@@ -249,13 +249,13 @@ impl Model {
     }
 
     /// Slots that nobody who runs claims.
-    pub fn orphaned(&self) -> SlotSet {
+    pub(crate) fn orphaned(&self) -> SlotSet {
         let running = self.nodes.iter().filter(|n| n.running() && n.role.is_master());
         running.fold(SlotSet::full(), |left, n| left.difference(&n.slots()))
     }
 }
 
-pub fn address(number: u16) -> Address {
+pub(crate) fn address(number: u16) -> Address {
     let port = 7001 + number;
     Address { ip: [127, 0, 0, 1].into(), port, bus_port: port + 10_000 }
 }

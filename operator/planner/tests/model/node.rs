@@ -4,16 +4,16 @@ use operator_planner::{Life, Why};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node knows of one node.
-#[derive(Clone, Debug)]
-pub struct Line {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Line {
     pub address: Address,
     pub master: Option<NodeId>,
     pub epoch: u64,
     pub slots: SlotSet,
 }
 
-#[derive(Clone, Debug)]
-pub struct Node {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
     pub id: NodeId,
     pub address: Address,
     pub life: Life,
@@ -31,7 +31,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(number: u8, address: Address) -> Self {
+    pub(crate) fn new(number: u8, address: Address) -> Self {
         let id = NodeId::from_bytes([number; 20]);
         let line = Line { address, master: None, epoch: 0, slots: SlotSet::new() };
         Self {
@@ -50,40 +50,40 @@ impl Node {
         }
     }
 
-    pub fn running(&self) -> bool {
+    pub(crate) fn running(&self) -> bool {
         self.life == Life::Running && self.silent.is_none()
     }
 
-    pub fn me(&self) -> &Line {
+    pub(crate) fn me(&self) -> &Line {
         &self.view[&self.id]
     }
 
-    pub fn me_mut(&mut self) -> &mut Line {
+    pub(crate) fn me_mut(&mut self) -> &mut Line {
         self.view.get_mut(&self.id).unwrap()
     }
 
-    pub fn slots(&self) -> SlotSet {
+    pub(crate) fn slots(&self) -> SlotSet {
         self.me().slots.clone()
     }
 
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.me().epoch
     }
 
-    pub fn key_count(&self) -> u64 {
+    pub(crate) fn key_count(&self) -> u64 {
         self.keys.values().map(|k| k.len() as u64).sum()
     }
 
-    pub fn key_count_in(&self, slot: Slot) -> u64 {
+    pub(crate) fn key_count_in(&self, slot: Slot) -> u64 {
         self.keys.get(&slot).map_or(0, |k| k.len() as u64)
     }
 
     /// The owner of a slot as this node sees it.
-    pub fn owner(&self, slot: Slot) -> Option<NodeId> {
+    pub(crate) fn owner(&self, slot: Slot) -> Option<NodeId> {
         self.view.iter().find(|(_, l)| l.slots.contains(slot)).map(|(id, _)| *id)
     }
 
-    pub fn set_owner(&mut self, slot: Slot, owner: NodeId) {
+    pub(crate) fn set_owner(&mut self, slot: Slot, owner: NodeId) {
         for line in self.view.values_mut() {
             line.slots.remove(slot);
         }
@@ -92,16 +92,16 @@ impl Node {
         }
     }
 
-    pub fn max_epoch(&self) -> u64 {
+    pub(crate) fn max_epoch(&self) -> u64 {
         self.view.values().map(|l| l.epoch).chain([self.current_epoch]).max().unwrap_or(0)
     }
 
-    pub fn become_master(&mut self) {
+    pub(crate) fn become_master(&mut self) {
         self.role = Role::Master;
         self.me_mut().master = None;
     }
 
-    pub fn follow(&mut self, master: NodeId) {
+    pub(crate) fn follow(&mut self, master: NodeId) {
         self.role = Role::Replica { of: master };
         self.closed_empty = false;
         self.open.clear();

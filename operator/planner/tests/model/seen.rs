@@ -10,7 +10,7 @@ use operator_planner::{Fact, Life, Member, MemberId, NodeReport, Observed, Why};
 use std::collections::BTreeMap;
 
 impl Model {
-    pub fn observe(&self) -> Observed {
+    pub(crate) fn observe(&self) -> Observed {
         let members = self.members.iter().map(|(m, i)| (*m, self.member(&self.nodes[*i]))).collect();
         Observed { members: Fact::Known(members), gone: self.gone.clone() }
     }
@@ -32,7 +32,7 @@ impl Model {
     }
 
     /// Of those that answer.
-    pub fn reports(&self) -> BTreeMap<MemberId, NodeReport> {
+    pub(crate) fn reports(&self) -> BTreeMap<MemberId, NodeReport> {
         let running = self.members.iter().filter(|(_, i)| self.nodes[**i].running());
         running.map(|(m, i)| (*m, self.report(&self.nodes[*i]))).collect()
     }
