@@ -5,10 +5,12 @@
 //! Forbidden here: to conclude anything from silence. What did not answer is [`Fact::Unknown`], and no removal, no
 //! reassignment and no forgetting follows from it.
 
+pub mod check;
 pub mod commands;
 pub mod desired;
 pub mod distribution;
 mod draft;
+pub mod explain;
 mod layout;
 pub mod member;
 pub mod observed;
@@ -23,7 +25,9 @@ pub mod unsafe_;
 pub mod waiting;
 mod world;
 
+pub use check::{Violation, check};
 pub use desired::{BadDesired, Desired, Distribution, Spec};
+pub use explain::{Explanation, Names, explain};
 pub use member::MemberId;
 pub use observed::{Fact, Life, Member, NodeReport, Observed, Proof, Why};
 pub use plan::{Plan, PlannedStep, plan};

@@ -62,7 +62,7 @@ impl Ownership {
     }
 
     /// What this node's view says differently.
-    fn differences(&self, report: &NodeReport) -> SlotSet {
+    pub(crate) fn differences(&self, report: &NodeReport) -> SlotSet {
         let none = SlotSet::new();
         let (mut seen, mut differ) = (SlotSet::new(), SlotSet::new());
         for line in report.view.iter().filter(|l| !l.slots.is_empty()) {

@@ -90,10 +90,32 @@ pub(crate) fn may_go(world: &World<'_>, member: MemberId) -> Result<Option<NodeI
     }
 }
 
+/// A replica of a shard that goes stays until its master has nothing left to copy.
+fn still_needed(world: &World<'_>, member: MemberId, report: &NodeReport) -> Option<Unsafe> {
+    let (master, its) = world.report_of(report.role.master()?)?;
+    let same_going_shard = master.shard == member.shard && member.shard >= world.desired.masters();
+    let slots = world.ownership.of(its.id).union(&its.own_slots());
+    match its.keys.known() {
+        _ if !same_going_shard => None,
+        _ if !slots.is_empty() => Some(Unsafe::OwnsSlots { member: master, slots }),
+        Some(0) => None,
+        keys => Some(Unsafe::HasKeys { member: master, keys: keys.copied() }),
+    }
+}
+
+/// A replica of a master that answers and serves: whatever it has is there too.
+pub(crate) fn is_spare_copy(world: &World<'_>, replica: &NodeReport) -> bool {
+    let master = replica.role.master().and_then(|of| world.report_of(of));
+    master.is_some_and(|(_, r)| r.role.is_master() && !r.closed_empty)
+}
+
 fn answering_may_go(world: &World<'_>, member: MemberId, report: &NodeReport) -> Result<(), Unsafe> {
     let claimed = world.ownership.of(report.id).union(&report.own_slots());
     if !claimed.is_empty() {
         return Err(Unsafe::OwnsSlots { member, slots: claimed });
+    }
+    if let Some(refusal) = still_needed(world, member, report) {
+        return Err(refusal);
     }
     match report.role {
         // Its keys are its master's, which answers with them; else it may be the last copy.

@@ -4,12 +4,16 @@ use crate::draft::{Draft, expect};
 use crate::layout::Layout;
 use crate::member::MemberId;
 use crate::observed::NodeReport;
+use crate::safety;
 use crate::step::{Step, What};
 use crate::waiting::Waiting;
 use crate::world::{World, in_sync};
 use node_server_protocol::{NodeId, Role};
 
 pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
+    for (shard, _) in (0..).zip(&layout.masters).filter(|(_, master)| master.is_none()) {
+        free_one(world, draft, shard);
+    }
     for master in layout.masters.iter().flatten() {
         let Some(report) = world.reports.get(master).filter(|_| !draft.is_disrupted(master.shard)) else {
             continue;
@@ -18,6 +22,22 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
         for (member, other) in others.filter(|(m, _)| world.desired.wants(*m)) {
             attach(world, draft, (*master, report), (member, other));
         }
+    }
+}
+
+/// A shard all of whose members copy masters of other shards (a drained master follows who took its last slot, and
+/// then it is declared again) gets its lowest ordinal back as an empty master. What it drops are copies.
+fn free_one(world: &World<'_>, draft: &mut Draft, shard: u16) {
+    let silent_owner = |id| world.report_of(id).is_none() && world.shard_of(id) == Some(shard);
+    if world.ownership.owners().any(|(id, _)| silent_owner(id)) {
+        return;
+    }
+    let elsewhere = |of| world.report_of(of).is_some_and(|(m, _)| m.shard != shard);
+    let members = world.cluster().filter(|(m, _)| m.shard == shard && world.desired.wants(*m));
+    let mut copies =
+        members.filter(|(_, r)| r.role.master().is_some_and(elsewhere) && safety::is_spare_copy(world, r));
+    if let Some((node, report)) = copies.next().and_then(|(m, r)| Some((world.node_ref(m)?, r))) {
+        draft.step(Step::Reset { node }, vec![expect(node, What::Role(report.role))]);
     }
 }
 
@@ -37,8 +57,8 @@ fn attach(
             return;
         }
         Role::Replica { of } if is_last_hope(world, of) => return,
-        // Keys of a replica are copies; the shard's master must have the slots, or they might be the only ones.
-        Role::Replica { of } if world.ownership.owns_any(to.id) || report.keys.known() == Some(&0) => {
+        // Its keys are copies: of what this shard's master has, or another living one.
+        Role::Replica { of } if world.ownership.owns_any(to.id) || safety::is_spare_copy(world, report) => {
             vec![What::Role(Role::Replica { of })]
         }
         Role::Replica { .. } => return draft.wait(Waiting::ServingMaster { shard: master.shard }),

@@ -6,28 +6,28 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a node knows of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Line {
-    pub address: Address,
-    pub master: Option<NodeId>,
-    pub epoch: u64,
-    pub slots: SlotSet,
+    pub(crate) address: Address,
+    pub(crate) master: Option<NodeId>,
+    pub(crate) epoch: u64,
+    pub(crate) slots: SlotSet,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
-    pub id: NodeId,
-    pub address: Address,
-    pub life: Life,
+    pub(crate) id: NodeId,
+    pub(crate) address: Address,
+    pub(crate) life: Life,
     /// Why it does not answer although it may run.
-    pub silent: Option<Why>,
-    pub role: Role,
-    pub current_epoch: u64,
+    pub(crate) silent: Option<Why>,
+    pub(crate) role: Role,
+    pub(crate) current_epoch: u64,
     /// Itself included.
-    pub view: BTreeMap<NodeId, Line>,
-    pub keys: BTreeMap<Slot, BTreeSet<String>>,
-    pub open: BTreeMap<Slot, OpenState>,
-    pub offset: u64,
-    pub closed_empty: bool,
-    pub banned: BTreeSet<NodeId>,
+    pub(crate) view: BTreeMap<NodeId, Line>,
+    pub(crate) keys: BTreeMap<Slot, BTreeSet<String>>,
+    pub(crate) open: BTreeMap<Slot, OpenState>,
+    pub(crate) offset: u64,
+    pub(crate) closed_empty: bool,
+    pub(crate) banned: BTreeSet<NodeId>,
 }
 
 impl Node {

@@ -30,7 +30,28 @@ impl Model {
             other => panic!("no such command: {other:?}"),
         }?;
         self.log.push(format!("{}: {}", to.member, args.join(" ")));
+        self.watch(to, &words);
         Ok(())
+    }
+
+    /// After every command: no slot that had an owner is without one, and moves are counted.
+    fn watch(&mut self, to: NodeRef, words: &[&str]) {
+        if let ["CLUSTER", "SETSLOT", slot, "NODE", id] = words
+            && to.id.to_string() == *id
+        {
+            *self.moves.entry(slot.parse().unwrap()).or_default() += 1;
+        }
+        let may_orphan = !words.contains(&"IMPORTING") && !words.contains(&"MIGRATING");
+        if self.formed && may_orphan {
+            let orphaned = self.orphaned();
+            let dead = self
+                .nodes
+                .iter()
+                .filter(|n| !n.running())
+                .fold(SlotSet::new(), |all, n| all.union(&n.slots()));
+            let ours = orphaned.difference(&dead);
+            assert!(ours.is_empty(), "no owner of {ours} after {}: {}", to.member, words.join(" "));
+        }
     }
 
     fn meet(&mut self, node: usize, port: u16) -> Result<(), String> {
@@ -197,6 +218,7 @@ impl Model {
             return false;
         }
         let keys = self.nodes[from].keys.remove(&slot).unwrap_or_default();
+        let moved = !keys.is_empty();
         let there = self.nodes[to].keys.entry(slot).or_default();
         for key in keys {
             let busy = there.contains(&key) && !replace;
@@ -207,7 +229,9 @@ impl Model {
         }
         self.nodes[to].offset += 1;
         self.nodes[from].offset += 1;
-        self.replicate_now();
+        if moved {
+            self.replicate_now();
+        }
         true
     }
 

@@ -1,5 +1,6 @@
 //! A cluster simple enough to trust: nodes with views, slots and keys, gossip that settles at once, replication
 //! without lag. It executes the commands of steps, so a wrong command shows as well as a wrong plan.
+#![allow(dead_code, reason = "helpers for whichever test comes next")]
 
 mod command;
 mod gossip;
@@ -30,29 +31,44 @@ pub(crate) fn spec(
         .unwrap()
 }
 
+#[derive(Clone)]
 pub(crate) struct Model {
     /// By index; members name theirs. Foreign nodes are nobody's.
-    pub nodes: Vec<Node>,
-    pub members: BTreeMap<MemberId, usize>,
-    pub gone: Vec<Gone>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) members: BTreeMap<MemberId, usize>,
+    pub(crate) gone: Vec<Gone>,
     /// A master that loses its last slot becomes a replica of who took it, as Redis 7 does.
-    pub drained_follows: bool,
+    pub(crate) drained_follows: bool,
     /// Every command that was accepted.
-    pub log: Vec<String>,
+    pub(crate) log: Vec<String>,
+    /// Slots have owners, and must keep them.
+    pub(crate) formed: bool,
+    /// How often each slot was given to a new owner.
+    pub(crate) moves: BTreeMap<u16, usize>,
     /// Stop after so many commands: the operator is killed.
-    pub fuel: Option<usize>,
+    pub(crate) fuel: Option<usize>,
 }
 
 impl Model {
     pub(crate) fn new() -> Self {
         let (nodes, members) = (Vec::new(), BTreeMap::new());
-        Self { nodes, members, gone: Vec::new(), drained_follows: false, log: Vec::new(), fuel: None }
+        Self {
+            nodes,
+            members,
+            gone: Vec::new(),
+            drained_follows: false,
+            log: Vec::new(),
+            formed: false,
+            moves: BTreeMap::new(),
+            fuel: None,
+        }
     }
 
     /// A converged cluster with some keys.
     pub(crate) fn formed(desired: &Desired) -> Self {
         let mut model = Self::new();
         model.converge(desired);
+        model.formed = true;
         for slot in Slot::all().filter(|s| s.number() % 97 == 0) {
             model.write(slot);
         }
@@ -171,7 +187,12 @@ impl Model {
             self.round(desired);
         }
         let last = plan(desired, &self.observe());
-        panic!("not converged after {MAX_ROUNDS} rounds: {last:#?}\n{}", self.log.join("\n"));
+        panic!("not converged after {MAX_ROUNDS} rounds: {last:#?}\n{}", self.tail());
+    }
+
+    /// The end of the log.
+    fn tail(&self) -> String {
+        self.log[self.log.len().saturating_sub(20)..].join("\n")
     }
 
     /// One attempt, as the operator makes it.

@@ -1,0 +1,7 @@
+//! The planner against a model cluster.
+#![allow(clippy::unwrap_used, reason = "all of this is test code, helpers too")]
+
+mod convergence;
+mod laws;
+mod model;
+mod story;

@@ -1,0 +1,59 @@
+//! The tutorial's story in the planner's words.
+
+use crate::model::{Model, desired};
+use operator_planner::{Desired, MemberId, check, explain, plan};
+use std::fmt::Write;
+
+/// What the operator says from round to round until there is nothing to do.
+fn tell(model: &mut Model, desired: &Desired, rounds: usize) -> String {
+    let mut story = String::new();
+    for round in 1..=rounds {
+        let observed = model.observe();
+        let planned = plan(desired, &observed);
+        write!(story, "round {round}\n{}", explain(desired, &observed, &planned)).unwrap();
+        if planned.is_converged() {
+            break;
+        }
+        model.round(desired);
+    }
+    story
+}
+
+#[test]
+fn create_three_masters() {
+    let mut model = Model::new();
+    insta::assert_snapshot!(tell(&mut model, &desired(3, 1), 9));
+    assert_eq!(check(&desired(3, 1), &model.observe()), []);
+}
+
+#[test]
+fn three_to_four_and_back() {
+    let mut model = Model::formed(&desired(3, 1));
+    insta::assert_snapshot!("three_to_four", tell(&mut model, &desired(4, 1), 20));
+    assert_eq!(check(&desired(4, 1), &model.observe()), []);
+    insta::assert_snapshot!("four_to_three", tell(&mut model, &desired(3, 1), 20));
+    assert_eq!(check(&desired(3, 1), &model.observe()), []);
+}
+
+#[test]
+fn a_master_is_killed_and_returns() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    model.kill(MemberId::new(1, 0), true);
+    let mut story = tell(&mut model, &desired, 2);
+    assert_ne!(check(&desired, &model.observe()), []);
+    model.restart(MemberId::new(1, 0));
+    story.push_str("demo-1-0 is back\n");
+    story.push_str(&tell(&mut model, &desired, 4));
+    insta::assert_snapshot!(story);
+    assert_eq!(check(&desired, &model.observe()), []);
+}
+
+#[test]
+fn a_silent_master_and_a_stranger() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    model.silence(MemberId::new(1, 0));
+    model.add_foreign();
+    insta::assert_snapshot!(tell(&mut model, &desired, 1));
+}
