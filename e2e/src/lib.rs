@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod ports;
 pub mod server;
 pub mod wait;
+pub mod writer;
 
 pub use binary::Binary;
 pub use client::Client;

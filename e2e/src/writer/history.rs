@@ -1,0 +1,190 @@
+//! All attempts to write one key, and what reads of it prove.
+//!
+//! A key has one writer, which has one command under way at a time and never touches a key again whose last outcome
+//! is unknown. So the attempts are in the order in which a correct server applies them, and every state that is read
+//! can be given to one attempt. The *floor* is the newest attempt that a read must show: acknowledged, or already
+//! seen. Reading an older one is a lost write, a resurrected key or a stale read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Attempts kept per key; what is older counts as never written.
+const KEPT: usize = 100_000;
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// The text of the write with that number.
+    Text(u64),
+    /// A counter's value; a counter that is absent is 0.
+    Number(u64),
+}
+
+/// One stretch of one node being a master: INFO's `master_replid` is new after every promotion and restart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mastership {
+    /// The node's address.
+    pub node: String,
+    /// `master_replid`.
+    pub replid: String,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Under way, or never answered, or refused: a later read may show it and need not.
+    Open,
+    /// Promised from the moment `effective` on.
+    Acknowledged,
+    /// Acknowledged and then found missing.
+    Lost,
+}
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    seq: u64,
+    state: State,
+    outcome: Outcome,
+    /// When the client may rely on it, in milliseconds of the run; later than the reply only for PEXPIRE.
+    effective: u64,
+    acknowledged_at: u64,
+    by: Option<Arc<Mastership>>,
+}
+
+/// An acknowledged attempt that counts for the loss of a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// Its number among the writes of its connection.
+    pub seq: u64,
+    /// Who acknowledged it.
+    pub by: Arc<Mastership>,
+    /// When, in milliseconds of the run.
+    pub at: u64,
+}
+
+/// What a read shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The floor or something newer.
+    Fine,
+    /// Attempt `found`, although attempt `floor` was acknowledged or seen. Acknowledged ones between are lost.
+    Backwards {
+        /// The attempt that is there.
+        found: u64,
+        /// The attempt that had to be there.
+        floor: u64,
+        /// How many acknowledged attempts are lost by this.
+        lost: usize,
+    },
+    /// Attempt `found`, which had been found missing before.
+    CameBack {
+        /// The attempt that is there.
+        found: u64,
+    },
+    /// Nothing that was ever written to the key.
+    Foreign,
+}
+
+/// The attempts on one key, oldest first.
+#[derive(Clone, Debug)]
+pub struct History {
+    attempts: VecDeque<Attempt>,
+    observed: u64,
+}
+
+impl History {
+    /// A key that nobody has written: attempt 0.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        let outcome = Outcome::Acknowledged;
+        let first = Attempt { seq: 0, state, outcome, effective: 0, acknowledged_at: 0, by: None };
+        Self { attempts: VecDeque::from([first]), observed: 0 }
+    }
+
+    /// An attempt is about to be sent. Numbers grow.
+    pub fn begin(&mut self, seq: u64, state: State) {
+        if self.attempts.len() == KEPT {
+            self.attempts.pop_front();
+        }
+        let outcome = Outcome::Open;
+        self.attempts.push_back(Attempt { seq, state, outcome, effective: 0, acknowledged_at: 0, by: None });
+    }
+
+    /// The attempt was acknowledged at `now`, and reads must show it from `effective` on.
+    pub fn acknowledge(&mut self, seq: u64, state: State, by: &Arc<Mastership>, now: u64, effective: u64) {
+        if let Some(attempt) = self.attempts.iter_mut().rev().find(|a| a.seq == seq) {
+            attempt.state = state;
+            attempt.outcome = Outcome::Acknowledged;
+            attempt.effective = effective;
+            attempt.acknowledged_at = now;
+            attempt.by = Some(Arc::clone(by));
+        }
+    }
+
+    /// The attempt was never sent, or had nothing to do.
+    pub fn withdraw(&mut self, seq: u64) {
+        self.attempts.retain(|attempt| attempt.seq != seq);
+    }
+
+    /// The attempt that a read that begins now must show, or a newer one.
+    #[must_use]
+    pub fn floor(&self, now: u64) -> u64 {
+        let promised = |a: &&Attempt| a.outcome == Outcome::Acknowledged && a.effective <= now;
+        self.attempts.iter().rev().find(promised).map_or(0, |a| a.seq).max(self.observed)
+    }
+
+    /// What the writer takes the key to hold.
+    #[must_use]
+    pub fn expected(&self) -> State {
+        let known = |a: &&Attempt| a.outcome == Outcome::Acknowledged || a.seq == self.observed;
+        self.attempts.iter().rev().find(known).map_or(State::Absent, |a| a.state)
+    }
+
+    /// A read showed `state`; when it began, the floor was `floor`. Attempts from `below` on had not been sent.
+    pub fn observe(&mut self, state: State, floor: u64, below: u64) -> Seen {
+        let Some(found) = self.attempts.iter().rev().find(|a| a.seq < below && a.state == state) else {
+            return Seen::Foreign;
+        };
+        let (found, outcome) = (found.seq, found.outcome);
+        if outcome == Outcome::Lost {
+            return Seen::CameBack { found };
+        }
+        if found >= floor {
+            self.observed = self.observed.max(found);
+            return Seen::Fine;
+        }
+        let lost = self.lose(found, floor);
+        self.observed = found;
+        Seen::Backwards { found, floor, lost }
+    }
+
+    /// Marks what was acknowledged after `found` up to `floor` as lost.
+    fn lose(&mut self, found: u64, floor: u64) -> usize {
+        let missing =
+            |a: &&mut Attempt| a.outcome == Outcome::Acknowledged && a.seq > found && a.seq <= floor;
+        self.attempts.iter_mut().filter(missing).map(|a| a.outcome = Outcome::Lost).count()
+    }
+
+    /// Acknowledged attempts that were found missing.
+    pub fn lost(&self) -> impl Iterator<Item = Promise> + '_ {
+        self.attempts.iter().filter(|a| a.outcome == Outcome::Lost).filter_map(Attempt::promise)
+    }
+
+    /// The attempt that was last seen, if it was acknowledged.
+    #[must_use]
+    pub fn survivor(&self) -> Option<Promise> {
+        let attempt = self.attempts.iter().rev().find(|a| a.seq == self.observed)?;
+        attempt.promise().filter(|_| attempt.outcome == Outcome::Acknowledged)
+    }
+}
+
+impl Attempt {
+    fn promise(&self) -> Option<Promise> {
+        Some(Promise { seq: self.seq, by: Arc::clone(self.by.as_ref()?), at: self.acknowledged_at })
+    }
+}
+
+#[cfg(test)]
+mod tests;
