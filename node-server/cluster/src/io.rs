@@ -113,6 +113,8 @@ pub enum Input {
         /// The command and its arguments.
         args: Vec<Vec<u8>>,
     },
+    /// A replica has finished a full sync, which says nothing of open slots: they are put on the log again for it.
+    ReplicaSynced,
     /// The process is about to end: hand over to a replica. Answered by one `Output::HandOver`.
     HandOver {
         /// When to give up.
@@ -191,6 +193,11 @@ pub enum Output {
         command: Vec<Vec<u8>>,
         /// Whole reply.
         bytes: Vec<u8>,
+    },
+    /// Append `command` to the replication log; nobody waits for it.
+    Replicate {
+        /// The command and its arguments, for `Input::ReplicatedSetSlot` at the replicas.
+        command: Vec<Vec<u8>>,
     },
     /// The slot map changed. At most one each time the outputs are drained.
     Publish(Arc<Routing>),

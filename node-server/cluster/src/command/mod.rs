@@ -1,7 +1,14 @@
 //! CLUSTER subcommands: parsed here, answered here (reference/cluster-bus §1.15), except for those that only
 //! the engine's keys can answer.
 
+mod admin;
+mod execute;
+mod help;
 pub mod parse;
+mod query;
+mod setslot;
+mod shards;
+mod slots;
 
 pub use parse::parse;
 

@@ -219,6 +219,9 @@ fn reset(typed: &str, rest: &[&[u8]]) -> Result<Command> {
 }
 
 fn set_slot(rest: &[&[u8]]) -> Result<SetSlot> {
+    if rest.len() < 2 {
+        return wrong_arity("setslot");
+    }
     let slot = slot(rest[0])?;
     let action = match &rest[1..] {
         [arg] if arg.eq_ignore_ascii_case(b"stable") => SetSlotAction::Stable,
@@ -228,4 +231,19 @@ fn set_slot(rest: &[&[u8]]) -> Result<SetSlot> {
         _ => return fail("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP"),
     };
     Ok(SetSlot { slot, action })
+}
+
+/// CLUSTER SETSLOT as it stands in the replication stream: a finished import has `EPOCH n` at its end.
+pub(super) fn parse_replicated_set_slot(args: &[Vec<u8>]) -> Result<(SetSlot, Option<Epoch>)> {
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let [cluster, name, rest @ ..] = args.as_slice() else { return wrong_arity("setslot") };
+    if !cluster.eq_ignore_ascii_case(b"cluster") || !name.eq_ignore_ascii_case(b"setslot") || rest.len() < 2 {
+        return wrong_arity("setslot");
+    }
+    match rest {
+        [plain @ .., word, number] if word.eq_ignore_ascii_case(b"epoch") => {
+            Ok((set_slot(plain)?, Some(epoch(number)?)))
+        }
+        plain => Ok((set_slot(plain)?, None)),
+    }
 }

@@ -1,0 +1,90 @@
+//! Who has failed: suspected by this node alone (`PFAIL`), agreed by a majority of the masters (`FAIL`).
+
+use crate::Cluster;
+use crate::config::Mutant;
+use crate::io::Level;
+use crate::node::Node;
+use crate::wire::Message;
+use node_server_protocol::NodeId;
+use node_server_protocol::bus::NodeFlags;
+
+/// Reports count for this many node timeouts.
+const REPORT_TIMEOUTS: u64 = 2;
+/// A master with slots that is reachable again stays `FAIL` for this many node timeouts, time for a replica to win.
+const UNDO_TIMEOUTS: u64 = 2;
+
+impl Cluster {
+    /// The clock's view: who has not been heard from for a node timeout.
+    pub(crate) fn find_suspects(&mut self) {
+        let (now, timeout, me) = (self.now, self.config.node_timeout_ms, self.view.me);
+        let mut suspects = Vec::new();
+        for node in self.view.nodes.values_mut() {
+            let Some(sent) = node.ping_sent else { continue };
+            if node.id == me || node.has(NodeFlags::HANDSHAKE.with(NodeFlags::NOADDR)) {
+                continue;
+            }
+            let silent = now.since(sent).min(now.since(node.data_received));
+            if silent > timeout && !node.has(NodeFlags::PFAIL.with(NodeFlags::FAIL)) {
+                node.set(NodeFlags::PFAIL, true);
+                suspects.push(node.id);
+            }
+        }
+        for id in suspects {
+            self.log(Level::Debug, format!("*** NODE {id} possibly failing"));
+            self.topology_changed();
+            self.mark_failed_if_agreed(id);
+        }
+        if self.config.is_mutant(Mutant::SilentRemoved) {
+            let silent = |n: &&Node| n.is_failed() && self.age(n.fail_since) > timeout * UNDO_TIMEOUTS;
+            let silent: Vec<NodeId> = self.view.others().filter(silent).map(|n| n.id).collect();
+            silent.into_iter().for_each(|id| self.remove_node(id));
+        }
+    }
+
+    /// How many masters report the node, in time.
+    pub(crate) fn failure_reports(&mut self, id: NodeId) -> usize {
+        let (now, valid) = (self.now, self.config.node_timeout_ms * REPORT_TIMEOUTS);
+        let Some(node) = self.view.node_mut(id) else { return 0 };
+        node.reports.retain(|_, at| now.since(*at) <= valid);
+        node.reports.len()
+    }
+
+    pub(crate) fn mark_failed_if_agreed(&mut self, id: NodeId) {
+        if !self.view.node(id).is_some_and(|n| n.is_suspect() && !n.is_failed()) {
+            return;
+        }
+        let own = usize::from(self.view.myself().votes());
+        if self.failure_reports(id) + own < self.view.quorum() {
+            return;
+        }
+        self.log(Level::Notice, format!("Marking node {id} as failing (quorum reached)."));
+        let now = self.now;
+        if let Some(node) = self.view.node_mut(id) {
+            node.set(NodeFlags::PFAIL, false);
+            node.set(NodeFlags::FAIL, true);
+            node.fail_since = now;
+        }
+        self.broadcast(Message::Fail(id));
+        self.topology_changed();
+    }
+
+    /// A failed node answered.
+    pub(crate) fn clear_failure(&mut self, id: NodeId) {
+        let Some(node) = self.view.node(id) else { return };
+        let text = if !node.votes() {
+            let what = if node.is_replica() { "replica" } else { "master without slots" };
+            format!("Clear FAIL state for node {id}: {what} is reachable again.")
+        } else if self.age(node.fail_since) > self.config.node_timeout_ms * UNDO_TIMEOUTS {
+            format!(
+                "Clear FAIL state for node {id}: is reachable again and nobody is serving its slots after some time."
+            )
+        } else {
+            return;
+        };
+        if let Some(node) = self.view.node_mut(id) {
+            node.set(NodeFlags::FAIL, false);
+        }
+        self.log(Level::Notice, text);
+        self.topology_changed();
+    }
+}

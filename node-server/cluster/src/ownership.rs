@@ -1,0 +1,231 @@
+//! Who owns which slot: claims in headers and UPDATEs, changes of role.
+
+use crate::Cluster;
+use crate::config::Mutant;
+use crate::gate::Promise;
+use crate::io::{Level, Output};
+use crate::node::Node;
+use crate::wire::Message;
+use node_server_protocol::bus::Header;
+use node_server_protocol::{Epoch, NodeId, SlotSet};
+
+impl Cluster {
+    /// Master or replica, as the sender says.
+    pub(crate) fn on_role(&mut self, sender: NodeId, header: &Header) {
+        match header.master {
+            None => self.on_master_role(sender, header),
+            Some(master) => self.on_replica_role(sender, master, header),
+        }
+    }
+
+    fn on_master_role(&mut self, sender: NodeId, header: &Header) {
+        let Some(node) = self.view.node(sender) else { return };
+        if node.is_master() {
+            return;
+        }
+        let was_mine = node.is_replica_of(self.view.me);
+        self.set_master_role(sender);
+        // It took over while this master had nothing but slots on their way to it: there is no slot to lose that
+        // would tell.
+        let myself = self.view.myself();
+        let receiving = myself.is_master() && myself.slots.is_empty() && !self.view.importing.is_empty();
+        if was_mine && receiving && header.config_epoch > myself.config_epoch {
+            self.become_replica_of(sender);
+        }
+    }
+
+    /// A node is a master from now on. If it was a replica and its master is gone, it took over its moves as well.
+    pub(crate) fn set_master_role(&mut self, id: NodeId) {
+        let Some(node) = self.view.node_mut(id) else { return };
+        let before = node.master;
+        node.make_master();
+        if let Some(before) = before.filter(|b| self.view.same_shard(*b, id)) {
+            let gone = self.view.node(before).is_none_or(|n| n.is_failed() || !n.is_master());
+            if gone {
+                self.view.redirect_open_slots(before, id);
+            }
+        }
+        self.topology_changed();
+    }
+
+    fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header) {
+        let Some(node) = self.view.node_mut(sender) else { return };
+        if node.is_replica_of(master) {
+            return;
+        }
+        let (was_master, epoch) = (node.is_master(), node.config_epoch);
+        let slots = std::mem::take(&mut node.slots);
+        node.make_replica_of(master);
+        self.view.unclaimed = self.view.unclaimed.difference(&slots);
+        let told = self.view.node(sender).is_some_and(|n| n.told_shard_id);
+        if !told && let Some(shard) = self.view.node(master).map(|n| n.shard_id) {
+            self.learn_shard_of_master(sender, shard);
+        }
+        if was_master && self.view.same_shard(sender, master) {
+            self.pass_on(sender, master, &slots, epoch, header.config_epoch);
+        }
+        self.topology_changed();
+        self.leave_chain(sender, master);
+    }
+
+    fn learn_shard_of_master(&mut self, id: NodeId, shard: NodeId) {
+        if let Some(node) = self.view.node_mut(id) {
+            node.shard_id = shard;
+        }
+    }
+
+    /// Within a shard a master gives up its slots only to the one that it now follows.
+    fn pass_on(&mut self, from: NodeId, to: NodeId, slots: &SlotSet, before: Epoch, now: Epoch) {
+        self.view.redirect_open_slots(from, to);
+        if to == self.view.me || now < before {
+            return;
+        }
+        if self.view.node(to).is_some_and(Node::is_replica) {
+            self.set_master_role(to);
+        }
+        if let Some(master) = self.view.node_mut(to) {
+            master.config_epoch = master.config_epoch.max(now);
+            master.slots = master.slots.union(slots);
+        }
+    }
+
+    /// A replica of a replica follows the master at the end.
+    fn leave_chain(&mut self, sender: NodeId, master: NodeId) {
+        let me = self.view.me;
+        if self.view.myself().master == Some(sender) && master != me && self.view.known(master).is_some() {
+            let text = format!("I'm a sub-replica! Reconfiguring myself from {sender} to {master}");
+            self.log(Level::Notice, text);
+            self.become_replica_of(master);
+        }
+    }
+
+    /// The slots in the sender's header: its own, or its master's.
+    pub(crate) fn on_claim(&mut self, sender: NodeId, header: &Header) {
+        let Some(node) = self.view.node(sender) else { return };
+        let is_master = node.is_master();
+        let claimant = if is_master { Some(sender) } else { node.master };
+        let Some(known) = claimant.and_then(|c| self.view.node(c)) else { return };
+        let claim = &header.slots;
+        if known.slots == *claim && known.slots.intersection(&self.view.unclaimed).is_empty() {
+            return;
+        }
+        if is_master {
+            self.take_slots(sender, header.config_epoch, claim);
+        }
+        let firm = claim.difference(&self.view.unclaimed);
+        let newer = |n: &&Node| {
+            n.id != sender && n.config_epoch > header.config_epoch && !n.slots.intersection(&firm).is_empty()
+        };
+        if let Some(owner) = self.view.nodes.values().find(newer).map(|n| n.id) {
+            let text =
+                format!("Node {sender} has old slots configuration, sending an UPDATE message about {owner}");
+            self.log(Level::Verbose, text);
+            self.promise(Promise::Send(sender, Message::Update(owner)));
+        }
+    }
+
+    /// A master claims slots with this epoch: it gets those that have no owner or one with a lower epoch.
+    pub(crate) fn take_slots(&mut self, sender: NodeId, epoch: Epoch, claim: &SlotSet) {
+        if sender == self.view.me {
+            return;
+        }
+        let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
+        let mut free = claim.clone();
+        let mut losses = Vec::new();
+        for owner in self.view.nodes.values().filter(|n| !n.slots.is_empty()) {
+            let taken = owner.slots.intersection(claim);
+            free = free.difference(&taken);
+            if owner.id != sender && (owner.config_epoch < epoch || any_epoch) && !taken.is_empty() {
+                losses.push((owner.id, taken));
+            }
+        }
+        self.note_unclaimed(sender, claim);
+        if free.is_empty() && losses.is_empty() {
+            return;
+        }
+        let won = losses.iter().fold(free, |won, (_, slots)| won.union(slots));
+        let shard_master = self.view.shard_master().id;
+        self.view.assign(&won, sender);
+        for (owner, _) in &losses {
+            if self.view.same_shard(*owner, sender) {
+                self.view.redirect_open_slots(*owner, sender);
+            }
+        }
+        self.topology_changed();
+        if let Some((_, lost)) = losses.into_iter().find(|(owner, _)| *owner == shard_master) {
+            self.on_slots_lost(shard_master, sender, &lost);
+        }
+    }
+
+    fn note_unclaimed(&mut self, owner: NodeId, claim: &SlotSet) {
+        let Some(node) = self.view.node(owner) else { return };
+        self.view.unclaimed = self.view.unclaimed.difference(claim).union(&node.slots.difference(claim));
+    }
+
+    /// This shard lost slots to `to`. Without any left it follows the new owner.
+    fn on_slots_lost(&mut self, shard_master: NodeId, to: NodeId, lost: &SlotSet) {
+        let empty = self.view.node(shard_master).is_some_and(|n| n.slots.is_empty());
+        let may_follow = self.view.same_shard(shard_master, to) || self.config.allow_replica_migration;
+        if empty && may_follow {
+            self.log(
+                Level::Notice,
+                format!("Configuration change detected. Reconfiguring myself as a replica of {to}"),
+            );
+            self.become_replica_of(to);
+        } else if shard_master == self.view.me {
+            self.log(Level::Notice, format!("Deleting keys in dirty slots {lost}: they belong to {to} now"));
+            self.drop_keys.extend(lost.iter());
+        }
+    }
+
+    /// This node copies `master` from now on.
+    pub(crate) fn become_replica_of(&mut self, master: NodeId) {
+        let me = self.view.me;
+        let shard = self.view.node(master).map(|n| n.shard_id);
+        if !self.view.same_shard(me, master) {
+            self.view.migrating.clear();
+            self.view.importing.clear();
+        }
+        let myself = self.view.myself_mut();
+        myself.make_replica_of(master);
+        myself.shard_id = shard.unwrap_or(myself.shard_id);
+        let left = myself.slots.clone();
+        self.view.unassign(&left);
+        self.become_master = false;
+        self.drop_keys = SlotSet::new();
+        self.guard.open();
+        self.election.reset();
+        self.end_manual_failover();
+        self.handover_done();
+        self.follow_master();
+        self.topology_changed();
+    }
+
+    /// Tells the shell whom to replicate from, after the slot map has said so.
+    pub(crate) fn follow_master(&mut self) {
+        let Some(master) = self.view.my_master() else { return };
+        let same_shard = self.view.same_shard(self.view.me, master.id);
+        let follow = Output::Follow { master: master.id, address: master.address, same_shard };
+        self.after_publish.retain(|o| !matches!(o, Output::Follow { .. }));
+        self.after_publish.push(follow);
+    }
+
+    /// This replica takes its master's place.
+    pub(crate) fn replace_master(&mut self) {
+        let me = self.view.me;
+        let Some(old) = self.view.myself().master else { return };
+        let slots = self.view.node(old).map(|n| n.slots.clone()).unwrap_or_default();
+        self.view.myself_mut().make_master();
+        self.view.assign(&slots, me);
+        if self.config.is_mutant(Mutant::OpenSlotsLostAtFailover) {
+            self.view.migrating.clear();
+            self.view.importing.clear();
+        }
+        self.after_publish.retain(|o| !matches!(o, Output::Follow { .. }));
+        self.become_master = true;
+        self.election.reset();
+        self.end_manual_failover();
+        self.topology_changed();
+        self.promise(Promise::Broadcast(Message::Pong));
+    }
+}

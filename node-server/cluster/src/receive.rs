@@ -1,0 +1,326 @@
+//! Messages in: what each says about its sender, then what it is for.
+
+use crate::Cluster;
+use crate::io::{Level, LinkId};
+use crate::wire::Message;
+use node_server_protocol::bus::{
+    Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, Packet, Update, decode,
+};
+use node_server_protocol::{Millis, NodeId};
+use std::net::SocketAddr;
+
+impl Cluster {
+    pub(crate) fn on_frame(&mut self, id: LinkId, bytes: &[u8]) {
+        if !self.links.all.contains_key(&id) {
+            return;
+        }
+        let packet = match decode(bytes) {
+            Ok(packet) => packet,
+            // Published messages: the shell has no subscribers in the cluster yet.
+            Err(DecodeError::Light) => return,
+            Err(error) => {
+                self.log(Level::Warning, format!("Bus message dropped: {error}"));
+                return;
+            }
+        };
+        self.stats.received(packet.body.name());
+        self.on_packet(id, packet);
+    }
+
+    fn on_packet(&mut self, id: LinkId, packet: Packet) {
+        let Packet { header, body } = packet;
+        let sender = self.view.known(header.sender).map(|n| n.id).filter(|s| *s != self.view.me);
+        if let Some(sender) = sender {
+            self.bind_inbound(id, sender);
+            self.on_header(sender, &header);
+        }
+        match body {
+            Body::Ping(heartbeat) => {
+                self.answer_ping(id, &header, sender);
+                self.on_heartbeat(id, Kind::Ping, &header, &heartbeat);
+            }
+            Body::Meet(heartbeat) => {
+                if sender.is_none() && header.sender != self.view.me {
+                    self.start_handshake_with(id, &header);
+                }
+                self.answer_ping(id, &header, sender);
+                self.on_heartbeat(id, Kind::Meet, &header, &heartbeat);
+            }
+            Body::Pong(heartbeat) => self.on_heartbeat(id, Kind::Pong, &header, &heartbeat),
+            Body::Fail { node } => self.on_fail(sender, node),
+            Body::AuthRequest => self.on_auth_request(sender, &header),
+            Body::AuthAck => self.on_auth_ack(sender, &header),
+            Body::Update(update) => self.on_update(sender, &update),
+            Body::MfStart => self.on_mf_start(sender),
+            Body::Publish(_) | Body::PublishShard(_) | Body::Module(_) | Body::Unknown { .. } => {}
+        }
+    }
+
+    /// What every message of a known node says: it lives, the epochs, its offset.
+    fn on_header(&mut self, sender: NodeId, header: &Header) {
+        let now = self.now;
+        if header.current_epoch > self.view.current_epoch {
+            self.view.current_epoch = header.current_epoch;
+            self.changed();
+        }
+        let paused = header.message_flags.contains(MessageFlags::PAUSED);
+        let is_my_master = self.view.myself().master == Some(sender);
+        let Some(node) = self.view.node_mut(sender) else { return };
+        node.data_received = now;
+        node.offset = Some(header.offset);
+        let extensions = header.flags.contains(NodeFlags::EXTENSIONS)
+            || header.message_flags.contains(MessageFlags::EXT_DATA);
+        node.set(NodeFlags::EXTENSIONS, extensions);
+        node.set(NodeFlags::NO_FAILOVER, header.flags.contains(NodeFlags::NO_FAILOVER));
+        node.set(NodeFlags::MY_MASTER_FAIL, header.flags.contains(NodeFlags::MY_MASTER_FAIL));
+        if header.master.is_none() && header.config_epoch > node.config_epoch {
+            node.config_epoch = header.config_epoch;
+            self.changed();
+            self.newer_claim_ends_election(header);
+        }
+        if paused && is_my_master {
+            self.on_master_paused(header.offset);
+        }
+        self.guard_heard(sender, header);
+    }
+
+    /// PONG, on the link that the PING came on; a closed master may be silent.
+    fn answer_ping(&mut self, id: LinkId, header: &Header, sender: Option<NodeId>) {
+        if sender.is_some() {
+            self.learn_own_ip(id);
+        }
+        if self.guard_is_silent() {
+            return;
+        }
+        // The receiver may not be bound to the link yet: its extensions depend on it.
+        if header.flags.contains(NodeFlags::EXTENSIONS)
+            && let Some(sender) = sender
+            && let Some(node) = self.view.node_mut(sender)
+        {
+            node.set(NodeFlags::EXTENSIONS, true);
+        }
+        self.send_on(id, Message::Pong);
+    }
+
+    fn on_heartbeat(&mut self, id: LinkId, kind: Kind, header: &Header, heartbeat: &Heartbeat) {
+        if kind == Kind::Meet {
+            self.learn_own_ip_from_meet(id);
+        }
+        let outbound = self.outbound_node(id);
+        if let Some(expected) = outbound {
+            if self.view.node(expected).is_some_and(|n| n.in_handshake()) {
+                if !self.finish_handshake(id, expected, header) {
+                    return;
+                }
+                self.on_header(header.sender, header);
+            } else if expected != header.sender {
+                self.on_stranger(id, expected);
+                return;
+            }
+        }
+        let sender = self.view.known(header.sender).map(|n| n.id).filter(|s| *s != self.view.me);
+        let Some(sender) = sender else { return };
+        if kind != Kind::Pong {
+            self.update_address(id, sender, header);
+        }
+        if kind == Kind::Pong && outbound.is_some() {
+            self.on_pong(sender);
+        }
+        self.on_extensions(sender, &heartbeat.extensions, header);
+        self.on_role(sender, header);
+        self.on_claim(sender, header);
+        self.on_collision(sender, header);
+        self.on_gossip(sender, &heartbeat.gossip);
+    }
+
+    /// The node that our own connection goes to.
+    fn outbound_node(&self, id: LinkId) -> Option<NodeId> {
+        self.links.all.get(&id).filter(|_| !id.is_inbound()).and_then(|l| l.node)
+    }
+
+    /// Somebody else answers at this node's address.
+    fn on_stranger(&mut self, id: LinkId, expected: NodeId) {
+        let now = self.now;
+        if let Some(node) = self.view.node_mut(expected) {
+            let age = now.since(node.created);
+            let flags = node.flags.bits();
+            node.set(NodeFlags::NOADDR, true);
+            node.address.ip = [0, 0, 0, 0].into();
+            node.address.port = 0;
+            node.address.bus_port = 0;
+            let text = format!(
+                "PONG contains mismatching sender ID. About node {expected} added {age} ms ago, having flags {flags}"
+            );
+            self.log(Level::Debug, text);
+        }
+        self.close_link(id);
+        self.topology_changed();
+    }
+
+    fn on_pong(&mut self, sender: NodeId) {
+        let now = self.now;
+        let Some(node) = self.view.node_mut(sender) else { return };
+        node.pong_received = now;
+        node.ping_sent = None;
+        if node.is_suspect() {
+            node.set(NodeFlags::PFAIL, false);
+            self.topology_changed();
+        } else if node.is_failed() {
+            self.clear_failure(sender);
+        }
+    }
+
+    fn on_extensions(&mut self, sender: NodeId, extensions: &[Extension], header: &Header) {
+        let told = |e: &Extension| matches!(e, Extension::Hostname(_));
+        // A sender that has extensions and no host name among them has none.
+        let mut hostname =
+            if extensions.is_empty() || extensions.iter().any(told) { None } else { Some(String::new()) };
+        let mut shard_id = None;
+        let mut forgotten = Vec::new();
+        for extension in extensions {
+            match extension {
+                Extension::Hostname(name) => hostname = Some(name.clone()),
+                Extension::ShardId(id) => shard_id = Some(*id),
+                Extension::ForgottenNode { node, ttl_s } => forgotten.push((*node, *ttl_s)),
+                Extension::NodeName(_)
+                | Extension::InternalSecret(_)
+                | Extension::ClientIpv4(_)
+                | Extension::ClientIpv6(_)
+                | Extension::ClientPort(_)
+                | Extension::ClientTlsPort(_)
+                | Extension::AvailabilityZone(_)
+                | Extension::Unknown { .. } => {}
+            }
+        }
+        if let Some(hostname) = hostname {
+            self.learn_hostname(sender, &hostname);
+        }
+        self.learn_shard(sender, shard_id, header.master);
+        for (node, ttl_s) in forgotten {
+            self.forget_on_request(node, ttl_s);
+        }
+    }
+
+    fn learn_hostname(&mut self, sender: NodeId, hostname: &str) {
+        let hostname = Some(hostname.to_owned()).filter(|h| !h.is_empty());
+        let Some(node) = self.view.node_mut(sender) else { return };
+        if node.hostname != hostname {
+            node.hostname = hostname;
+            self.topology_changed();
+        }
+    }
+
+    fn learn_shard(&mut self, sender: NodeId, told: Option<NodeId>, master: Option<NodeId>) {
+        let of_master = master.and_then(|m| self.view.node(m)).map(|m| m.shard_id);
+        let Some(node) = self.view.node_mut(sender) else { return };
+        let shard_id = told.or(of_master.filter(|_| !node.told_shard_id)).unwrap_or(node.shard_id);
+        node.told_shard_id |= told.is_some();
+        if node.shard_id != shard_id {
+            node.shard_id = shard_id;
+            self.changed();
+        }
+    }
+
+    /// Another node was told to forget this one.
+    fn forget_on_request(&mut self, id: NodeId, ttl_s: u64) {
+        let known = self.view.known(id).is_some();
+        if known && id != self.view.me && self.view.myself().master != Some(id) {
+            let until = self.now.after(ttl_s.saturating_mul(1000));
+            self.blacklist.insert(id, until);
+            self.remove_node(id);
+        }
+    }
+
+    fn on_fail(&mut self, sender: Option<NodeId>, failed: NodeId) {
+        let Some(sender) = sender else {
+            self.log(Level::Notice, format!("Ignoring FAIL message from unknown node about {failed}"));
+            return;
+        };
+        let now = self.now;
+        let me = self.view.me;
+        let Some(node) = self.view.node_mut(failed).filter(|n| n.id != me && !n.is_failed()) else { return };
+        node.set(NodeFlags::FAIL, true);
+        node.set(NodeFlags::PFAIL, false);
+        node.fail_since = now;
+        self.log(Level::Notice, format!("FAIL message received from {sender} about {failed}"));
+        self.topology_changed();
+    }
+
+    fn on_update(&mut self, sender: Option<NodeId>, update: &Update) {
+        let known = self.view.known(update.node).map(|n| (n.id, n.config_epoch));
+        let Some((id, epoch)) = known.filter(|(id, _)| sender.is_some() && *id != self.view.me) else {
+            return;
+        };
+        if epoch >= update.config_epoch {
+            return;
+        }
+        if self.view.node(id).is_some_and(|n| n.is_replica()) {
+            self.set_master_role(id);
+        }
+        if let Some(node) = self.view.node_mut(id) {
+            node.config_epoch = update.config_epoch;
+        }
+        self.changed();
+        self.take_slots(id, update.config_epoch, &update.slots);
+    }
+
+    /// Where a message came from: what its header says, else what the socket says.
+    pub(crate) fn sender_address(&self, id: LinkId, header: &Header) -> node_server_protocol::Address {
+        let peer = self.links.all.get(&id).and_then(|l| l.peer).map(|p: SocketAddr| p.ip());
+        let ip = header.ip.or(peer).unwrap_or([0, 0, 0, 0].into());
+        node_server_protocol::Address { ip, port: header.port, bus_port: header.bus_port }
+    }
+
+    /// A PING tells the node's address; our own connection has to follow it.
+    fn update_address(&mut self, id: LinkId, sender: NodeId, header: &Header) {
+        let address = self.sender_address(id, header);
+        let Some(node) = self.view.node_mut(sender) else { return };
+        let same = node.address == address && !node.has(NodeFlags::NOADDR);
+        if same || node.link == Some(id) || !address.has_ip() {
+            return;
+        }
+        node.address = address;
+        node.set(NodeFlags::NOADDR, false);
+        node.last_connect = None;
+        let text = format!("Address updated for node {sender}, now {}", address.client());
+        self.log(Level::Warning, text);
+        self.close_outbound(sender);
+        self.topology_changed();
+        if self.view.myself().master == Some(sender) {
+            self.follow_master();
+        }
+    }
+
+    fn learn_own_ip(&mut self, id: LinkId) {
+        let known = self.view.myself().address.has_ip();
+        if !known || !self.own_ip_confirmed {
+            self.learn_own_ip_from_meet(id);
+        }
+    }
+
+    /// Others reach this node by the address that their connection ends at.
+    fn learn_own_ip_from_meet(&mut self, id: LinkId) {
+        let ip = self.links.all.get(&id).filter(|_| id.is_inbound()).and_then(|l| l.local_ip);
+        let Some(ip) = ip.filter(|ip| self.config.announce_ip.is_none() && !ip.is_unspecified()) else {
+            return;
+        };
+        self.own_ip_confirmed = true;
+        if self.view.myself().address.ip != ip {
+            self.view.myself_mut().address.ip = ip;
+            self.log(Level::Warning, format!("IP address for this node updated to {ip}"));
+            self.topology_changed();
+        }
+    }
+
+    /// `now - since`, where something has happened at all.
+    pub(crate) fn age(&self, since: Millis) -> u64 {
+        self.now.since(since)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ping,
+    Pong,
+    Meet,
+}

@@ -1,0 +1,112 @@
+//! The slot map that the engine routes by.
+
+use crate::Cluster;
+use crate::config::EndpointType;
+use crate::io::Output;
+use crate::node::Node;
+use node_server_protocol::routing::{RouteNode, Routing, Serving};
+use node_server_protocol::{Role, SlotSet};
+use std::sync::Arc;
+
+/// When the slot map has to be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    #[default]
+    NotAtAll,
+    /// Together with the next write of nodes.conf: one map for a whole batch of commands.
+    WithPersist,
+    /// With the outputs of this input.
+    Now,
+}
+
+impl Cluster {
+    /// What redirections name a node by.
+    pub(crate) fn endpoint(&self, node: &Node) -> String {
+        match self.config.endpoint_type {
+            EndpointType::Ip if node.address.has_ip() => node.address.ip.to_string(),
+            EndpointType::Hostname => node.hostname.clone().unwrap_or_else(|| "?".into()),
+            EndpointType::Ip | EndpointType::Unknown => String::new(),
+        }
+    }
+
+    pub(crate) fn serving(&self) -> Serving {
+        if self.guard.is_closed() {
+            Serving::ClosedEmpty
+        } else if self.state.ok {
+            Serving::Ok
+        } else {
+            Serving::Down { allow_reads: self.config.allow_reads_when_down }
+        }
+    }
+
+    /// Slots that this node owns but must not serve before that is on disk.
+    fn unwritten_gains(&self) -> SlotSet {
+        let myself = self.view.myself();
+        if !myself.is_master() || self.promises_early() {
+            return SlotSet::new();
+        }
+        myself.slots.difference(&self.gate.announced().slots)
+    }
+
+    /// A promotion that is not on disk yet: the old map holds until then.
+    fn promotion_unwritten(&self) -> bool {
+        self.view.i_am_master() && self.gate.announced().master.is_some() && !self.promises_early()
+    }
+
+    pub(crate) fn publish_when_due(&mut self) {
+        let due = match self.urgency {
+            Urgency::NotAtAll => false,
+            Urgency::WithPersist => self.gate.needed().is_none(),
+            Urgency::Now => true,
+        };
+        if due && !self.promotion_unwritten() {
+            self.publish();
+        }
+    }
+
+    pub(crate) fn publish_written(&mut self) {
+        if self.urgency > Urgency::NotAtAll && !self.promotion_unwritten() {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.urgency = Urgency::NotAtAll;
+        self.view.close_settled_slots();
+        let routing = Arc::new(self.build_routing());
+        self.published = Arc::clone(&routing);
+        if std::mem::take(&mut self.become_master) {
+            self.emit(Output::BecomeMaster);
+        }
+        self.emit(Output::Publish(routing));
+    }
+
+    fn build_routing(&self) -> Routing {
+        let myself = self.view.myself();
+        let known: Vec<&Node> = self.view.nodes.values().filter(|n| !n.in_handshake()).collect();
+        let route = |n: &&Node| RouteNode { id: n.id, endpoint: self.endpoint(n), address: n.address };
+        let nodes = known.iter().map(route).collect();
+        let version = self.published.version + 1;
+        let mut routing = Routing::new(version, self.view.me, myself.role(), self.serving(), nodes);
+        let gains = self.unwritten_gains();
+        for (index, node) in known.iter().enumerate() {
+            let slots =
+                if node.id == self.view.me { node.slots.difference(&gains) } else { node.slots.clone() };
+            slots.iter().for_each(|slot| routing.set_owner(slot, index));
+        }
+        if myself.role() == Role::Master {
+            self.view.migrating.iter().for_each(|(slot, end)| routing.set_migrating(*slot, *end));
+            self.view.importing.iter().for_each(|(slot, end)| routing.set_importing(*slot, *end));
+        }
+        for slot in gains.iter() {
+            let before = self.published.owner(slot).map(|n| n.id);
+            if let Some(index) = before.and_then(|id| known.iter().position(|n| n.id == id)) {
+                routing.set_owner(slot, index);
+            }
+            if let Some(source) = self.published.importing_from(slot) {
+                routing.set_importing(slot, source);
+            }
+        }
+        routing
+    }
+}

@@ -1,0 +1,211 @@
+//! The cluster as this node sees it. Slots of different nodes never overlap.
+
+use crate::node::Node;
+use crate::nodes_conf::NodesConf;
+use node_server_protocol::bus::NodeFlags;
+use node_server_protocol::topology::NodeLine;
+use node_server_protocol::{Epoch, Millis, NodeId, Slot, SlotSet};
+use std::collections::BTreeMap;
+
+/// The auxiliary field of nodes.conf for the shard's name.
+pub(crate) const SHARD_ID: &str = "shard-id";
+
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) me: NodeId,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) current_epoch: Epoch,
+    pub(crate) last_vote_epoch: Epoch,
+    /// Open slots of this node, or of its master while it is a replica, so that a failover keeps them.
+    pub(crate) migrating: BTreeMap<Slot, NodeId>,
+    pub(crate) importing: BTreeMap<Slot, NodeId>,
+    /// Slots whose owner no longer claims them: still routed to it, but not vouched for in UPDATEs.
+    pub(crate) unclaimed: SlotSet,
+}
+
+impl View {
+    pub(crate) fn new(myself: Node) -> Self {
+        Self {
+            me: myself.id,
+            nodes: BTreeMap::from([(myself.id, myself)]),
+            current_epoch: Epoch(0),
+            last_vote_epoch: Epoch(0),
+            migrating: BTreeMap::new(),
+            importing: BTreeMap::new(),
+            unclaimed: SlotSet::new(),
+        }
+    }
+
+    pub(crate) fn myself(&self) -> &Node {
+        self.nodes.get(&self.me).expect("this node is never removed from its own view")
+    }
+
+    pub(crate) fn myself_mut(&mut self) -> &mut Node {
+        self.nodes.get_mut(&self.me).expect("this node is never removed from its own view")
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(&id)
+    }
+
+    /// A node whose name is known, so not one of a handshake.
+    pub(crate) fn known(&self, id: NodeId) -> Option<&Node> {
+        self.node(id).filter(|n| !n.in_handshake())
+    }
+
+    /// Every node but this one.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|n| n.id != self.me)
+    }
+
+    pub(crate) fn i_am_master(&self) -> bool {
+        self.myself().is_master()
+    }
+
+    pub(crate) fn my_master(&self) -> Option<&Node> {
+        self.myself().master.and_then(|id| self.node(id))
+    }
+
+    /// The master of this node's shard: itself or its master.
+    pub(crate) fn shard_master(&self) -> &Node {
+        self.my_master().unwrap_or_else(|| self.myself())
+    }
+
+    /// How many masters have slots: half of them and one more are a majority.
+    pub(crate) fn size(&self) -> usize {
+        self.nodes.values().filter(|n| n.votes()).count()
+    }
+
+    pub(crate) fn quorum(&self) -> usize {
+        self.size() / 2 + 1
+    }
+
+    pub(crate) fn replicas_of(&self, master: NodeId) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(move |n| n.is_replica_of(master))
+    }
+
+    pub(crate) fn same_shard(&self, a: NodeId, b: NodeId) -> bool {
+        let shard = |id| self.node(id).map(|n: &Node| n.shard_id);
+        a == b || shard(a).is_some_and(|s| shard(b) == Some(s))
+    }
+
+    pub(crate) fn max_epoch(&self) -> Epoch {
+        let known = self.nodes.values().map(|n| n.config_epoch).max().unwrap_or_default();
+        known.max(self.current_epoch)
+    }
+
+    /// Gives slots to `owner`, whoever has them.
+    pub(crate) fn assign(&mut self, slots: &SlotSet, owner: NodeId) {
+        self.unassign(slots);
+        if let Some(node) = self.nodes.get_mut(&owner) {
+            node.slots = node.slots.union(slots);
+        }
+    }
+
+    /// Leaves slots without an owner.
+    pub(crate) fn unassign(&mut self, slots: &SlotSet) {
+        for node in self.nodes.values_mut().filter(|n| !n.slots.is_empty()) {
+            node.slots = node.slots.difference(slots);
+        }
+        self.unclaimed = self.unclaimed.difference(slots);
+    }
+
+    /// Open slots that do not fit their owners any more are closed: what leaves must be ours (or our master's),
+    /// what comes must not be.
+    pub(crate) fn close_settled_slots(&mut self) {
+        if self.migrating.is_empty() && self.importing.is_empty() {
+            return;
+        }
+        let own = self.shard_master().slots.clone();
+        self.migrating.retain(|slot, _| own.contains(*slot));
+        self.importing.retain(|slot, _| !own.contains(*slot));
+    }
+
+    /// Open slots whose other end was `from` now have `to` there: it took over.
+    pub(crate) fn redirect_open_slots(&mut self, from: NodeId, to: NodeId) -> bool {
+        let ends = self.migrating.values_mut().chain(self.importing.values_mut());
+        let mut changed = false;
+        for end in ends.filter(|end| **end == from) {
+            *end = to;
+            changed = true;
+        }
+        changed
+    }
+
+    /// One line of CLUSTER NODES.
+    pub(crate) fn line(&self, node: &Node, connected: bool) -> NodeLine {
+        let mine = node.id == self.me;
+        let master = node.master.filter(|_| node.is_replica());
+        let epoch_of = master.and_then(|id| self.node(id)).unwrap_or(node);
+        NodeLine {
+            id: node.id,
+            address: node.address,
+            hostname: node.hostname.clone().unwrap_or_default(),
+            aux: BTreeMap::new(),
+            flags: if mine { node.flags.with(NodeFlags::MYSELF) } else { node.flags },
+            master,
+            ping_sent: node.ping_sent.unwrap_or_default(),
+            pong_received: node.pong_received,
+            config_epoch: epoch_of.config_epoch,
+            connected: connected || mine,
+            slots: node.slots.clone(),
+            migrating: self.open(mine, &self.migrating),
+            importing: self.open(mine, &self.importing),
+        }
+    }
+
+    fn open(&self, mine: bool, slots: &BTreeMap<Slot, NodeId>) -> Vec<(Slot, NodeId)> {
+        if mine { slots.iter().map(|(slot, end)| (*slot, *end)).collect() } else { Vec::new() }
+    }
+
+    /// All of it as nodes.conf has it.
+    pub(crate) fn to_conf(&self) -> NodesConf {
+        let line = |node: &Node| {
+            let mut line = self.line(node, node.link.is_some());
+            line.aux.insert(SHARD_ID.into(), node.shard_id.to_string());
+            line
+        };
+        NodesConf {
+            nodes: self.nodes.values().filter(|n| !n.in_handshake()).map(line).collect(),
+            current_epoch: self.current_epoch,
+            last_vote_epoch: self.last_vote_epoch,
+        }
+    }
+
+    /// From a nodes.conf. What was suspected or failed then still is; heartbeats start anew.
+    pub(crate) fn from_conf(
+        conf: &NodesConf,
+        me: NodeId,
+        random: impl FnMut() -> NodeId,
+        now: Millis,
+    ) -> Self {
+        let mut random = random;
+        let mut view = Self::new(Node::new(me, conf.myself().address, NodeFlags::empty(), me, now));
+        for line in &conf.nodes {
+            let shard_id = line.shard_id().and_then(|text| text.parse().ok());
+            let told = shard_id.is_some();
+            let shard_id = shard_id.unwrap_or_else(&mut random);
+            let flags = line.flags.without(NodeFlags::MYSELF);
+            let mut node = Node::new(line.id, line.address, flags, shard_id, now);
+            node.told_shard_id = told;
+            node.hostname = Some(line.hostname.clone()).filter(|h| !h.is_empty());
+            node.master = line.master;
+            node.slots = line.slots.clone();
+            node.config_epoch = if line.master.is_some() { Epoch(0) } else { line.config_epoch };
+            node.ping_sent = (line.ping_sent > Millis(0)).then_some(now);
+            node.pong_received = if line.pong_received > Millis(0) { now } else { Millis(0) };
+            node.fail_since = now;
+            view.nodes.insert(line.id, node);
+        }
+        view.migrating = conf.myself().migrating.iter().copied().collect();
+        view.importing = conf.myself().importing.iter().copied().collect();
+        view.last_vote_epoch = conf.last_vote_epoch;
+        view.current_epoch = conf.current_epoch;
+        view.current_epoch = view.max_epoch();
+        view
+    }
+}

@@ -1,0 +1,75 @@
+//! A master votes: once in an epoch, on disk before it is said.
+
+use crate::Cluster;
+use crate::config::Mutant;
+use crate::gate::Promise;
+use crate::io::Level;
+use crate::node::Node;
+use crate::wire::Message;
+use node_server_protocol::NodeId;
+use node_server_protocol::bus::{Header, MessageFlags};
+
+impl Cluster {
+    pub(crate) fn on_auth_request(&mut self, sender: Option<NodeId>, header: &Header) {
+        let Some(sender) = sender else { return };
+        if !self.view.myself().votes() || self.state.is_starting(self.now, self.view.myself()) {
+            return;
+        }
+        if let Err(reason) = self.may_vote(sender, header) {
+            self.log(Level::Warning, format!("Failover auth denied to {sender}: {reason}"));
+            return;
+        }
+        if let Some(owner) = self.newer_owner(header) {
+            let text = format!(
+                "Failover auth denied to {sender}: slots of {owner} epoch > reqEpoch ({})",
+                header.config_epoch
+            );
+            self.log(Level::Warning, text);
+            self.promise(Promise::Send(sender, Message::Update(owner)));
+            return;
+        }
+        self.vote(sender);
+    }
+
+    fn vote(&mut self, candidate: NodeId) {
+        let epoch = self.view.current_epoch;
+        self.view.last_vote_epoch = epoch;
+        let vote = Promise::Send(candidate, Message::AuthAck { epoch });
+        if self.config.is_mutant(Mutant::VoteBeforePersisted) {
+            self.keep_promise(vote);
+        } else {
+            self.changed();
+            self.promise(vote);
+        }
+        self.log(Level::Notice, format!("Failover auth granted to {candidate} for epoch {epoch}"));
+    }
+
+    fn may_vote(&self, sender: NodeId, header: &Header) -> Result<(), String> {
+        let current = self.view.current_epoch;
+        if header.current_epoch < current {
+            return Err(format!("reqEpoch ({}) < curEpoch({current})", header.current_epoch));
+        }
+        if self.view.last_vote_epoch == current && !self.config.is_mutant(Mutant::TwoVotesInAnEpoch) {
+            return Err(format!("already voted for epoch {current}"));
+        }
+        let Some(node) = self.view.node(sender) else { return Err("I don't know it".into()) };
+        if node.is_master() {
+            return Err("it is a master node".into());
+        }
+        let master = node.master.and_then(|m| self.view.node(m));
+        let Some(master) = master else { return Err("I don't know its master".into()) };
+        let forced = header.message_flags.contains(MessageFlags::FORCE_ACK);
+        if !master.is_failed() && !forced {
+            return Err("its master is up".into());
+        }
+        Ok(())
+    }
+
+    /// The owner, by a newer claim, of a slot that the candidate would take over.
+    fn newer_owner(&self, header: &Header) -> Option<NodeId> {
+        let newer = |n: &&Node| {
+            n.config_epoch > header.config_epoch && !n.slots.intersection(&header.slots).is_empty()
+        };
+        self.view.nodes.values().find(newer).map(|n| n.id)
+    }
+}
