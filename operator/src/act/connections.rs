@@ -1,0 +1,81 @@
+//! Kept connections to nodes, for commands.
+
+use crate::observe::connect;
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, Value};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a command may take. MIGRATE has a time limit of its own within this.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(8_000);
+/// Most commands in one pipeline.
+const PIPELINE_MAX: usize = 1024;
+/// Connections per node: MIGRATEs on one connection run one after the other.
+pub(super) const LANES: usize = 4;
+
+/// Connections by address and lane. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Connections {
+    kept: Arc<Mutex<BTreeMap<(SocketAddr, usize), MultiplexedConnection>>>,
+}
+
+impl Connections {
+    /// The connection of a lane, made when there is none.
+    pub(super) async fn get(&self, address: SocketAddr, lane: usize) -> Result<MultiplexedConnection, RedisError> {
+        if let Some(connection) = self.kept.lock().get(&(address, lane)) {
+            return Ok(connection.clone());
+        }
+        let connection = connect(address, COMMAND_TIMEOUT).await?;
+        self.kept.lock().insert((address, lane), connection.clone());
+        Ok(connection)
+    }
+
+    /// Sends commands to a node in pipelines and returns their replies, error replies among them.
+    pub(super) async fn send(
+        &self,
+        address: SocketAddr,
+        lane: usize,
+        commands: &[Vec<Vec<u8>>],
+    ) -> Result<Vec<Value>, String> {
+        let mut replies = Vec::with_capacity(commands.len());
+        for chunk in commands.chunks(PIPELINE_MAX) {
+            match self.send_chunk(address, lane, chunk).await {
+                Ok(some) => replies.extend(some),
+                Err(error) => {
+                    self.kept.lock().remove(&(address, lane));
+                    return Err(format!("{address}: {error}"));
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    async fn send_chunk(&self, address: SocketAddr, lane: usize, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Value>, RedisError> {
+        let mut connection = self.get(address, lane).await?;
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for args in commands {
+            if let Some((name, rest)) = args.split_first() {
+                pipe.cmd(&String::from_utf8_lossy(name));
+                for arg in rest {
+                    pipe.arg(arg.as_slice());
+                }
+            }
+        }
+        pipe.query_async(&mut connection).await
+    }
+}
+
+/// The text of an error reply.
+pub(super) fn error_text(reply: &Value) -> Option<String> {
+    match reply {
+        Value::ServerError(error) => Some(match error.details() {
+            Some(details) => format!("{} {details}", error.code()),
+            None => error.code().to_owned(),
+        }),
+        _ => None,
+    }
+}

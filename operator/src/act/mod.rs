@@ -1,0 +1,138 @@
+//! The only room that changes the world. One attempt at a step, with its expectations checked again just before; the
+//! next look decides how to go on.
+
+mod connections;
+mod execute;
+mod move_keys;
+
+pub use connections::Connections;
+
+use operator_planner::{MemberId, PlannedStep, Step};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tokio::sync::mpsc;
+
+/// Most steps that run at a time.
+const STEPS_MAX: usize = 64;
+/// Most moves of slots that run at a time: each keeps a source and a target busy.
+const MOVES_MAX: usize = 16;
+/// Ends of steps that may wait to be read.
+const ENDED_QUEUE: usize = 256;
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    claim: Claim,
+    /// What was tried.
+    pub step: Step,
+    /// Or why it did not work.
+    pub result: Result<(), String>,
+    /// How long it took.
+    pub took: std::time::Duration,
+}
+
+/// Runs steps beside each other. A step that runs keeps others from touching what it touches.
+pub struct Executor {
+    connections: Connections,
+    running: BTreeMap<Claim, Step>,
+    ended: mpsc::Receiver<Ended>,
+    report: mpsc::Sender<Ended>,
+}
+
+/// What a running step is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// Slots on their way between two members.
+    Move(MemberId, MemberId),
+    /// One member is told something.
+    Member(MemberId),
+    /// One member is told of another.
+    Pair(MemberId, MemberId),
+    /// An identity is forgotten by all.
+    Identity(String),
+}
+
+impl Executor {
+    /// Nothing runs yet.
+    #[must_use]
+    pub fn new(connections: Connections) -> Self {
+        let (report, ended) = mpsc::channel(ENDED_QUEUE);
+        Self { connections, running: BTreeMap::new(), ended, report }
+    }
+
+    /// Begins a step unless it, or something in its way, runs already. True when it was begun.
+    pub fn begin(&mut self, planned: &PlannedStep, addresses: &BTreeMap<MemberId, SocketAddr>) -> bool {
+        let Some(claim) = claim(&planned.step) else { return false };
+        let moves = self.running.keys().filter(|c| matches!(c, Claim::Move(..))).count();
+        let full = self.running.len() >= STEPS_MAX || (matches!(claim, Claim::Move(..)) && moves >= MOVES_MAX);
+        if full || self.is_in_the_way(&claim, &planned.step) {
+            return false;
+        }
+        self.running.insert(claim.clone(), planned.step.clone());
+        let (connections, report, planned) = (self.connections.clone(), self.report.clone(), planned.clone());
+        let addresses = addresses.clone();
+        tokio::spawn(async move {
+            let begun = std::time::Instant::now();
+            let result = execute::execute(&connections, &planned, &addresses).await;
+            let ended = Ended { claim, step: planned.step, result, took: begun.elapsed() };
+            if report.send(ended).await.is_err() {
+                tracing::debug!("a step ended after the operator");
+            }
+        });
+        true
+    }
+
+    /// Waits for the end of a step; forever when none runs.
+    pub async fn next_ended(&mut self) -> Ended {
+        match self.ended.recv().await {
+            Some(ended) => {
+                self.running.remove(&ended.claim);
+                ended
+            }
+            // The executor itself holds a sender, so the channel never ends.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends of steps that are there already.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        let mut all = Vec::new();
+        while let Ok(ended) = self.ended.try_recv() {
+            self.running.remove(&ended.claim);
+            all.push(ended);
+        }
+        all
+    }
+
+    /// What runs.
+    pub fn running(&self) -> impl Iterator<Item = &Step> {
+        self.running.values()
+    }
+
+    /// Healing a shard waits for no move; everything else waits for the moves of the members that it touches.
+    fn is_in_the_way(&self, claim: &Claim, step: &Step) -> bool {
+        if self.running.contains_key(claim) {
+            return true;
+        }
+        let heals = matches!(step, Step::Failover { .. });
+        let touched = match claim {
+            Claim::Member(member) if !heals => *member,
+            _ => return false,
+        };
+        self.running.keys().any(|c| matches!(c, Claim::Move(from, to) if *from == touched || *to == touched))
+    }
+}
+
+/// What a step is about; `None` for those that are not a node's business.
+fn claim(step: &Step) -> Option<Claim> {
+    Some(match step {
+        Step::EnsureMember { .. } | Step::RemoveMember { .. } | Step::ReportLoss { .. } => return None,
+        Step::SetConfigEpoch { node, .. } | Step::CloseSlots { node, .. } => Claim::Member(node.member),
+        Step::Reset { node } | Step::Reopen { node } => Claim::Member(node.member),
+        Step::Meet { at, peer } => Claim::Pair(at.member, peer.member),
+        Step::AssignSlots { owner, .. } | Step::ReplaceOwner { owner, .. } => Claim::Member(owner.member),
+        Step::Replicate { replica, .. } | Step::Failover { replica, .. } => Claim::Member(replica.member),
+        Step::MigrateSlots { source, target, .. } => Claim::Move(source.member, target.member),
+        Step::Forget { id, .. } => Claim::Identity(id.to_string()),
+    })
+}

@@ -1,0 +1,11 @@
+//! The operator: observes, plans, acts, over and over. The planner decides; this shell only looks and does.
+
+pub mod act;
+pub mod controller;
+pub mod dump;
+pub mod manifest;
+pub mod observe;
+pub mod platform;
+pub mod plan_command;
+pub mod status;
+pub mod terminal;

@@ -1,0 +1,139 @@
+//! A task for each member: keeps one connection and answers each look once.
+
+use operator_planner::report::{BadReplies, QUERIES, Replies};
+use operator_planner::{Fact, NodeReport, Why, commands};
+use redis::aio::MultiplexedConnection;
+use redis::{Client, ErrorKind, RedisError, Value};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a connection may take to be made.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// How long a node may take to reply.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(2_000);
+
+/// What a node said, and to which look.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub look: u64,
+    pub node: Fact<NodeReport>,
+}
+
+/// Starts the task; it ends when the sender of looks is dropped.
+pub(super) fn spawn(address: SocketAddr, looks: watch::Receiver<u64>) -> watch::Receiver<Answer> {
+    let (sender, answers) = watch::channel(Answer { look: 0, node: Fact::Unknown(Why::NotAsked) });
+    tokio::spawn(run(address, looks, sender));
+    answers
+}
+
+async fn run(address: SocketAddr, mut looks: watch::Receiver<u64>, answers: watch::Sender<Answer>) {
+    let mut connection = None;
+    while looks.changed().await.is_ok() {
+        let look = *looks.borrow_and_update();
+        let node = match ask(address, &mut connection).await {
+            Ok(report) => Fact::Known(report),
+            Err(why) => {
+                connection = None;
+                Fact::Unknown(why)
+            }
+        };
+        answers.send_replace(Answer { look, node });
+    }
+}
+
+async fn ask(address: SocketAddr, kept: &mut Option<MultiplexedConnection>) -> Result<NodeReport, Why> {
+    let connection = match kept {
+        Some(connection) => connection,
+        None => kept.insert(connect(address, REPLY_TIMEOUT).await.map_err(|e| why(&e))?),
+    };
+    report(connection).await
+}
+
+/// What a node says of itself now.
+pub(crate) async fn report(connection: &mut MultiplexedConnection) -> Result<NodeReport, Why> {
+    let replies = pipeline(connection, QUERIES.iter().map(|q| q.iter().map(|w| w.as_bytes().to_vec()).collect())).await?;
+    let text = |i: usize| match replies.get(i) {
+        Some(Value::BulkString(bytes)) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        Some(Value::VerbatimString { text, .. }) => Ok(text.clone()),
+        Some(Value::SimpleString(text)) => Ok(text.clone()),
+        Some(Value::ServerError(e)) => Err(Why::Failed(format!("{}: {}", QUERIES[i].join(" "), e.details().unwrap_or(e.code())))),
+        other => Err(Why::Failed(format!("{}: unexpected reply {other:?}", QUERIES[i].join(" ")))),
+    };
+    let (nodes, cluster_info, replication) = (text(0)?, text(1)?, text(2)?);
+    let keys = match replies.get(3) {
+        Some(Value::Int(n)) => u64::try_from(*n).ok(),
+        _ => None,
+    };
+    let mut counts = BTreeMap::new();
+    let read = |counts| Replies {
+        nodes: &nodes,
+        cluster_info: &cluster_info,
+        replication: &replication,
+        keys,
+        reopen: has_command(replies.get(4)),
+        counts,
+    };
+    let bad = |e: BadReplies| Why::Failed(e.to_string());
+    let slots: Vec<_> = read(&counts).slots_to_count().map_err(bad)?.iter().collect();
+    if !slots.is_empty() {
+        let counted = pipeline(connection, slots.iter().map(|slot| commands::count_keys(*slot))).await?;
+        for (slot, count) in slots.iter().zip(counted) {
+            if let Value::Int(n) = count
+                && let Ok(n) = u64::try_from(n)
+            {
+                counts.insert(*slot, n);
+            }
+        }
+    }
+    NodeReport::parse(&read(&counts)).map_err(bad)
+}
+
+/// COMMAND INFO name: an entry that is not nil.
+fn has_command(reply: Option<&Value>) -> bool {
+    matches!(reply, Some(Value::Array(entries)) if entries.first().is_some_and(|e| !matches!(e, Value::Nil)))
+}
+
+/// A connection of our own to one node.
+///
+/// # Errors
+/// It cannot be made in [`CONNECT_TIMEOUT`].
+pub(crate) async fn connect(address: SocketAddr, reply_timeout: Duration) -> Result<MultiplexedConnection, RedisError> {
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(reply_timeout));
+    Client::open(format!("redis://{address}"))?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Sends commands in one go; error replies are among the replies.
+async fn pipeline(
+    connection: &mut MultiplexedConnection,
+    commands: impl Iterator<Item = Vec<Vec<u8>>>,
+) -> Result<Vec<Value>, Why> {
+    let mut pipe = redis::pipe();
+    pipe.ignore_errors();
+    for args in commands {
+        for (i, arg) in args.iter().enumerate() {
+            if i == 0 {
+                pipe.cmd(&String::from_utf8_lossy(arg));
+            } else {
+                pipe.arg(arg.as_slice());
+            }
+        }
+    }
+    pipe.query_async(connection).await.map_err(|e| why(&e))
+}
+
+/// The reason in the planner's words.
+fn why(error: &RedisError) -> Why {
+    if error.is_connection_refusal() {
+        Why::Refused
+    } else if error.is_timeout() {
+        Why::TimedOut
+    } else if error.code() == Some("LOADING") || matches!(error.kind(), ErrorKind::Server(redis::ServerErrorKind::BusyLoading)) {
+        Why::Loading
+    } else {
+        Why::Failed(error.to_string())
+    }
+}

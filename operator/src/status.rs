@@ -1,0 +1,231 @@
+//! Status from what was seen and what is planned. Pure: the time is an argument, and an unchanged condition keeps its
+//! time of transition.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use node_server_protocol::{Role, SLOT_COUNT, SlotSet};
+use operator_api::{NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};
+use operator_planner::observed::ReplicaLink;
+use operator_planner::{Desired, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, Step, explain};
+use std::collections::BTreeMap;
+
+/// Most lines of the plan that status carries.
+const PLAN_LINES_MAX: usize = 12;
+
+/// Everything that status is made of.
+pub struct Inputs<'a> {
+    /// What is declared.
+    pub desired: &'a Desired,
+    /// What was seen.
+    pub observed: &'a Observed,
+    /// What is planned.
+    pub plan: &'a Plan,
+    /// What the invariant check says, in words; empty when everything is as it should be.
+    pub findings: &'a [String],
+    /// The generation of the declaration.
+    pub generation: i64,
+    /// Now.
+    pub now: Time,
+}
+
+/// The status, given the one before.
+#[must_use]
+pub fn status(inputs: &Inputs<'_>, before: &RedisClusterStatus) -> RedisClusterStatus {
+    let shards = shards(inputs);
+    let covered = covered(inputs.observed);
+    let conditions = conditions(inputs, &covered).into_iter().map(|c| keep_time(c, inputs, before)).collect();
+    RedisClusterStatus {
+        observed_generation: inputs.generation,
+        conditions,
+        masters: shards.iter().filter(|s| s.slot_count > 0).count() as i32,
+        selector: format!("slotkeeper.dev/cluster={}", inputs.desired.name()),
+        slots_covered: covered.len() as i32,
+        current_epoch: reports(inputs.observed).map(|r| r.current_epoch.0 as i64).max().unwrap_or(0),
+        shards,
+        plan: plan_status(inputs),
+    }
+}
+
+fn members(observed: &Observed) -> Option<&BTreeMap<MemberId, Member>> {
+    observed.members.known()
+}
+
+fn reports(observed: &Observed) -> impl Iterator<Item = &NodeReport> {
+    members(observed).into_iter().flatten().filter_map(|(_, m)| m.node.known())
+}
+
+/// Slots that a master which answers says it owns and serves.
+fn covered(observed: &Observed) -> SlotSet {
+    reports(observed)
+        .filter(|r| r.cluster_ok && !r.closed_empty)
+        .fold(SlotSet::new(), |all, r| all.union(&r.own_slots()))
+}
+
+fn shards(inputs: &Inputs<'_>) -> Vec<ShardStatus> {
+    let mut shards: BTreeMap<u16, ShardStatus> = BTreeMap::new();
+    let name = inputs.desired.name();
+    for (id, member) in members(inputs.observed).into_iter().flatten() {
+        let shard = shards.entry(id.shard).or_insert_with(|| ShardStatus {
+            name: format!("{name}-{}", id.shard),
+            ..ShardStatus::default()
+        });
+        if let Some(report) = member.node.known().filter(|r| r.role == Role::Master) {
+            let slots = report.own_slots();
+            if shard.master.is_empty() || slots.len() as i32 > shard.slot_count {
+                shard.master = id.name(name);
+                shard.slot_count = slots.len() as i32;
+                shard.slots = if slots.is_empty() { String::new() } else { slots.to_string() };
+            }
+        }
+        shard.nodes.push(node(id.name(name), member));
+    }
+    shards.into_values().collect()
+}
+
+fn node(pod: String, member: &Member) -> NodeStatus {
+    let (state, why) = state(member);
+    let report = member.node.known();
+    NodeStatus {
+        pod,
+        pod_uid: member.uid.clone(),
+        id: report.map(|r| r.id.to_string()).unwrap_or_default(),
+        role: report.map_or("unknown", |r| if r.role.is_master() { "master" } else { "replica" }).into(),
+        state,
+        why,
+    }
+}
+
+fn state(member: &Member) -> (NodeState, String) {
+    if let Life::Terminated(proof) = &member.life {
+        return (NodeState::Dead, proof.to_string());
+    }
+    match &member.node {
+        Fact::Unknown(why) => (NodeState::Unknown, why.to_string()),
+        Fact::Known(r) if r.closed_empty => {
+            (NodeState::ClosedEmpty, "it started without the data of its slots and serves nothing".into())
+        }
+        Fact::Known(r) => match r.replication.link {
+            ReplicaLink::Syncing => (NodeState::Syncing, "it copies its master's data".into()),
+            ReplicaLink::Down => (NodeState::Syncing, "the link to its master is down".into()),
+            ReplicaLink::NotReplica | ReplicaLink::Up if r.cluster_ok => (NodeState::Ok, String::new()),
+            ReplicaLink::NotReplica | ReplicaLink::Up => (NodeState::Unknown, "it says that the cluster is down".into()),
+        },
+    }
+}
+
+fn plan_status(inputs: &Inputs<'_>) -> PlanStatus {
+    let name = inputs.desired.name();
+    let next: Vec<String> = inputs.plan.steps.iter().map(|s| explain::step(&s.step, name)).collect();
+    let waiting = inputs.plan.waiting.iter().map(|w| explain::waiting(w, name));
+    let refused = inputs.plan.unsafe_.iter().map(|u| format!("refused: {}", explain::refusal(u, name)));
+    PlanStatus { next: bounded(next), waiting: bounded(refused.chain(waiting).collect()) }
+}
+
+fn bounded(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(PLAN_LINES_MAX);
+    if more > 0 {
+        lines.truncate(PLAN_LINES_MAX);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+/// Type, whether it holds, reason, message.
+type Verdict = (&'static str, bool, &'static str, String);
+
+fn conditions(inputs: &Inputs<'_>, covered: &SlotSet) -> Vec<Verdict> {
+    let all = covered.len() == usize::from(SLOT_COUNT);
+    let missing = SlotSet::full().difference(covered);
+    let slots = if all { "all 16384 slots are served".into() } else { format!("not served: {missing}") };
+    let reshards = inputs.plan.steps.iter().any(|s| matches!(s.step, Step::MigrateSlots { .. }));
+    let converged = inputs.plan.is_converged() && inputs.findings.is_empty();
+    let (reason, message) = why_not_ready(inputs, all);
+    vec![
+        ("Ready", converged && all, if converged && all { "Converged" } else { reason }, message.clone()),
+        ("Available", all, if all { "AllSlotsServed" } else { "SlotsNotServed" }, slots.clone()),
+        ("Progressing", !converged, if converged { "Converged" } else { reason }, message),
+        degraded(inputs),
+        ("SlotsCovered", all, if all { "AllSlotsServed" } else { "SlotsNotServed" }, slots),
+        ("Resharding", reshards, if reshards { "MovingSlots" } else { "NoMoves" }, moves(inputs)),
+    ]
+}
+
+fn moves(inputs: &Inputs<'_>) -> String {
+    let count: usize = inputs
+        .plan
+        .steps
+        .iter()
+        .map(|s| if let Step::MigrateSlots { slots, .. } = &s.step { slots.len() } else { 0 })
+        .sum();
+    format!("{count} slots are next")
+}
+
+fn degraded(inputs: &Inputs<'_>) -> Verdict {
+    let name = inputs.desired.name();
+    if let Some(refusal) = inputs.plan.unsafe_.first() {
+        return ("Degraded", true, "Refused", explain::refusal(refusal, name));
+    }
+    let bad = members(inputs.observed).into_iter().flatten().find(|(id, m)| {
+        inputs.desired.wants(**id) && !matches!(state(m).0, NodeState::Ok)
+    });
+    match bad {
+        Some((id, member)) => {
+            let (_, why) = state(member);
+            ("Degraded", true, "NodeNotOk", format!("{}: {why}", id.name(name)))
+        }
+        None => ("Degraded", false, "AllNodesOk", String::new()),
+    }
+}
+
+/// The most telling reason, and the plan's first words.
+fn why_not_ready(inputs: &Inputs<'_>, covered: bool) -> (&'static str, String) {
+    let name = inputs.desired.name();
+    if let Some(refusal) = inputs.plan.unsafe_.first() {
+        return ("Refused", explain::refusal(refusal, name));
+    }
+    if inputs.plan.paused && !inputs.plan.steps.is_empty() {
+        return ("Paused", "spec.paused is set: nothing is changed".into());
+    }
+    if let Some(step) = inputs.plan.steps.first() {
+        return (reason(&step.step), explain::step(&step.step, name));
+    }
+    if let Some(waiting) = inputs.plan.waiting.first() {
+        return ("Waiting", explain::waiting(waiting, name));
+    }
+    if let Some(finding) = inputs.findings.first() {
+        return ("NotConsistent", finding.clone());
+    }
+    if covered { ("Converged", "everything is as declared".into()) } else { ("SlotsNotServed", "slots are not served".into()) }
+}
+
+fn reason(step: &Step) -> &'static str {
+    match step {
+        Step::EnsureMember { .. } => "StartingNodes",
+        Step::SetConfigEpoch { .. } | Step::Meet { .. } => "Joining",
+        Step::AssignSlots { .. } => "AssigningSlots",
+        Step::Replicate { .. } => "AttachingReplicas",
+        Step::MigrateSlots { .. } | Step::CloseSlots { .. } => "Resharding",
+        Step::Failover { .. } => "FailingOver",
+        Step::Forget { .. } | Step::Reset { .. } | Step::RemoveMember { .. } => "RemovingNodes",
+        Step::ReplaceOwner { .. } | Step::ReportLoss { .. } | Step::Reopen { .. } => "DataLost",
+    }
+}
+
+fn keep_time(verdict: Verdict, inputs: &Inputs<'_>, before: &RedisClusterStatus) -> Condition {
+    let (kind, holds, reason, message) = verdict;
+    let status = if holds { "True" } else { "False" };
+    let old = before.conditions.iter().find(|c| c.type_ == kind && c.status == status);
+    Condition {
+        type_: kind.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message,
+        observed_generation: Some(inputs.generation),
+        last_transition_time: old.map_or_else(|| inputs.now.clone(), |c| c.last_transition_time.clone()),
+    }
+}
+
+/// Whether a condition holds.
+#[must_use]
+pub fn holds(status: &RedisClusterStatus, kind: &str) -> bool {
+    status.conditions.iter().any(|c| c.type_ == kind && c.status == "True")
+}
