@@ -140,7 +140,8 @@ impl<W: Write> Controller<W> {
             return;
         }
         self.terminal.plan(&status);
-        let settled = plan.is_converged() || status::holds(&status, "Ready") != status::holds(&self.status, "Ready");
+        let settled =
+            plan.is_converged() || status::holds(&status, "Ready") != status::holds(&self.status, "Ready");
         if settled {
             self.terminal.table(self.manifest.desired.name(), &status);
         }
@@ -208,10 +209,15 @@ impl<W: Write> Controller<W> {
 #[must_use]
 pub fn settings(manifest: &Manifest) -> Settings {
     let config = &manifest.cluster.spec.config;
-    Settings { config: config.iter().map(|(k, v)| (k.to_ascii_lowercase(), operator_api::config::text(v))).collect() }
+    Settings {
+        config: config.iter().map(|(k, v)| (k.to_ascii_lowercase(), operator_api::config::text(v))).collect(),
+    }
 }
 
 fn addresses(observed: &Observed) -> BTreeMap<MemberId, SocketAddr> {
     let members = observed.members.known().into_iter().flatten();
-    members.filter(|(_, m)| matches!(m.life, Life::Running)).map(|(id, m)| (*id, m.address.client())).collect()
+    members
+        .filter(|(_, m)| matches!(m.life, Life::Running))
+        .map(|(id, m)| (*id, m.address.client()))
+        .collect()
 }

@@ -22,7 +22,9 @@ impl Dump {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let name = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
-        serde_yaml::from_str(&text).with_context(|| format!("{name} is no dump of a cluster's state (`operator local --dump FILE` writes one)"))
+        serde_yaml::from_str(&text).with_context(|| {
+            format!("{name} is no dump of a cluster's state (`operator local --dump FILE` writes one)")
+        })
     }
 
     /// Writes a dump as YAML.
@@ -32,7 +34,8 @@ impl Dump {
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_yaml::to_string(self).context("could not write the state as YAML")?;
         let temporary = path.with_extension("tmp");
-        std::fs::write(&temporary, text).with_context(|| format!("could not write {}", temporary.display()))?;
+        std::fs::write(&temporary, text)
+            .with_context(|| format!("could not write {}", temporary.display()))?;
         std::fs::rename(&temporary, path).with_context(|| format!("could not write {}", path.display()))
     }
 }

@@ -5,7 +5,7 @@ pub mod controller;
 pub mod dump;
 pub mod manifest;
 pub mod observe;
-pub mod platform;
 pub mod plan_command;
+pub mod platform;
 pub mod status;
 pub mod terminal;

@@ -60,13 +60,19 @@ struct LocalArguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     let result = match Arguments::parse().command {
         Command::Local(arguments) => local(arguments).await,
-        Command::Plan { from } => dump::Dump::read(&from).and_then(|d| plan_command::describe(&d)).map(|text| print(&text)),
-        Command::Crds => serde_yaml::to_string(&operator_api::crd::crd()).map(|text| print(&text)).map_err(Into::into),
+        Command::Plan { from } => {
+            dump::Dump::read(&from).and_then(|d| plan_command::describe(&d)).map(|text| print(&text))
+        }
+        Command::Crds => {
+            serde_yaml::to_string(&operator_api::crd::crd()).map(|text| print(&text)).map_err(Into::into)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,7 +100,8 @@ async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
         settings: settings(&manifest),
     };
     let platform = Local::open(layout)?;
-    let mut controller = Controller::new(manifest, platform, Terminal::new(std::io::stdout()), arguments.dump);
+    let mut controller =
+        Controller::new(manifest, platform, Terminal::new(std::io::stdout()), arguments.dump);
     let followed = follow(&mut controller, &arguments.file).await;
     if arguments.keep {
         controller.terminal.line("left running; the same command takes over again");
@@ -141,7 +148,9 @@ fn edited(controller: &mut Controller<std::io::Stdout>, file: &Path) {
         Ok(manifest) if manifest.desired.name() != controller.manifest.desired.name() => {
             let now = manifest.desired.name();
             let was = controller.manifest.desired.name().to_owned();
-            controller.terminal.line(&format!("metadata.name: {now}: was {was} and cannot change; nothing touched"));
+            controller
+                .terminal
+                .line(&format!("metadata.name: {now}: was {was} and cannot change; nothing touched"));
         }
         Ok(manifest) if manifest.cluster.spec == controller.manifest.cluster.spec => {}
         Ok(manifest) => {

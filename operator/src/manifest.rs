@@ -67,7 +67,9 @@ pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
     check_kind(&document)?;
     let spec = document.get("spec").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let name = document.pointer("/metadata/name").and_then(Value::as_str).ok_or_else(|| {
-        ManifestError::Kind("metadata.name is missing: name the cluster, as in `metadata: {name: demo}`".into())
+        ManifestError::Kind(
+            "metadata.name is missing: name the cluster, as in `metadata: {name: demo}`".into(),
+        )
     })?;
     let spec: RedisClusterSpec = typed(spec)?;
     let mut cluster = RedisCluster::new(name, spec);
@@ -85,7 +87,8 @@ fn one_document(text: &str) -> Result<Value, ManifestError> {
     use serde::Deserialize as _;
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
-        let value = Value::deserialize(document).map_err(|e| ManifestError::Yaml(format!("not YAML: {e}")))?;
+        let value =
+            Value::deserialize(document).map_err(|e| ManifestError::Yaml(format!("not YAML: {e}")))?;
         if !value.is_null() {
             documents.push(value);
         }
@@ -109,7 +112,8 @@ fn check_kind(document: &Value) -> Result<(), ManifestError> {
 /// Types the spec, naming the field that does not fit.
 fn typed(spec: Value) -> Result<RedisClusterSpec, ManifestError> {
     serde_json::from_value::<RedisClusterSpec>(spec.clone()).map_err(|error| {
-        let field = misfit(&spec).map_or_else(|| "spec".to_owned(), |(field, value)| format!("spec.{field}: {value}"));
+        let field = misfit(&spec)
+            .map_or_else(|| "spec".to_owned(), |(field, value)| format!("spec.{field}: {value}"));
         ManifestError::Yaml(format!("{field}: {error}"))
     })
 }
@@ -157,11 +161,17 @@ fn distribution(spec: &RedisClusterSpec) -> Result<Distribution, ManifestError> 
     for (i, entry) in entries.iter().enumerate() {
         let mut set = node_server_protocol::SlotSet::new();
         for range in entry.ranges.iter().flatten() {
-            let field = || ManifestError::Rule(format!("spec.slots[{i}].ranges: {range:?}: a range is two slots from 0 to 16383, the lower first, as in \"0-5460\""));
+            let field = || {
+                ManifestError::Rule(format!(
+                    "spec.slots[{i}].ranges: {range:?}: a range is two slots from 0 to 16383, the lower first, as in \"0-5460\""
+                ))
+            };
             let parsed: node_server_protocol::SlotRange = range.parse().map_err(|_| field())?;
             let again: Vec<_> = parsed.iter().filter(|s| !set.insert(*s)).collect();
             if let Some(slot) = again.first() {
-                return Err(ManifestError::Rule(format!("spec.slots[{i}].ranges: slot {slot} is there twice")));
+                return Err(ManifestError::Rule(format!(
+                    "spec.slots[{i}].ranges: slot {slot} is there twice"
+                )));
             }
         }
         sets.push(set);
@@ -191,7 +201,9 @@ mod tests {
     use super::*;
 
     fn spec(lines: &str) -> String {
-        format!("apiVersion: slotkeeper.dev/v1alpha1\nkind: RedisCluster\nmetadata: {{name: demo}}\nspec:\n{lines}")
+        format!(
+            "apiVersion: slotkeeper.dev/v1alpha1\nkind: RedisCluster\nmetadata: {{name: demo}}\nspec:\n{lines}"
+        )
     }
 
     fn refused(text: &str, says: &[&str]) {
@@ -216,7 +228,10 @@ mod tests {
         refused(&spec("  replicasPerMaster: 6\n"), &["spec.replicasPerMaster", "6", "0 to 5"]);
         refused(&spec("  master: 3\n"), &["master", "unknown field"]);
         refused(&spec("  slots: [{weight: 101}]\n"), &["spec.slots[0].weight", "101", "1 to 100"]);
-        refused(&spec("  masters: 1\n  slots: [{ranges: [\"0-99999\"]}]\n"), &["spec.slots[0].ranges", "0-99999", "16383"]);
+        refused(
+            &spec("  masters: 1\n  slots: [{ranges: [\"0-99999\"]}]\n"),
+            &["spec.slots[0].ranges", "0-99999", "16383"],
+        );
         refused(&spec("  masters: 1\n  slots: [{ranges: [\"0-100\"]}]\n"), &["spec.slots", "101"]);
         refused(&spec("  config: {port: 7000}\n"), &["spec.config.port", "7000", "the operator sets"]);
     }

@@ -107,7 +107,9 @@ fn state(member: &Member) -> (NodeState, String) {
             ReplicaLink::Syncing => (NodeState::Syncing, "it copies its master's data".into()),
             ReplicaLink::Down => (NodeState::Syncing, "the link to its master is down".into()),
             ReplicaLink::NotReplica | ReplicaLink::Up if r.cluster_ok => (NodeState::Ok, String::new()),
-            ReplicaLink::NotReplica | ReplicaLink::Up => (NodeState::Unknown, "it says that the cluster is down".into()),
+            ReplicaLink::NotReplica | ReplicaLink::Up => {
+                (NodeState::Unknown, "it says that the cluster is down".into())
+            }
         },
     }
 }
@@ -164,9 +166,10 @@ fn degraded(inputs: &Inputs<'_>) -> Verdict {
     if let Some(refusal) = inputs.plan.unsafe_.first() {
         return ("Degraded", true, "Refused", explain::refusal(refusal, name));
     }
-    let bad = members(inputs.observed).into_iter().flatten().find(|(id, m)| {
-        inputs.desired.wants(**id) && !matches!(state(m).0, NodeState::Ok)
-    });
+    let bad = members(inputs.observed)
+        .into_iter()
+        .flatten()
+        .find(|(id, m)| inputs.desired.wants(**id) && !matches!(state(m).0, NodeState::Ok));
     match bad {
         Some((id, member)) => {
             let (_, why) = state(member);
@@ -194,7 +197,11 @@ fn why_not_ready(inputs: &Inputs<'_>, covered: bool) -> (&'static str, String) {
     if let Some(finding) = inputs.findings.first() {
         return ("NotConsistent", finding.clone());
     }
-    if covered { ("Converged", "everything is as declared".into()) } else { ("SlotsNotServed", "slots are not served".into()) }
+    if covered {
+        ("Converged", "everything is as declared".into())
+    } else {
+        ("SlotsNotServed", "slots are not served".into())
+    }
 }
 
 fn reason(step: &Step) -> &'static str {

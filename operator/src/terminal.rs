@@ -68,11 +68,22 @@ fn table(name: &str, status: &RedisClusterStatus) -> String {
         status.masters, status.slots_covered, status.current_epoch
     );
     for shard in &status.shards {
-        text.push_str(&format!("  {:<10} {} {:>5}  {}\n", shard.name, bar(shard), shard.slot_count, shard.slots));
+        text.push_str(&format!(
+            "  {:<10} {} {:>5}  {}\n",
+            shard.name,
+            bar(shard),
+            shard.slot_count,
+            shard.slots
+        ));
         for node in &shard.nodes {
             let why = if node.why.is_empty() { String::new() } else { format!("  ({})", node.why) };
             let short = node.id.get(..8).unwrap_or("-");
-            text.push_str(&format!("    {:<10} {:<8} {short:<8} {}{why}\n", node.pod, node.role, state(node.state)));
+            text.push_str(&format!(
+                "    {:<10} {:<8} {short:<8} {}{why}\n",
+                node.pod,
+                node.role,
+                state(node.state)
+            ));
         }
     }
     text.push('\n');
@@ -98,7 +109,18 @@ fn bar(shard: &ShardStatus) -> String {
     for slot in set.iter() {
         counts[(slot.index() / width).min(BAR - 1)] += 1;
     }
-    counts.iter().map(|n| if *n == 0 { '·' } else if *n * 2 < width { '▌' } else { '█' }).collect()
+    counts
+        .iter()
+        .map(|n| {
+            if *n == 0 {
+                '·'
+            } else if *n * 2 < width {
+                '▌'
+            } else {
+                '█'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

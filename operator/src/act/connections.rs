@@ -24,7 +24,11 @@ pub struct Connections {
 
 impl Connections {
     /// The connection of a lane, made when there is none.
-    pub(super) async fn get(&self, address: SocketAddr, lane: usize) -> Result<MultiplexedConnection, RedisError> {
+    pub(super) async fn get(
+        &self,
+        address: SocketAddr,
+        lane: usize,
+    ) -> Result<MultiplexedConnection, RedisError> {
         if let Some(connection) = self.kept.lock().get(&(address, lane)) {
             return Ok(connection.clone());
         }
@@ -53,7 +57,12 @@ impl Connections {
         Ok(replies)
     }
 
-    async fn send_chunk(&self, address: SocketAddr, lane: usize, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Value>, RedisError> {
+    async fn send_chunk(
+        &self,
+        address: SocketAddr,
+        lane: usize,
+        commands: &[Vec<Vec<u8>>],
+    ) -> Result<Vec<Value>, RedisError> {
         let mut connection = self.get(address, lane).await?;
         let mut pipe = redis::pipe();
         pipe.ignore_errors();

@@ -64,7 +64,8 @@ impl Executor {
     pub fn begin(&mut self, planned: &PlannedStep, addresses: &BTreeMap<MemberId, SocketAddr>) -> bool {
         let Some(claim) = claim(&planned.step) else { return false };
         let moves = self.running.keys().filter(|c| matches!(c, Claim::Move(..))).count();
-        let full = self.running.len() >= STEPS_MAX || (matches!(claim, Claim::Move(..)) && moves >= MOVES_MAX);
+        let full =
+            self.running.len() >= STEPS_MAX || (matches!(claim, Claim::Move(..)) && moves >= MOVES_MAX);
         if full || self.is_in_the_way(&claim, &planned.step) {
             return false;
         }

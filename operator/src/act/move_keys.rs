@@ -24,7 +24,9 @@ pub(super) async fn move_keys(
     let replies = connections.send(source.client(), 0, &asked).await?;
     let mut lanes: Vec<Vec<(Slot, Vec<Vec<u8>>)>> = vec![Vec::new(); LANES];
     let filled = slots.iter().zip(replies).map(|(slot, reply)| Ok((*slot, keys(&reply)?)));
-    for (i, slot) in filled.filter(|f: &Result<_, String>| f.as_ref().map_or(true, |(_, k)| !k.is_empty())).enumerate() {
+    for (i, slot) in
+        filled.filter(|f: &Result<_, String>| f.as_ref().map_or(true, |(_, k)| !k.is_empty())).enumerate()
+    {
         lanes[i % LANES].push(slot?);
     }
     let run = |(lane, slots): (usize, Vec<_>)| async move {
@@ -108,6 +110,8 @@ fn keys(reply: &Value) -> Result<Vec<Vec<u8>>, String> {
     };
     match reply {
         Value::Array(items) => items.iter().map(bytes).collect(),
-        other => Err(error_text(other).unwrap_or_else(|| format!("CLUSTER GETKEYSINSLOT: unexpected {other:?}"))),
+        other => {
+            Err(error_text(other).unwrap_or_else(|| format!("CLUSTER GETKEYSINSLOT: unexpected {other:?}")))
+        }
     }
 }

@@ -30,7 +30,11 @@ struct Watched {
 
 impl Observer {
     /// One look at everything. What does not answer in time is unknown, with the reason.
-    pub async fn look(&mut self, members: Fact<BTreeMap<MemberId, Seen>>, gone: Vec<operator_planner::observed::Gone>) -> Observed {
+    pub async fn look(
+        &mut self,
+        members: Fact<BTreeMap<MemberId, Seen>>,
+        gone: Vec<operator_planner::observed::Gone>,
+    ) -> Observed {
         let seen = match members {
             Fact::Unknown(why) => return Observed { members: Fact::Unknown(why), gone },
             Fact::Known(seen) => seen,
@@ -69,21 +73,17 @@ impl Observer {
 }
 
 impl Watched {
-    /// The answer to this look. Nobody waits for a node that is overdue since an earlier one.
+    /// The answer to this look. Nobody waits for a node that has not answered the look before either.
     async fn answer(&mut self, look: u64, deadline: Instant) -> Fact<NodeReport> {
+        self.overdue = self.overdue && self.answers.borrow().look + 1 < look;
         let deadline = if self.overdue { Instant::now() } else { deadline };
         let answered = |answer: &Answer| answer.look >= look;
         match tokio::time::timeout_at(deadline.into(), self.answers.wait_for(answered)).await {
-            Ok(Ok(answer)) => {
-                self.overdue = false;
-                answer.node.clone()
-            }
-            Ok(Err(_)) => Fact::Unknown(Why::Failed("its watcher has ended".into())),
-            Err(_) => {
-                // An overdue node is waited for again as soon as it has answered anything.
-                self.overdue = self.answers.borrow().look + 1 < look || !self.overdue;
-                Fact::Unknown(Why::TimedOut)
-            }
+            Ok(Ok(answer)) => return answer.node.clone(),
+            Ok(Err(_)) => return Fact::Unknown(Why::Failed("its watcher has ended".into())),
+            Err(_) => {}
         }
+        self.overdue = true;
+        Fact::Unknown(Why::TimedOut)
     }
 }

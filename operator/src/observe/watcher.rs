@@ -53,12 +53,16 @@ async fn ask(address: SocketAddr, kept: &mut Option<MultiplexedConnection>) -> R
 
 /// What a node says of itself now.
 pub(crate) async fn report(connection: &mut MultiplexedConnection) -> Result<NodeReport, Why> {
-    let replies = pipeline(connection, QUERIES.iter().map(|q| q.iter().map(|w| w.as_bytes().to_vec()).collect())).await?;
+    let replies =
+        pipeline(connection, QUERIES.iter().map(|q| q.iter().map(|w| w.as_bytes().to_vec()).collect()))
+            .await?;
     let text = |i: usize| match replies.get(i) {
         Some(Value::BulkString(bytes)) => Ok(String::from_utf8_lossy(bytes).into_owned()),
         Some(Value::VerbatimString { text, .. }) => Ok(text.clone()),
         Some(Value::SimpleString(text)) => Ok(text.clone()),
-        Some(Value::ServerError(e)) => Err(Why::Failed(format!("{}: {}", QUERIES[i].join(" "), e.details().unwrap_or(e.code())))),
+        Some(Value::ServerError(e)) => {
+            Err(Why::Failed(format!("{}: {}", QUERIES[i].join(" "), e.details().unwrap_or(e.code()))))
+        }
         other => Err(Why::Failed(format!("{}: unexpected reply {other:?}", QUERIES[i].join(" ")))),
     };
     let (nodes, cluster_info, replication) = (text(0)?, text(1)?, text(2)?);
@@ -66,17 +70,18 @@ pub(crate) async fn report(connection: &mut MultiplexedConnection) -> Result<Nod
         Some(Value::Int(n)) => u64::try_from(*n).ok(),
         _ => None,
     };
-    let mut counts = BTreeMap::new();
-    let read = |counts| Replies {
+    let nothing = BTreeMap::new();
+    let read = Replies {
         nodes: &nodes,
         cluster_info: &cluster_info,
         replication: &replication,
         keys,
         reopen: has_command(replies.get(4)),
-        counts,
+        counts: &nothing,
     };
     let bad = |e: BadReplies| Why::Failed(e.to_string());
-    let slots: Vec<_> = read(&counts).slots_to_count().map_err(bad)?.iter().collect();
+    let slots: Vec<_> = read.slots_to_count().map_err(bad)?.iter().collect();
+    let mut counts = BTreeMap::new();
     if !slots.is_empty() {
         let counted = pipeline(connection, slots.iter().map(|slot| commands::count_keys(*slot))).await?;
         for (slot, count) in slots.iter().zip(counted) {
@@ -87,7 +92,7 @@ pub(crate) async fn report(connection: &mut MultiplexedConnection) -> Result<Nod
             }
         }
     }
-    NodeReport::parse(&read(&counts)).map_err(bad)
+    NodeReport::parse(&Replies { counts: &counts, ..read }).map_err(bad)
 }
 
 /// COMMAND INFO name: an entry that is not nil.
@@ -99,7 +104,10 @@ fn has_command(reply: Option<&Value>) -> bool {
 ///
 /// # Errors
 /// It cannot be made in [`CONNECT_TIMEOUT`].
-pub(crate) async fn connect(address: SocketAddr, reply_timeout: Duration) -> Result<MultiplexedConnection, RedisError> {
+pub(crate) async fn connect(
+    address: SocketAddr,
+    reply_timeout: Duration,
+) -> Result<MultiplexedConnection, RedisError> {
     let config = redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(reply_timeout));
@@ -131,7 +139,9 @@ fn why(error: &RedisError) -> Why {
         Why::Refused
     } else if error.is_timeout() {
         Why::TimedOut
-    } else if error.code() == Some("LOADING") || matches!(error.kind(), ErrorKind::Server(redis::ServerErrorKind::BusyLoading)) {
+    } else if error.code() == Some("LOADING")
+        || matches!(error.kind(), ErrorKind::Server(redis::ServerErrorKind::BusyLoading))
+    {
         Why::Loading
     } else {
         Why::Failed(error.to_string())

@@ -2,9 +2,9 @@
 
 pub mod local;
 
+use node_server_protocol::{Address, NodeId};
 use operator_planner::observed::Gone;
 use operator_planner::{Fact, Life, MemberId};
-use node_server_protocol::{Address, NodeId};
 use std::collections::BTreeMap;
 
 /// A member as its platform sees it.

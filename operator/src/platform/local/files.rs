@@ -155,7 +155,11 @@ impl Layout {
         self.delete(&record)?;
         for part in ["bin", "conf", "data", "log"] {
             let path = self.home(&record).join(part);
-            std::fs::create_dir_all(&path).map_err(|source| LocalError::File { what: "make", path, source })?;
+            std::fs::create_dir_all(&path).map_err(|source| LocalError::File {
+                what: "make",
+                path,
+                source,
+            })?;
         }
         Ok(record)
     }
@@ -173,8 +177,11 @@ impl Layout {
     /// Writes redis.conf anew.
     pub(crate) fn write_config(&self, record: &Record) -> Result<(), LocalError> {
         let home = self.home(record);
-        let quoted = |path: PathBuf| format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""));
-        let mut text = format!("# Written by `operator local`; changes here are lost.\nport {}\n", record.port);
+        let quoted = |path: PathBuf| {
+            format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
+        };
+        let mut text =
+            format!("# Written by `operator local`; changes here are lost.\nport {}\n", record.port);
         let fixed = [
             ("bind", "127.0.0.1".to_owned()),
             ("daemonize", "no".to_owned()),
@@ -204,13 +211,20 @@ impl Records {
     /// Reads the records and takes the directory for this operator alone.
     pub(crate) fn load(layout: &Layout) -> Result<Self, LocalError> {
         let dir = layout.dir.clone();
-        std::fs::create_dir_all(&dir).map_err(|source| LocalError::File { what: "make", path: dir.clone(), source })?;
+        std::fs::create_dir_all(&dir).map_err(|source| LocalError::File {
+            what: "make",
+            path: dir.clone(),
+            source,
+        })?;
         let path = dir.join("operator.lock");
-        let lock = std::fs::File::create(&path).map_err(|source| LocalError::File { what: "open", path, source })?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| LocalError::Locked(dir.clone()))?;
+        let lock =
+            std::fs::File::create(&path).map_err(|source| LocalError::File { what: "open", path, source })?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| LocalError::Locked(dir.clone()))?;
         let path = dir.join(RECORDS);
         let mut records: Self = match std::fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).map_err(|e| LocalError::Records { path, reason: e.to_string() })?,
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|e| LocalError::Records { path, reason: e.to_string() })?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(source) => return Err(LocalError::File { what: "read", path, source }),
         };
@@ -220,7 +234,8 @@ impl Records {
 
     pub(crate) fn save(&self, layout: &Layout) -> Result<(), LocalError> {
         let path = layout.dir.join(RECORDS);
-        let text = serde_json::to_vec_pretty(self).map_err(|e| LocalError::Records { path: path.clone(), reason: e.to_string() })?;
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| LocalError::Records { path: path.clone(), reason: e.to_string() })?;
         write_atomically(&path, &text)
     }
 }

@@ -54,8 +54,13 @@ impl Local {
     /// The directory cannot be made or its records not be read.
     pub fn open(layout: Layout) -> Result<Self, LocalError> {
         let records = Records::load(&layout)?;
-        let mut local =
-            Self { layout, records, processes: BTreeMap::new(), changed: Arc::new(Notify::new()), events: Vec::new() };
+        let mut local = Self {
+            layout,
+            records,
+            processes: BTreeMap::new(),
+            changed: Arc::new(Notify::new()),
+            events: Vec::new(),
+        };
         for (member, record) in local.records.members.clone() {
             let process = Process::adopt(&local.layout, &record, Arc::clone(&local.changed));
             if let Some(process) = &process {
@@ -88,7 +93,8 @@ impl Local {
 
     /// Ends every process: SIGTERM to all at once, then SIGKILL to what is left after a bounded time.
     pub async fn stop_all(&mut self) {
-        let running: Vec<&mut Process> = self.processes.values_mut().filter_map(|s| s.process.as_mut()).collect();
+        let running: Vec<&mut Process> =
+            self.processes.values_mut().filter_map(|s| s.process.as_mut()).collect();
         for process in &running {
             process.terminate();
         }
@@ -104,7 +110,8 @@ impl Local {
         for member in members {
             self.reap(member);
             let Some(supervised) = self.processes.get(&member) else { continue };
-            let due = supervised.process.is_none() && supervised.start_again.is_some_and(|t| t <= Instant::now());
+            let due =
+                supervised.process.is_none() && supervised.start_again.is_some_and(|t| t <= Instant::now());
             match supervised.leaving {
                 None if due => self.start(member),
                 None => {}
@@ -145,7 +152,10 @@ impl Local {
         }
         supervised.start_again = Some(Instant::now() + supervised.backoff);
         if supervised.leaving.is_none() {
-            self.events.push(format!("{name} ended ({how}); starts again in {:.1} s", supervised.backoff.as_secs_f64()));
+            self.events.push(format!(
+                "{name} ended ({how}); starts again in {:.1} s",
+                supervised.backoff.as_secs_f64()
+            ));
         }
         supervised.backoff = (supervised.backoff * 2).min(BACKOFF_MAX);
     }
@@ -243,7 +253,8 @@ impl Platform for Local {
     }
 
     async fn remove(&mut self, member: MemberId, uid: &str) -> Result<(), LocalError> {
-        let Some(record) = self.records.members.get_mut(&member).filter(|r| r.uid == uid && !r.leaving) else {
+        let Some(record) = self.records.members.get_mut(&member).filter(|r| r.uid == uid && !r.leaving)
+        else {
             return Ok(());
         };
         record.leaving = true;

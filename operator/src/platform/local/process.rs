@@ -102,7 +102,12 @@ impl Process {
     }
 }
 
-async fn wait_for_child(mut child: Child, output: PathBuf, state: watch::Sender<Running>, changed: Arc<Notify>) {
+async fn wait_for_child(
+    mut child: Child,
+    output: PathBuf,
+    state: watch::Sender<Running>,
+    changed: Arc<Notify>,
+) {
     let mut how = match child.wait().await {
         Ok(status) => status.to_string(),
         Err(error) => format!("could not be waited for: {error}"),
