@@ -11,7 +11,7 @@ use crate::terminal::Terminal;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_api::RedisClusterStatus;
-use operator_planner::{Life, MemberId, Observed, Plan, Step, check, explain, plan};
+use operator_planner::{Life, MemberId, Names, Observed, Plan, Step, check, plan};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -94,7 +94,7 @@ impl<W: Write> Controller<W> {
     }
 
     fn step_ended(&mut self, ended: &Ended) {
-        let words = explain::step(&ended.step, self.manifest.desired.name());
+        let words = &ended.words;
         match &ended.result {
             Ok(()) if matches!(ended.step, Step::MigrateSlots { .. }) => {
                 self.terminal.line(&format!("done in {:.2} s: {words}", ended.took.as_secs_f64()));
@@ -125,8 +125,7 @@ impl<W: Write> Controller<W> {
     }
 
     fn report(&mut self, observed: &Observed, plan: &Plan) {
-        let findings: Vec<String> =
-            check::check(&self.manifest.desired, observed).iter().map(ToString::to_string).collect();
+        let findings = check(&self.manifest.desired, observed);
         let inputs = Inputs {
             desired: &self.manifest.desired,
             observed,
@@ -160,16 +159,18 @@ impl<W: Write> Controller<W> {
 
     async fn act(&mut self, plan: &Plan, observed: &Observed) {
         let addresses = addresses(observed);
+        let desired = self.manifest.desired.clone();
+        let names = Names::new(&desired, observed);
         for planned in plan.due() {
             let done = match &planned.step {
                 Step::EnsureMember { .. } => Ok(()),
                 Step::RemoveMember { member, uid } => self.platform.remove(*member, uid).await,
                 Step::ReportLoss { .. } => {
-                    self.report_loss(&planned.step);
+                    self.report_loss(&planned.step, names.step(&planned.step));
                     Ok(())
                 }
                 _ => {
-                    self.executor.begin(planned, &addresses);
+                    self.executor.begin(planned, &names, &addresses);
                     Ok(())
                 }
             };
@@ -195,9 +196,8 @@ impl<W: Write> Controller<W> {
         }
     }
 
-    fn report_loss(&mut self, step: &Step) {
+    fn report_loss(&mut self, step: &Step, words: String) {
         if !self.reported_losses.contains(step) {
-            let words = explain::step(step, self.manifest.desired.name());
             tracing::error!(loss = words, "data is lost");
             self.terminal.line(&words);
             self.reported_losses.push(step.clone());

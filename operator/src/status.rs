@@ -5,7 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use node_server_protocol::{Role, SLOT_COUNT, SlotSet};
 use operator_api::{NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};
 use operator_planner::observed::ReplicaLink;
-use operator_planner::{Desired, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, Step, explain};
+use operator_planner::{
+    Desired, Explanation, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, Step, Violation, explain,
+};
 use std::collections::BTreeMap;
 
 /// Most lines of the plan that status carries.
@@ -19,8 +21,8 @@ pub struct Inputs<'a> {
     pub observed: &'a Observed,
     /// What is planned.
     pub plan: &'a Plan,
-    /// What the invariant check says, in words; empty when everything is as it should be.
-    pub findings: &'a [String],
+    /// What the invariant check found; empty when everything is as it should be.
+    pub findings: &'a [Violation],
     /// The generation of the declaration.
     pub generation: i64,
     /// Now.
@@ -32,7 +34,9 @@ pub struct Inputs<'a> {
 pub fn status(inputs: &Inputs<'_>, before: &RedisClusterStatus) -> RedisClusterStatus {
     let shards = shards(inputs);
     let covered = covered(inputs.observed);
-    let conditions = conditions(inputs, &covered).into_iter().map(|c| keep_time(c, inputs, before)).collect();
+    let words = explain(inputs.desired, inputs.observed, inputs.plan);
+    let verdicts = conditions(inputs, &words, &covered);
+    let conditions = verdicts.into_iter().map(|c| keep_time(c, inputs, before)).collect();
     RedisClusterStatus {
         observed_generation: inputs.generation,
         conditions,
@@ -41,7 +45,7 @@ pub fn status(inputs: &Inputs<'_>, before: &RedisClusterStatus) -> RedisClusterS
         slots_covered: covered.len() as i32,
         current_epoch: reports(inputs.observed).map(|r| r.current_epoch.0 as i64).max().unwrap_or(0),
         shards,
-        plan: plan_status(inputs),
+        plan: plan_status(words),
     }
 }
 
@@ -114,12 +118,9 @@ fn state(member: &Member) -> (NodeState, String) {
     }
 }
 
-fn plan_status(inputs: &Inputs<'_>) -> PlanStatus {
-    let name = inputs.desired.name();
-    let next: Vec<String> = inputs.plan.steps.iter().map(|s| explain::step(&s.step, name)).collect();
-    let waiting = inputs.plan.waiting.iter().map(|w| explain::waiting(w, name));
-    let refused = inputs.plan.unsafe_.iter().map(|u| format!("refused: {}", explain::refusal(u, name)));
-    PlanStatus { next: bounded(next), waiting: bounded(refused.chain(waiting).collect()) }
+fn plan_status(words: Explanation) -> PlanStatus {
+    let refused = words.refused.into_iter().map(|refusal| format!("refused: {refusal}"));
+    PlanStatus { next: bounded(words.next), waiting: bounded(refused.chain(words.waiting).collect()) }
 }
 
 fn bounded(mut lines: Vec<String>) -> Vec<String> {
@@ -134,18 +135,18 @@ fn bounded(mut lines: Vec<String>) -> Vec<String> {
 /// Type, whether it holds, reason, message.
 type Verdict = (&'static str, bool, &'static str, String);
 
-fn conditions(inputs: &Inputs<'_>, covered: &SlotSet) -> Vec<Verdict> {
+fn conditions(inputs: &Inputs<'_>, words: &Explanation, covered: &SlotSet) -> Vec<Verdict> {
     let all = covered.len() == usize::from(SLOT_COUNT);
     let missing = SlotSet::full().difference(covered);
     let slots = if all { "all 16384 slots are served".into() } else { format!("not served: {missing}") };
     let reshards = inputs.plan.steps.iter().any(|s| matches!(s.step, Step::MigrateSlots { .. }));
     let converged = inputs.plan.is_converged() && inputs.findings.is_empty();
-    let (reason, message) = why_not_ready(inputs, all);
+    let (reason, message) = why_not_ready(inputs, words, all);
     vec![
         ("Ready", converged && all, if converged && all { "Converged" } else { reason }, message.clone()),
         ("Available", all, if all { "AllSlotsServed" } else { "SlotsNotServed" }, slots.clone()),
         ("Progressing", !converged, if converged { "Converged" } else { reason }, message),
-        degraded(inputs),
+        degraded(inputs, words),
         ("SlotsCovered", all, if all { "AllSlotsServed" } else { "SlotsNotServed" }, slots),
         ("Resharding", reshards, if reshards { "MovingSlots" } else { "NoMoves" }, moves(inputs)),
     ]
@@ -161,10 +162,10 @@ fn moves(inputs: &Inputs<'_>) -> String {
     format!("{count} slots are next")
 }
 
-fn degraded(inputs: &Inputs<'_>) -> Verdict {
+fn degraded(inputs: &Inputs<'_>, words: &Explanation) -> Verdict {
     let name = inputs.desired.name();
-    if let Some(refusal) = inputs.plan.unsafe_.first() {
-        return ("Degraded", true, "Refused", explain::refusal(refusal, name));
+    if let Some(refusal) = words.refused.first() {
+        return ("Degraded", true, "Refused", refusal.clone());
     }
     let bad = members(inputs.observed)
         .into_iter()
@@ -180,22 +181,22 @@ fn degraded(inputs: &Inputs<'_>) -> Verdict {
 }
 
 /// The most telling reason, and the plan's first words.
-fn why_not_ready(inputs: &Inputs<'_>, covered: bool) -> (&'static str, String) {
-    let name = inputs.desired.name();
-    if let Some(refusal) = inputs.plan.unsafe_.first() {
-        return ("Refused", explain::refusal(refusal, name));
+fn why_not_ready(inputs: &Inputs<'_>, words: &Explanation, covered: bool) -> (&'static str, String) {
+    let first = |lines: &[String]| lines.first().cloned().unwrap_or_default();
+    if !words.refused.is_empty() {
+        return ("Refused", first(&words.refused));
     }
-    if inputs.plan.paused && !inputs.plan.steps.is_empty() {
+    if words.paused && !words.next.is_empty() {
         return ("Paused", "spec.paused is set: nothing is changed".into());
     }
     if let Some(step) = inputs.plan.steps.first() {
-        return (reason(&step.step), explain::step(&step.step, name));
+        return (reason(&step.step), first(&words.next));
     }
-    if let Some(waiting) = inputs.plan.waiting.first() {
-        return ("Waiting", explain::waiting(waiting, name));
+    if !words.waiting.is_empty() {
+        return ("Waiting", format!("waiting for {}", first(&words.waiting)));
     }
     if let Some(finding) = inputs.findings.first() {
-        return ("NotConsistent", finding.clone());
+        return ("NotConsistent", finding.to_string());
     }
     if covered {
         ("Converged", "everything is as declared".into())

@@ -7,7 +7,7 @@ mod move_keys;
 
 pub use connections::Connections;
 
-use operator_planner::{MemberId, PlannedStep, Step};
+use operator_planner::{MemberId, Names, PlannedStep, Step};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
@@ -25,6 +25,8 @@ pub struct Ended {
     claim: Claim,
     /// What was tried.
     pub step: Step,
+    /// The same in words.
+    pub words: String,
     /// Or why it did not work.
     pub result: Result<(), String>,
     /// How long it took.
@@ -61,7 +63,12 @@ impl Executor {
     }
 
     /// Begins a step unless it, or something in its way, runs already. True when it was begun.
-    pub fn begin(&mut self, planned: &PlannedStep, addresses: &BTreeMap<MemberId, SocketAddr>) -> bool {
+    pub fn begin(
+        &mut self,
+        planned: &PlannedStep,
+        names: &Names<'_>,
+        addresses: &BTreeMap<MemberId, SocketAddr>,
+    ) -> bool {
         let Some(claim) = claim(&planned.step) else { return false };
         let moves = self.running.keys().filter(|c| matches!(c, Claim::Move(..))).count();
         let full =
@@ -71,11 +78,11 @@ impl Executor {
         }
         self.running.insert(claim.clone(), planned.step.clone());
         let (connections, report, planned) = (self.connections.clone(), self.report.clone(), planned.clone());
-        let addresses = addresses.clone();
+        let (words, addresses) = (names.step(&planned.step), addresses.clone());
         tokio::spawn(async move {
             let begun = std::time::Instant::now();
             let result = execute::execute(&connections, &planned, &addresses).await;
-            let ended = Ended { claim, step: planned.step, result, took: begun.elapsed() };
+            let ended = Ended { claim, step: planned.step, words, result, took: begun.elapsed() };
             if report.send(ended).await.is_err() {
                 tracing::debug!("a step ended after the operator");
             }

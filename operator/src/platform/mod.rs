@@ -18,6 +18,8 @@ pub struct Seen {
     pub life: Life,
     /// It was asked to go.
     pub leaving: bool,
+    /// The identity that it last said, if one is remembered.
+    pub last_id: Option<NodeId>,
 }
 
 /// A platform.

@@ -202,6 +202,7 @@ impl Platform for Local {
                 address: self.layout.address(record.port),
                 life: Self::life(supervised),
                 leaving: supervised.leaving.is_some(),
+                last_id: record.id,
             };
             Some((*member, seen))
         };
