@@ -62,7 +62,8 @@ impl Cluster {
         let willing = manual || !self.view.myself().has(NodeFlags::NO_FAILOVER);
         // Keys may have crossed to a master that owns no slot yet.
         let worth = !master.slots.is_empty() || !self.view.importing.is_empty();
-        (master.is_failed() || manual) && willing && worth
+        // Half a full sync is no data; CLUSTER FAILOVER TAKEOVER alone passes this by.
+        (master.is_failed() || manual) && willing && worth && !self.replication.loading
     }
 
     pub(crate) fn run_election(&mut self) {

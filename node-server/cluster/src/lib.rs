@@ -299,7 +299,7 @@ impl Cluster {
             self.view.close_settled_slots();
         }
         self.publish_when_due();
-        if self.urgency == Urgency::NotAtAll {
+        if self.urgency < Urgency::Now {
             self.flush_after_publish();
         }
         let claim = self.gate.needed().map(|_| self.live_claim());

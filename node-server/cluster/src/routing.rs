@@ -71,7 +71,9 @@ impl Cluster {
     }
 
     fn publish(&mut self) {
-        self.urgency = Urgency::NotAtAll;
+        // What is masked because it is not on disk yet has to be shown then.
+        let masked = !self.unwritten_gains().is_empty();
+        self.urgency = if masked { Urgency::WithPersist } else { Urgency::NotAtAll };
         self.view.close_settled_slots();
         let routing = Arc::new(self.build_routing());
         self.published = Arc::clone(&routing);

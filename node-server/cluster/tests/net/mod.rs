@@ -1,5 +1,9 @@
 //! Several nodes in one process, in virtual time: every message takes a millisecond, every write of nodes.conf five.
-#![allow(dead_code, reason = "each test file uses its part of the harness")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "a harness: each test file uses its part, and failures panic"
+)]
 
 use node_server_cluster::command::{Parsed, parse};
 use node_server_cluster::{
