@@ -24,6 +24,11 @@ impl<'a> ReplyWriter<'a> {
         Self { out, protocol }
     }
 
+    /// The buffer behind it, for replies that are written elsewhere.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     /// The version in use.
     #[must_use]
     pub fn protocol(&self) -> Protocol {

@@ -1,0 +1,267 @@
+//! The replica's applier (rule 5): the master's stream is applied in order by one caller, and logged byte for byte.
+
+use crate::Engine;
+use crate::command::call::Access;
+use crate::command::keys::key_indexes;
+use crate::command::table::{Command, lookup};
+use crate::command::{NodeCall, Run};
+use crate::effects::Effects;
+use crate::execute::Request;
+use crate::keyspace::AllSlots;
+use crate::session::Session;
+use node_server_protocol::resp::request::parse_number;
+use node_server_protocol::resp::{Limits, Parsed, ReplyWriter, RequestError, parse_request};
+use node_server_protocol::{Millis, Slot};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
+
+type Args<'b> = SmallVec<[&'b [u8]; 8]>;
+
+/// The place in a master's stream: one for each link.
+#[derive(Debug)]
+pub struct Applier {
+    session: Session,
+    reply: Vec<u8>,
+}
+
+impl Default for Applier {
+    fn default() -> Self {
+        Self { session: Session::master(), reply: Vec::new() }
+    }
+}
+
+/// How far [`Engine::apply`] has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Bytes that were applied and logged; give the rest again, with more behind it.
+    pub consumed: usize,
+    /// The last thing applied was REPLCONF GETACK: answer with `log().end()`, then go on.
+    pub get_ack: bool,
+    /// A slot is locked or writes are held back: go on in a while.
+    pub busy: bool,
+    /// CLUSTER SETSLOT records, for the cluster core.
+    pub set_slots: Vec<Vec<Vec<u8>>>,
+}
+
+/// The stream cannot be applied: the data may differ from the master's. Start a full sync.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// Bytes that are no commands.
+    #[error("the master's stream is broken at offset {offset}: {error}")]
+    Broken {
+        /// Where.
+        offset: u64,
+        /// How.
+        error: RequestError,
+    },
+    /// A command that this release does not know.
+    #[error("the master sent '{0}', which this release cannot apply; both have to run the same release")]
+    Unknown(String),
+    /// A command that failed here and not at the master.
+    #[error("the master's '{command}' failed here: {error}; the data differs")]
+    Failed {
+        /// Its name.
+        command: String,
+        /// The reply.
+        error: String,
+    },
+}
+
+/// One piece of the stream: a command, or everything from MULTI to EXEC.
+struct Piece<'b> {
+    commands: Vec<Args<'b>>,
+    len: usize,
+}
+
+enum Step {
+    Done,
+    Busy,
+    GetAck,
+    SetSlot(Vec<Vec<u8>>),
+}
+
+impl Engine {
+    /// Applies as much of the master's stream as is complete. What is between MULTI and EXEC is applied at once, so
+    /// `bytes` has to hold all of it. Never waits.
+    ///
+    /// # Errors
+    /// The stream cannot be applied; what stands before the error has been.
+    pub fn apply(&self, applier: &mut Applier, bytes: &[u8], now: Millis) -> Result<Applied, ApplyError> {
+        let mut applied = Applied::default();
+        while let Some(piece) = next_piece(&bytes[applied.consumed..], self.log.end())? {
+            let raw = &bytes[applied.consumed..applied.consumed + piece.len];
+            match self.apply_piece(applier, &piece, raw, now)? {
+                Step::Busy => {
+                    applied.busy = true;
+                    break;
+                }
+                Step::Done => {}
+                Step::GetAck => applied.get_ack = true,
+                Step::SetSlot(args) => applied.set_slots.push(args),
+            }
+            applied.consumed += piece.len;
+            if applied.get_ack {
+                break;
+            }
+        }
+        if applied.consumed > 0 {
+            self.host.log_grew();
+        }
+        Ok(applied)
+    }
+
+    fn apply_piece(
+        &self,
+        applier: &mut Applier,
+        piece: &Piece<'_>,
+        raw: &[u8],
+        now: Millis,
+    ) -> Result<Step, ApplyError> {
+        if let [args] = piece.commands.as_slice()
+            && let Some(step) = self.apply_plain(applier, args, raw)?
+        {
+            return Ok(step);
+        }
+        let mut commands = Vec::with_capacity(piece.commands.len());
+        let mut slots = BTreeSet::new();
+        let mut db = applier.session.db;
+        for args in &piece.commands {
+            let command = find(args)?;
+            if command.spec.name == "select" {
+                db = self.database(args)?;
+            }
+            applier.session.db = db;
+            self.slots_of(&applier.session, command, args, &mut slots)?;
+            commands.push((command, db, args));
+        }
+        let Some(mut locks) = self.keyspace.try_lock_all(slots.into_iter()) else { return Ok(Step::Busy) };
+        if self.gate.is_closed() {
+            return Ok(Step::Busy);
+        }
+        for (command, db, args) in commands {
+            applier.session.db = db;
+            self.apply_command(applier, command, args, &mut locks, now)?;
+        }
+        self.log.append_verbatim(raw);
+        Ok(Step::Done)
+    }
+
+    /// Records that touch no key.
+    fn apply_plain(
+        &self,
+        applier: &mut Applier,
+        args: &Args<'_>,
+        raw: &[u8],
+    ) -> Result<Option<Step>, ApplyError> {
+        let is = |at: usize, name: &[u8]| args.get(at).is_some_and(|a| a.eq_ignore_ascii_case(name));
+        let step = if is(0, b"PING") {
+            Step::Done
+        } else if is(0, b"SELECT") {
+            applier.session.db = self.database(args)?;
+            Step::Done
+        } else if is(0, b"REPLCONF") && is(1, b"GETACK") {
+            Step::GetAck
+        } else if is(0, b"CLUSTER") && is(1, b"SETSLOT") {
+            Step::SetSlot(args.iter().map(|a| a.to_vec()).collect())
+        } else {
+            return Ok(None);
+        };
+        self.log.append_verbatim(raw);
+        Ok(Some(step))
+    }
+
+    fn database(&self, args: &Args<'_>) -> Result<u16, ApplyError> {
+        let number = args.get(1).and_then(|a| parse_number(a)).and_then(|n| u16::try_from(n).ok());
+        number.filter(|db| *db < self.databases()).ok_or_else(|| failed(args, "ERR DB index is out of range"))
+    }
+
+    fn slots_of(
+        &self,
+        session: &Session,
+        command: &Command,
+        args: &Args<'_>,
+        slots: &mut BTreeSet<Slot>,
+    ) -> Result<(), ApplyError> {
+        if matches!(command.spec.run, Run::Node(_)) {
+            slots.extend(Slot::all().take(usize::from(self.slots())));
+            return Ok(());
+        }
+        // A foreign command may have keys in several slots.
+        for at in key_indexes(command.spec, args) {
+            let slot = self.slot_of(session, std::iter::once(args[at]));
+            slots.extend(slot.map_err(|error| failed(args, &error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    fn apply_command<'k>(
+        &'k self,
+        applier: &mut Applier,
+        command: &'static Command,
+        args: &Args<'_>,
+        locks: &mut AllSlots<'k>,
+        now: Millis,
+    ) -> Result<(), ApplyError> {
+        let mut effects = Effects::off();
+        applier.reply.clear();
+        let Applier { session, reply } = applier;
+        let result = match command.spec.run {
+            Run::Slot(_) => {
+                let keys = key_indexes(command.spec, args);
+                let slot = self.slot_of(session, keys.iter().map(|at| args[*at]));
+                let slot = slot.map_err(|error| failed(args, &error.to_string()))?;
+                let Some(guard) = slot.and_then(|slot| locks.get(slot)) else {
+                    return Err(failed(args, "ERR syntax error"));
+                };
+                let request = Request { command, args, now, offloaded: false };
+                self.run_handler(session, &request, guard, &mut effects, reply)
+            }
+            Run::Node(handler) => {
+                let reply = ReplyWriter::new(reply, session.protocol);
+                let access = Access::Held(locks, &mut effects);
+                handler(&mut NodeCall { args, now, reply, session, engine: self, access })
+            }
+            _ if command.spec.name == "select" => Ok(()),
+            _ => return Err(ApplyError::Unknown(name_of(args))),
+        };
+        result.map_err(|error| failed(args, &error.to_string()))
+    }
+}
+
+fn find(args: &Args<'_>) -> Result<&'static Command, ApplyError> {
+    lookup(args).map_err(|_| ApplyError::Unknown(name_of(args)))
+}
+
+fn name_of(args: &Args<'_>) -> String {
+    String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned()
+}
+
+fn failed(args: &Args<'_>, error: &str) -> ApplyError {
+    ApplyError::Failed { command: name_of(args), error: error.to_owned() }
+}
+
+/// The next whole piece at the front of `bytes`, whose first byte is at `offset`.
+fn next_piece(bytes: &[u8], offset: u64) -> Result<Option<Piece<'_>>, ApplyError> {
+    let Some((first, mut len)) = next_command(bytes, offset)? else { return Ok(None) };
+    if !first.first().is_some_and(|name| name.eq_ignore_ascii_case(b"MULTI")) {
+        return Ok(Some(Piece { commands: vec![first], len }));
+    }
+    let mut commands = Vec::new();
+    loop {
+        let Some((args, used)) = next_command(&bytes[len..], offset + len as u64)? else { return Ok(None) };
+        len += used;
+        if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC")) {
+            return Ok(Some(Piece { commands, len }));
+        }
+        commands.push(args);
+    }
+}
+
+fn next_command(bytes: &[u8], offset: u64) -> Result<Option<(Args<'_>, usize)>, ApplyError> {
+    let broken = |error| ApplyError::Broken { offset, error };
+    match parse_request(bytes, &Limits::default()).map_err(broken)? {
+        Parsed::Incomplete { .. } => Ok(None),
+        Parsed::Request { args, consumed } if !args.is_empty() => Ok(Some((args, consumed))),
+        Parsed::Request { .. } | Parsed::Inline { .. } => Err(broken(RequestError::ArgumentCount)),
+    }
+}

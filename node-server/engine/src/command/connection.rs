@@ -1,0 +1,256 @@
+//! Commands about the connection.
+
+use super::call::SessionCall;
+use super::spec::{Argument, Flags, Group, Run, Spec};
+use super::{CommandError, CommandResult};
+use crate::outcome::Outcome;
+use crate::session::Session;
+use crate::{Engine, HostCommand};
+use node_server_protocol::resp::request::parse_number;
+use node_server_protocol::resp::{Protocol, ReplyWriter};
+
+const FAST: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::FAST);
+const SESSION: Flags = FAST.with(Flags::NOSCRIPT).with(Flags::ALLOW_BUSY);
+
+const TEXT: Argument = Argument { name: "message", ..Argument::BASE };
+
+/// This file's part of the table.
+pub const TABLE: &[Spec] = &[
+    Spec {
+        name: "asking",
+        flags: Flags::FAST,
+        group: Group::Cluster,
+        since: "3.0.0",
+        summary: "Signals that a cluster client is following an -ASK redirect.",
+        categories: &["connection"],
+        run: Run::Session(asking),
+        ..CONNECTION
+    },
+    Spec {
+        name: "client",
+        arity: -2,
+        flags: Flags::NONE,
+        since: "2.4.0",
+        complexity: "Depends on subcommand.",
+        summary: "A container for client connection commands.",
+        run: Run::Host(HostCommand::Client),
+        ..CONNECTION
+    },
+    Spec {
+        name: "echo",
+        arity: 2,
+        flags: FAST,
+        summary: "Returns the given string.",
+        arguments: &[TEXT],
+        run: Run::Session(echo),
+        ..CONNECTION
+    },
+    Spec {
+        name: "hello",
+        arity: -1,
+        flags: SESSION.with(Flags::NO_AUTH),
+        since: "6.0.0",
+        summary: "Handshakes with the Redis server.",
+        run: Run::Session(hello),
+        ..CONNECTION
+    },
+    Spec {
+        name: "ping",
+        arity: -1,
+        flags: FAST,
+        summary: "Returns the server's liveliness response.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        arguments: &[Argument { flags: &["optional"], ..TEXT }],
+        run: Run::Session(ping),
+        ..CONNECTION
+    },
+    Spec {
+        name: "quit",
+        arity: -1,
+        flags: SESSION.with(Flags::NO_AUTH).with(Flags::IN_MULTI_NOW),
+        summary: "Closes the connection.",
+        run: Run::Session(quit),
+        ..CONNECTION
+    },
+    Spec {
+        name: "readonly",
+        flags: FAST,
+        group: Group::Cluster,
+        since: "3.0.0",
+        summary: "Enables read-only queries for a connection to a Redis Cluster replica node.",
+        categories: &["connection"],
+        run: Run::Session(readonly),
+        ..CONNECTION
+    },
+    Spec {
+        name: "readwrite",
+        flags: FAST,
+        group: Group::Cluster,
+        since: "3.0.0",
+        summary: "Enables read-write queries for a connection to a Reids Cluster replica node.",
+        categories: &["connection"],
+        run: Run::Session(readwrite),
+        ..CONNECTION
+    },
+    Spec {
+        name: "reset",
+        flags: SESSION.with(Flags::NO_AUTH).with(Flags::IN_MULTI_NOW),
+        since: "6.2.0",
+        summary: "Resets the connection.",
+        run: Run::Session(reset),
+        ..CONNECTION
+    },
+    Spec {
+        name: "select",
+        arity: 2,
+        flags: FAST,
+        summary: "Changes the selected database.",
+        arguments: &[Argument { name: "index", kind: "integer", ..Argument::BASE }],
+        run: Run::Session(select),
+        ..CONNECTION
+    },
+];
+
+/// What the rows have in common.
+const CONNECTION: Spec = Spec { arity: 1, group: Group::Connection, ..Spec::BASE };
+
+fn asking(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    cluster_only(call.engine)?;
+    call.session.asking = true;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn readonly(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    cluster_only(call.engine)?;
+    call.session.readonly = true;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn readwrite(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    cluster_only(call.engine)?;
+    call.session.readonly = false;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(super) fn cluster_only(engine: &Engine) -> CommandResult {
+    if engine.is_cluster() {
+        Ok(())
+    } else {
+        Err(CommandError::text("ERR This instance has cluster support disabled"))
+    }
+}
+
+fn echo(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    call.reply.bulk(call.args[1]);
+    Ok(Outcome::Done)
+}
+
+fn ping(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    match call.args {
+        [_] => call.reply.simple("PONG"),
+        [_, text] => call.reply.bulk(text),
+        _ => return Err(CommandError::Arity("ping")),
+    }
+    Ok(Outcome::Done)
+}
+
+fn quit(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    call.reply.ok();
+    Ok(Outcome::Close)
+}
+
+fn reset(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    call.session.reset();
+    call.reply.simple("RESET");
+    Ok(Outcome::Done)
+}
+
+fn select(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let number = parse_number(call.args[1])
+        .ok_or(CommandError::text("ERR value is not an integer or out of range"))?;
+    if call.engine.is_cluster() && number != 0 {
+        return Err(CommandError::text("ERR SELECT is not allowed in cluster mode"));
+    }
+    let db = u16::try_from(number).ok().filter(|db| *db < call.engine.databases());
+    call.session.db = db.ok_or(CommandError::text("ERR DB index is out of range"))?;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// HELLO [protover [AUTH user password] [SETNAME name]]. There are no users yet: the default one has no password, so
+/// any is right, as in Redis.
+fn hello(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let mut rest = &call.args[1..];
+    let mut protocol = call.session.protocol;
+    if let Some((version, tail)) = rest.split_first() {
+        rest = tail;
+        protocol = match parse_number(version) {
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
+            Some(_) => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+            None => {
+                return Err(CommandError::text("ERR Protocol version is not an integer or out of range"));
+            }
+        };
+    }
+    let mut name = None;
+    while !rest.is_empty() {
+        rest = match rest {
+            [word, user, _password, tail @ ..] if word.eq_ignore_ascii_case(b"AUTH") => {
+                if *user != b"default" {
+                    return Err(CommandError::text(
+                        "WRONGPASS invalid username-password pair or user is disabled.",
+                    ));
+                }
+                tail
+            }
+            [word, given, tail @ ..] if word.eq_ignore_ascii_case(b"SETNAME") => {
+                name = Some(check_name(given)?);
+                tail
+            }
+            [word, ..] => {
+                let word = String::from_utf8_lossy(word);
+                return Err(CommandError::text(format!("ERR Syntax error in HELLO option '{word}'")));
+            }
+            [] => break,
+        };
+    }
+    if let Some(name) = name {
+        call.session.name = name;
+    }
+    call.session.protocol = protocol;
+    greet(call.engine, call.session, &mut ReplyWriter::new(call.reply.buffer(), protocol));
+    Ok(Outcome::Done)
+}
+
+/// A name that CLIENT LIST can show.
+///
+/// # Errors
+/// It has blanks, line breaks or other special characters.
+pub fn check_name(name: &[u8]) -> CommandResult<Vec<u8>> {
+    if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
+        return Ok(name.to_vec());
+    }
+    Err(CommandError::text("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+fn greet(engine: &Engine, session: &Session, reply: &mut ReplyWriter<'_>) {
+    reply.map(7);
+    reply.bulk(b"server");
+    reply.bulk(b"redis");
+    reply.bulk(b"version");
+    reply.bulk(engine.version().as_bytes());
+    reply.bulk(b"proto");
+    reply.integer(if session.protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.bulk(b"id");
+    reply.integer(i64::try_from(session.id.0).unwrap_or(i64::MAX));
+    reply.bulk(b"mode");
+    reply.bulk(if engine.is_cluster() { b"cluster" } else { b"standalone" });
+    reply.bulk(b"role");
+    reply.bulk(if engine.is_replica() { b"replica" } else { b"master" });
+    reply.bulk(b"modules");
+    reply.array(0);
+}

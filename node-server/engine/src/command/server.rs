@@ -1,0 +1,273 @@
+//! Commands about the node and all its keys.
+
+use super::call::{Access, NodeCall, SessionCall};
+use super::spec::{Argument, Flags, Group, Run, Spec};
+use super::{CommandError, CommandResult};
+use crate::HostCommand;
+use crate::outcome::{Deferred, Outcome, Shutdown};
+use node_server_protocol::resp::request::parse_number;
+
+const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
+const MODE: &[Argument] = &[Argument {
+    name: "flush-type",
+    kind: "oneof",
+    flags: &["optional"],
+    parts: &[
+        Argument { name: "async", kind: "pure-token", token: "ASYNC", ..Argument::BASE },
+        Argument { name: "sync", kind: "pure-token", token: "SYNC", ..Argument::BASE },
+    ],
+    ..Argument::BASE
+}];
+
+/// What the rows have in common.
+const SERVER: Spec = Spec { group: Group::Server, ..Spec::BASE };
+
+/// This file's part of the table.
+pub const TABLE: &[Spec] = &[
+    Spec {
+        name: "config",
+        arity: -2,
+        flags: ADMIN,
+        since: "2.0.0",
+        complexity: "Depends on subcommand.",
+        summary: "A container for server configuration commands.",
+        run: Run::Host(HostCommand::Config),
+        ..SERVER
+    },
+    Spec {
+        name: "dbsize",
+        flags: Flags::READONLY.with(Flags::FAST),
+        categories: &["keyspace"],
+        summary: "Returns the number of keys in the database.",
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        run: Run::Session(dbsize),
+        ..SERVER
+    },
+    Spec {
+        name: "debug",
+        arity: -2,
+        flags: ADMIN,
+        complexity: "Depends on subcommand.",
+        summary: "A container for debugging commands.",
+        run: Run::Session(debug),
+        ..SERVER
+    },
+    Spec {
+        name: "flushall",
+        arity: -1,
+        flags: Flags::WRITE.with(Flags::OFFLOAD),
+        categories: &["keyspace", "dangerous"],
+        complexity: "O(N) where N is the total number of keys in all databases",
+        summary: "Removes all keys from all databases.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        arguments: MODE,
+        run: Run::Node(flush),
+        ..SERVER
+    },
+    Spec {
+        name: "flushdb",
+        arity: -1,
+        flags: Flags::WRITE.with(Flags::OFFLOAD),
+        categories: &["keyspace", "dangerous"],
+        complexity: "O(N) where N is the number of keys in the selected database",
+        summary: "Remove all keys from the current database.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        arguments: MODE,
+        run: Run::Node(flush),
+        ..SERVER
+    },
+    Spec {
+        name: "info",
+        arity: -1,
+        flags: Flags::LOADING.with(Flags::STALE),
+        categories: &["dangerous"],
+        summary: "Returns information and statistics about the server.",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        run: Run::Host(HostCommand::Info),
+        ..SERVER
+    },
+    Spec {
+        name: "lastsave",
+        flags: Flags::LOADING.with(Flags::STALE).with(Flags::FAST),
+        categories: &["admin", "dangerous"],
+        summary: "Returns the Unix timestamp of the last successful save to disk.",
+        tips: &["nondeterministic_output"],
+        run: Run::Host(HostCommand::LastSave),
+        ..SERVER
+    },
+    Spec {
+        name: "latency",
+        arity: -2,
+        flags: ADMIN,
+        since: "2.8.13",
+        complexity: "Depends on subcommand.",
+        summary: "A container for latency diagnostics commands.",
+        run: Run::Host(HostCommand::Latency),
+        ..SERVER
+    },
+    Spec {
+        name: "psync",
+        arity: -3,
+        flags: REPLICATION,
+        since: "2.8.0",
+        summary: "An internal command used in replication.",
+        run: Run::Session(psync),
+        ..SERVER
+    },
+    Spec {
+        name: "replconf",
+        arity: -1,
+        flags: Flags::ADMIN
+            .with(Flags::NOSCRIPT)
+            .with(Flags::LOADING)
+            .with(Flags::STALE)
+            .with(Flags::ALLOW_BUSY),
+        since: "3.0.0",
+        summary: "An internal command for configuring the replication stream.",
+        run: Run::Host(HostCommand::Replconf),
+        ..SERVER
+    },
+    Spec {
+        name: "role",
+        flags: Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE).with(Flags::FAST),
+        categories: &["admin", "dangerous"],
+        since: "2.8.12",
+        summary: "Returns the replication role.",
+        run: Run::Host(HostCommand::Role),
+        ..SERVER
+    },
+    Spec {
+        name: "shutdown",
+        arity: -1,
+        flags: ADMIN.with(Flags::NO_MULTI).with(Flags::ALLOW_BUSY),
+        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+        summary: "Synchronously saves the database(s) to disk and shuts down the Redis server.",
+        run: Run::Session(shutdown),
+        ..SERVER
+    },
+    Spec {
+        name: "slowlog",
+        arity: -2,
+        flags: ADMIN,
+        since: "2.2.12",
+        complexity: "Depends on subcommand.",
+        summary: "A container for slow log commands.",
+        run: Run::Host(HostCommand::Slowlog),
+        ..SERVER
+    },
+    Spec {
+        name: "sync",
+        flags: REPLICATION,
+        summary: "An internal command used in replication.",
+        run: Run::Session(sync),
+        ..SERVER
+    },
+    Spec {
+        name: "time",
+        flags: Flags::LOADING.with(Flags::STALE).with(Flags::FAST),
+        since: "2.6.0",
+        summary: "Returns the server time.",
+        tips: &["nondeterministic_output"],
+        run: Run::Host(HostCommand::Time),
+        ..SERVER
+    },
+];
+
+const REPLICATION: Flags =
+    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_ASYNC_LOADING).with(Flags::NO_MULTI);
+
+fn dbsize(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let keyspace = &call.engine.keyspace;
+    let slot = node_server_protocol::Slot::new(call.session.db).filter(|_| !call.engine.is_cluster());
+    let keys = slot.map_or_else(|| keyspace.len(), |slot| keyspace.slot_len(slot));
+    call.reply.integer(i64::try_from(keys).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// FLUSHALL and FLUSHDB. ASYNC and SYNC are the same here: tables are freed without a lock, on a worker thread.
+fn flush(call: &mut NodeCall<'_, '_>) -> CommandResult {
+    match call.args {
+        [_] => {}
+        [_, mode] if mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC") => {}
+        _ => return Err(CommandError::Syntax),
+    }
+    let only = (!call.engine.is_cluster() && call.args[0].eq_ignore_ascii_case(b"FLUSHDB"))
+        .then_some(call.session.db);
+    let name: &[u8] = if only.is_some() { b"FLUSHDB" } else { b"FLUSHALL" };
+    let engine = call.engine;
+    match &mut call.access {
+        Access::Held(all, effects) => {
+            engine.flush_held(all, only, call.now);
+            effects.push(&[name]);
+        }
+        Access::Try | Access::Wait => engine.flush(call.session, name, only, call.now)?,
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn psync(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let offset = call.args.get(2).and_then(|a| parse_number(a)).ok_or(CommandError::NotInteger)?;
+    Ok(Outcome::Defer(Deferred::Psync { replid: call.args[1].to_vec(), offset }))
+}
+
+fn sync(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    Ok(Outcome::Defer(Deferred::Psync { replid: Vec::new(), offset: -1 }))
+}
+
+fn shutdown(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let mut shutdown = Shutdown::default();
+    for word in &call.args[1..] {
+        let flag = match word.to_ascii_uppercase().as_slice() {
+            b"SAVE" => &mut shutdown.save,
+            b"NOSAVE" => &mut shutdown.nosave,
+            b"NOW" => &mut shutdown.now,
+            b"FORCE" => &mut shutdown.force,
+            b"ABORT" => &mut shutdown.abort,
+            _ => return Err(CommandError::Syntax),
+        };
+        *flag = true;
+    }
+    let alone = !shutdown.abort || call.args.len() == 2;
+    if !alone || (shutdown.save && shutdown.nosave) {
+        return Err(CommandError::Syntax);
+    }
+    Ok(Outcome::Defer(Deferred::Shutdown(shutdown)))
+}
+
+/// DEBUG SLEEP keeps only this connection waiting: no command can stop the node. DEBUG SLEEP-SLOT holds one slot, as a
+/// long script would. Everything else is the shell's.
+fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let is = |name: &[u8], len: usize| call.args.len() == len && call.args[1].eq_ignore_ascii_case(name);
+    let (seconds, slot) = if is(b"SLEEP", 3) {
+        (call.args[2], None)
+    } else if is(b"SLEEP-SLOT", 4) {
+        (call.args[3], Some(call.args[2]))
+    } else {
+        call.engine.host_command(HostCommand::Debug, call.session, call.args, call.now, &mut call.reply);
+        return Ok(Outcome::Done);
+    };
+    let seconds: f64 =
+        std::str::from_utf8(seconds).ok().and_then(|s| s.parse().ok()).ok_or(CommandError::NotFloat)?;
+    if call.in_exec {
+        return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+    }
+    if !call.offloaded {
+        return Ok(Outcome::Offload);
+    }
+    let ms = (seconds.clamp(0.0, SLEEP_MAX_S) * 1000.0) as u64;
+    let guard = slot.map(|slot| call.engine.keyspace.lock(slot_or_key(slot)));
+    call.engine.host.pause(ms);
+    drop(guard);
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Longest DEBUG SLEEP, in seconds.
+const SLEEP_MAX_S: f64 = 3600.0;
+
+/// A slot by number, or the slot of a key.
+fn slot_or_key(text: &[u8]) -> node_server_protocol::Slot {
+    let number = parse_number(text).and_then(|n| u16::try_from(n).ok());
+    number.and_then(node_server_protocol::Slot::new).unwrap_or_else(|| node_server_protocol::key_slot(text))
+}

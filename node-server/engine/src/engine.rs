@@ -1,0 +1,205 @@
+//! The engine: keyspace, log and gates of one node.
+
+use crate::acks::Acks;
+use crate::gate::Gate;
+use crate::keyspace::{Counters, Keyspace, SlotState};
+use crate::log::Log;
+use crate::options::Options;
+use crate::{Host, HostCommand, Session};
+use arc_swap::ArcSwap;
+use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::routing::{Routing, Serving};
+use node_server_protocol::{Millis, NodeId, Role, SLOT_COUNT, Slot};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// One node's data and commands. Shared by all threads; every method takes `&self`.
+pub struct Engine {
+    pub(crate) options: Options,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) keyspace: Keyspace,
+    pub(crate) log: Log,
+    pub(crate) gate: Gate,
+    pub(crate) acks: Acks,
+    routing: ArcSwap<Routing>,
+    replica: AtomicBool,
+    loading: AtomicBool,
+    refuse_stale: AtomicBool,
+    resync: AtomicBool,
+    moves: AtomicU64,
+    random: AtomicU64,
+}
+
+impl Engine {
+    /// An empty engine. In cluster mode it serves nothing before the first [`Engine::publish_routing`].
+    #[must_use]
+    pub fn new(options: Options, host: Arc<dyn Host>) -> Self {
+        let serving = Serving::Down { allow_reads: false };
+        let routing = Routing::new(0, NodeId::from_bytes([0; 20]), Role::Master, serving, Vec::new());
+        let engine = Self {
+            keyspace: Keyspace::new(options.seed, Arc::clone(&host)),
+            log: Log::new(options.replid.clone(), options.backlog_size),
+            gate: Gate::default(),
+            acks: Acks::default(),
+            routing: ArcSwap::from_pointee(routing),
+            replica: AtomicBool::new(false),
+            loading: AtomicBool::new(false),
+            refuse_stale: AtomicBool::new(false),
+            resync: AtomicBool::new(false),
+            moves: AtomicU64::new(0),
+            random: AtomicU64::new(options.seed),
+            options,
+            host,
+        };
+        let state = if engine.options.cluster { SlotState::DOWN } else { SlotState::OWNED };
+        Slot::all().for_each(|slot| engine.keyspace.set_state(slot, state));
+        engine
+    }
+
+    /// Publishes a new routing table: atomic stores only, so the bus thread may call it. Commands under way notice
+    /// when they log their effects.
+    pub fn publish_routing(&self, routing: Arc<Routing>) {
+        self.routing.store(Arc::clone(&routing));
+        self.replica.store(!routing.role.is_master(), Ordering::SeqCst);
+        for slot in Slot::all() {
+            self.keyspace.set_state(slot, state_of(&routing, slot));
+        }
+    }
+
+    /// The table published last.
+    #[must_use]
+    pub fn routing(&self) -> Arc<Routing> {
+        self.routing.load_full()
+    }
+
+    pub(crate) fn with_routing<R>(&self, look: impl FnOnce(&Routing) -> R) -> R {
+        look(&self.routing.load())
+    }
+
+    /// Whether cluster mode is on.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.options.cluster
+    }
+
+    /// The version that HELLO tells.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.options.version
+    }
+
+    /// How many databases there are.
+    #[must_use]
+    pub fn databases(&self) -> u16 {
+        if self.options.cluster { 1 } else { self.options.databases.clamp(1, SLOT_COUNT) }
+    }
+
+    /// How many slots may have keys: all, or one for each database.
+    pub(crate) fn slots(&self) -> u16 {
+        if self.options.cluster { SLOT_COUNT } else { self.databases() }
+    }
+
+    /// Whether this node is a replica.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.replica.load(Ordering::SeqCst)
+    }
+
+    /// The log of effects.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// How far replicas have acknowledged it.
+    #[must_use]
+    pub fn acks(&self) -> &Acks {
+        &self.acks
+    }
+
+    /// Numbers about the keys; none of them takes a lock.
+    #[must_use]
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// Counters for INFO.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.keyspace.counters
+    }
+
+    /// Whether a data set is being loaded; see [`Engine::begin_load`].
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_loading(&self, loading: bool) {
+        self.loading.store(loading, Ordering::Release);
+    }
+
+    /// A replica without its master refuses to answer (`replica-serve-stale-data no` and the link is down).
+    pub fn set_refuse_stale(&self, refuse: bool) {
+        self.refuse_stale.store(refuse, Ordering::Release);
+    }
+
+    pub(crate) fn refuses_stale(&self) -> bool {
+        self.is_replica() && self.refuse_stale.load(Ordering::Acquire)
+    }
+
+    /// Whether something is in memory that could not be logged, because this node was demoted meanwhile: its data is
+    /// no continuation of any log, so the next sync has to be a full one. Cleared by loading one.
+    #[must_use]
+    pub fn needs_full_resync(&self) -> bool {
+        self.resync.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_needs_full_resync(&self, needed: bool) {
+        self.resync.store(needed, Ordering::Release);
+    }
+
+    pub(crate) fn next_move(&self) -> u64 {
+        self.moves.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A number that nobody can foresee without the seed.
+    pub(crate) fn random(&self) -> u64 {
+        crate::keyspace::hash::scramble(self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+    }
+
+    /// Answers a command of the shell's; also used for EXEC.
+    pub(crate) fn host_command(
+        &self,
+        command: HostCommand,
+        session: &mut Session,
+        args: &[&[u8]],
+        now: Millis,
+        reply: &mut ReplyWriter<'_>,
+    ) {
+        self.host.command(command, session, args, now, reply);
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("options", &self.options)
+            .field("keyspace", &self.keyspace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A slot's state by the routing table.
+fn state_of(routing: &Routing, slot: Slot) -> SlotState {
+    let mut state = match routing.role {
+        Role::Master if routing.is_mine(slot) && routing.serving != Serving::ClosedEmpty => SlotState::OWNED,
+        Role::Master if routing.importing_from(slot).is_some() => SlotState::IMPORTING,
+        Role::Replica { of } if routing.owner(slot).is_some_and(|n| n.id == of) => SlotState::REPLICA,
+        _ => SlotState::FOREIGN,
+    };
+    if state.has(SlotState::OWNED) && routing.migrating_to(slot).is_some() {
+        state = state.with(SlotState::MIGRATING);
+    }
+    if routing.serving == Serving::Ok { state } else { state.with(SlotState::DOWN) }
+}

@@ -1,0 +1,299 @@
+//! MULTI's queue, and EXEC: one slot, one stretch of the log.
+
+use crate::Engine;
+use crate::command::call::Access;
+use crate::command::keys::key_indexes;
+use crate::command::{CommandError, CommandResult, Flags, NodeCall, Run, SessionCall};
+use crate::effects::Effects;
+use crate::execute::Request;
+use crate::keyspace::{AllSlots, SlotGuard, WaitFor};
+use crate::options::MULTI_BYTES_MAX;
+use crate::outcome::Outcome;
+use crate::route::Need;
+use crate::session::Session;
+use crate::transaction::{Multi, Queued};
+use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::{Millis, Slot};
+use std::sync::atomic::Ordering;
+
+/// What a transaction needs.
+struct Plan {
+    need: Option<Need>,
+    writes: bool,
+    /// It has commands that look into slots of their own choice or change the database.
+    all_slots: bool,
+}
+
+/// What holds the locks of a transaction.
+enum Locks<'k> {
+    None,
+    One(SlotGuard<'k>),
+    All(AllSlots<'k>),
+}
+
+impl Engine {
+    /// Queues a request behind MULTI.
+    pub(crate) fn queue(
+        &self,
+        session: &mut Session,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> CommandResult<Outcome> {
+        let checked = self.check_queued(session, request);
+        let Some(multi) = &mut session.multi else { return Err(CommandError::Syntax) };
+        if let Err(error) = checked {
+            multi.aborted = true;
+            return Err(error);
+        }
+        multi.bytes += request.args.iter().map(|a| a.len()).sum::<usize>();
+        multi.queue.push(Queued {
+            command: request.command,
+            args: request.args.iter().map(|a| a.to_vec()).collect(),
+        });
+        ReplyWriter::new(out, session.protocol).simple("QUEUED");
+        Ok(Outcome::Done)
+    }
+
+    fn check_queued(&self, session: &mut Session, request: &Request<'_>) -> CommandResult {
+        let spec = request.command.spec;
+        if spec.flags.has(Flags::NO_MULTI) {
+            return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+        }
+        let bytes: usize = request.args.iter().map(|a| a.len()).sum();
+        if session.multi.as_ref().is_some_and(|m| m.bytes + bytes > MULTI_BYTES_MAX) {
+            return Err(CommandError::text("ERR the transaction's queue is full; send EXEC or DISCARD"));
+        }
+        let indexes = key_indexes(spec, request.args);
+        let slot = self.slot_of(session, indexes.iter().map(|at| request.args[*at]))?;
+        slot.map_or(Ok(()), |slot| self.route_hint(session, &Need::of(spec, slot, indexes.len())))
+    }
+
+    /// EXEC.
+    pub(crate) fn exec(
+        &self,
+        session: &mut Session,
+        now: Millis,
+        offloaded: bool,
+        out: &mut Vec<u8>,
+    ) -> CommandResult<Outcome> {
+        let Some(multi) = session.multi.take() else {
+            return Err(CommandError::text("ERR EXEC without MULTI"));
+        };
+        let result = self.exec_multi(session, &multi, now, offloaded, out);
+        if matches!(result, Ok(Outcome::Offload) | Err(CommandError::Wait(_))) {
+            session.multi = Some(multi);
+        } else {
+            session.watched.clear();
+        }
+        result
+    }
+
+    fn exec_multi(
+        &self,
+        session: &mut Session,
+        multi: &Multi,
+        now: Millis,
+        offloaded: bool,
+        out: &mut Vec<u8>,
+    ) -> CommandResult<Outcome> {
+        if multi.aborted {
+            return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
+        }
+        let plan = self.plan(session, multi)?;
+        if plan.all_slots && !offloaded {
+            return Ok(Outcome::Offload);
+        }
+        if let Some(need) = &plan.need {
+            self.route_hint(session, need)?;
+        }
+        let mut locks = self.lock_for(session, &plan)?;
+        self.admit_all(session, multi, &plan, &locks, now)?;
+        if self.watched_changed(session, &locks, now) {
+            ReplyWriter::new(out, session.protocol).null_array();
+            return Ok(Outcome::Done);
+        }
+        let start = out.len();
+        let mut effects = Effects::new(std::mem::take(&mut session.effects));
+        self.run_all(session, multi, now, &mut locks, &mut effects, out);
+        let logged = self.log_transaction(session, &plan, &mut effects);
+        drop(locks);
+        if !effects.is_empty() {
+            self.host.log_grew();
+        }
+        session.effects = effects.into_buffer();
+        if logged {
+            return Ok(Outcome::Done);
+        }
+        out.truncate(start);
+        plan.need.map_or(Ok(Outcome::Close), |need| self.overtaken(need.slot))
+    }
+
+    /// The slot of all keys, and what is needed of it.
+    fn plan(&self, session: &Session, multi: &Multi) -> CommandResult<Plan> {
+        let mut plan = Plan { need: None, writes: false, all_slots: false };
+        let mut first_key: Option<&[u8]> = None;
+        for queued in &multi.queue {
+            let spec = queued.command.spec;
+            let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+            let indexes = key_indexes(spec, &args);
+            plan.writes |= spec.is_write();
+            plan.all_slots |=
+                matches!(spec.run, Run::Node(_)) || (spec.name == "select" && !self.options.cluster);
+            if indexes.is_empty() {
+                continue;
+            }
+            let keys = first_key.into_iter().chain(indexes.iter().map(|at| args[*at]));
+            let Some(slot) = self.slot_of(session, keys)? else { continue };
+            first_key = first_key.or_else(|| queued.args.get(indexes[0]).map(Vec::as_slice));
+            let one = Need::of(spec, slot, indexes.len());
+            plan.need = Some(match plan.need {
+                None => one,
+                Some(need) => Need {
+                    reads_only: need.reads_only && one.reads_only,
+                    asking: need.asking || one.asking,
+                    several: true,
+                    ..need
+                },
+            });
+        }
+        Ok(plan)
+    }
+
+    fn lock_for(&self, session: &Session, plan: &Plan) -> CommandResult<Locks<'_>> {
+        if plan.all_slots {
+            return Ok(Locks::All(self.keyspace.lock_all(self.slots())));
+        }
+        let Some(need) = plan.need else { return Ok(Locks::None) };
+        let guard = self.keyspace.lock_or_park(need.slot, session.id);
+        guard.map(Locks::One).ok_or(CommandError::Wait(WaitFor::Slot(need.slot)))
+    }
+
+    fn admit_all(
+        &self,
+        session: &mut Session,
+        multi: &Multi,
+        plan: &Plan,
+        locks: &Locks<'_>,
+        now: Millis,
+    ) -> CommandResult {
+        if let (Some(need), Some(guard)) = (&plan.need, locks.guard(plan)) {
+            let keys = || {
+                multi.queue.iter().flat_map(|queued| {
+                    let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+                    let indexes = key_indexes(queued.command.spec, &args);
+                    indexes.into_iter().map(|at| queued.args[at].as_slice())
+                })
+            };
+            return self.admit(session, need, plan.writes, guard, keys, now);
+        }
+        if plan.writes && self.waits_for_gate(session.id) {
+            return Err(CommandError::Wait(WaitFor::Writes));
+        }
+        Ok(())
+    }
+
+    /// Whether WATCH forbids the transaction.
+    fn watched_changed(&self, session: &Session, locks: &Locks<'_>, now: Millis) -> bool {
+        session.watched.iter().any(|watched| {
+            let has_expired = || {
+                let guard = locks.of(watched.slot);
+                watched.existed && guard.is_some_and(|g| !self.keyspace.is_there(g, &watched.key, now))
+            };
+            watched.is_changed() || has_expired()
+        })
+    }
+
+    fn run_all<'k>(
+        &'k self,
+        session: &mut Session,
+        multi: &Multi,
+        now: Millis,
+        locks: &mut Locks<'k>,
+        effects: &mut Effects,
+        out: &mut Vec<u8>,
+    ) {
+        ReplyWriter::new(out, session.protocol).array(multi.queue.len());
+        for queued in &multi.queue {
+            let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+            let request = Request { command: queued.command, args: &args, now, offloaded: false };
+            let start = out.len();
+            let result = self.run_queued(session, &request, locks, effects, out);
+            queued.command.calls.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = result {
+                queued.command.failed.fetch_add(1, Ordering::Relaxed);
+                out.truncate(start);
+                ReplyWriter::new(out, session.protocol).error(&error.to_string());
+            }
+        }
+    }
+
+    fn run_queued<'k>(
+        &'k self,
+        session: &mut Session,
+        request: &Request<'_>,
+        locks: &mut Locks<'k>,
+        effects: &mut Effects,
+        out: &mut Vec<u8>,
+    ) -> CommandResult {
+        let &Request { command, args, now, .. } = request;
+        let protocol = session.protocol;
+        effects.enter(if self.options.cluster { 0 } else { session.db });
+        match (command.spec.run, &mut *locks) {
+            (Run::Slot(_), Locks::One(guard)) => self.run_handler(session, request, guard, effects, out),
+            (Run::Slot(_), Locks::All(all)) => {
+                let indexes = key_indexes(command.spec, args);
+                let slot = self.slot_of(session, indexes.iter().map(|at| args[*at]))?;
+                let guard = slot.and_then(|slot| all.get(slot)).ok_or(CommandError::Syntax)?;
+                self.run_handler(session, request, guard, effects, out)
+            }
+            (Run::Node(handler), Locks::All(all)) => {
+                let reply = ReplyWriter::new(out, protocol);
+                let access = Access::Held(all, effects);
+                handler(&mut NodeCall { args, now, reply, session, engine: self, access })
+            }
+            (Run::Session(handler), _) => {
+                let reply = ReplyWriter::new(out, protocol);
+                let mut call =
+                    SessionCall { args, now, reply, session, engine: self, in_exec: true, offloaded: false };
+                handler(&mut call).map(|_| ())
+            }
+            (Run::Host(what), _) => {
+                self.host_command(what, session, args, now, &mut ReplyWriter::new(out, protocol));
+                Ok(())
+            }
+            _ => Err(CommandError::Syntax),
+        }
+    }
+
+    fn log_transaction(&self, session: &mut Session, plan: &Plan, effects: &mut Effects) -> bool {
+        if effects.is_empty() {
+            return true;
+        }
+        let slot = plan.need.map(|need| need.slot);
+        let allowed = || match slot {
+            Some(slot) => self.keyspace.state(slot).writable(),
+            None => !self.is_replica(),
+        };
+        let (first, last) = effects.databases();
+        let end = self.log.append_across(effects.finish(), first, last, allowed);
+        match end {
+            Some(end) => session.last_write = end,
+            None => self.set_needs_full_resync(true),
+        }
+        end.is_some()
+    }
+}
+
+impl<'k> Locks<'k> {
+    fn guard(&self, plan: &Plan) -> Option<&SlotGuard<'k>> {
+        self.of(plan.need?.slot)
+    }
+
+    fn of(&self, slot: Slot) -> Option<&SlotGuard<'k>> {
+        match self {
+            Self::None => None,
+            Self::One(guard) => (guard.slot() == slot).then_some(guard),
+            Self::All(all) => all.peek(slot),
+        }
+    }
+}

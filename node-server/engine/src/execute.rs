@@ -1,0 +1,295 @@
+//! The way of a request: lookup, MULTI's queue, routing, the slot's lock, the command, the log.
+
+use crate::Engine;
+use crate::command::call::Access;
+use crate::command::keys::key_indexes;
+use crate::command::table::{Command, lookup};
+use crate::command::{Call, CommandError, CommandResult, Flags, NodeCall, Run, SessionCall, Spec};
+use crate::effects::Effects;
+use crate::keyspace::{Expired, Keys, SlotGuard, WaitFor};
+use crate::options::HOLD_MS;
+use crate::outcome::Outcome;
+use crate::route::{Need, Present};
+use crate::session::{Origin, Session};
+use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::{Millis, Slot};
+use std::sync::atomic::Ordering;
+
+/// A request on its way.
+pub(crate) struct Request<'a> {
+    pub command: &'static Command,
+    pub args: &'a [&'a [u8]],
+    pub now: Millis,
+    /// On a worker thread: it may wait.
+    pub offloaded: bool,
+}
+
+impl Engine {
+    /// Runs a request of a connection and appends its reply to `out`. Never waits: see [`Outcome`].
+    pub fn execute(&self, session: &mut Session, args: &[&[u8]], now: Millis, out: &mut Vec<u8>) -> Outcome {
+        self.request(session, args, now, out, false)
+    }
+
+    /// Runs a request for which [`Engine::execute`] returned [`Outcome::Offload`]. It may take as long as it likes, so
+    /// the thread has to be a worker's.
+    pub fn execute_offloaded(
+        &self,
+        session: &mut Session,
+        args: &[&[u8]],
+        now: Millis,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        self.request(session, args, now, out, true)
+    }
+
+    /// Brings what a request will touch nearer to the processor. A hint; does nothing yet.
+    pub fn prefetch(&self, _args: &[&[u8]]) {}
+
+    fn request(
+        &self,
+        session: &mut Session,
+        args: &[&[u8]],
+        now: Millis,
+        out: &mut Vec<u8>,
+        offloaded: bool,
+    ) -> Outcome {
+        if args.is_empty() {
+            return Outcome::Done;
+        }
+        let start = out.len();
+        let command = match lookup(args) {
+            Ok(command) => command,
+            Err(error) => return self.reject(session, &error, out),
+        };
+        session.last_command = command.spec.name;
+        if let Err(error) = self.refuse(session, command.spec) {
+            command.rejected.fetch_add(1, Ordering::Relaxed);
+            return self.reject(session, &error, out);
+        }
+        let request = Request { command, args, now, offloaded };
+        let result = if session.in_multi() && !command.spec.flags.has(Flags::IN_MULTI_NOW) {
+            self.queue(session, &request, out)
+        } else {
+            self.run(session, &request, out)
+        };
+        self.conclude(session, command, result, out, start)
+    }
+
+    /// Turns a result into a reply and an outcome.
+    fn conclude(
+        &self,
+        session: &mut Session,
+        command: &Command,
+        result: CommandResult<Outcome>,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Outcome {
+        let outcome = match result {
+            Ok(Outcome::Park | Outcome::Offload) | Err(CommandError::Wait(_)) => {
+                out.truncate(start);
+                return if matches!(result, Ok(Outcome::Offload)) { Outcome::Offload } else { Outcome::Park };
+            }
+            Ok(outcome) => outcome,
+            Err(error) => {
+                command.failed.fetch_add(1, Ordering::Relaxed);
+                out.truncate(start);
+                ReplyWriter::new(out, session.protocol).error(&error.to_string());
+                Outcome::Done
+            }
+        };
+        command.calls.fetch_add(1, Ordering::Relaxed);
+        if !session.in_multi() && command.spec.name != "asking" {
+            session.asking = false;
+        }
+        outcome
+    }
+
+    fn reject(&self, session: &mut Session, error: &CommandError, out: &mut Vec<u8>) -> Outcome {
+        if let Some(multi) = &mut session.multi {
+            multi.aborted = true;
+        }
+        ReplyWriter::new(out, session.protocol).error(&error.to_string());
+        Outcome::Done
+    }
+
+    /// Refusals that depend on the node alone.
+    fn refuse(&self, session: &Session, spec: &Spec) -> CommandResult {
+        if session.origin == Origin::Master {
+            return Ok(());
+        }
+        if self.is_loading() && !spec.flags.has(Flags::LOADING) {
+            return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
+        }
+        if self.refuses_stale() && !spec.flags.has(Flags::STALE) {
+            return Err(CommandError::text(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            ));
+        }
+        // Commands with keys are redirected instead.
+        if spec.is_write() && spec.keys.is_empty() && self.is_replica() {
+            return Err(CommandError::text("READONLY You can't write against a read only replica."));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn run(
+        &self,
+        session: &mut Session,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> CommandResult<Outcome> {
+        let &Request { command, args, now, offloaded } = request;
+        let spec = command.spec;
+        if spec.flags.has(Flags::OFFLOAD) && !offloaded {
+            return Ok(Outcome::Offload);
+        }
+        let protocol = session.protocol;
+        match spec.run {
+            Run::Slot(_) => self.run_slot(session, request, out),
+            Run::Session(handler) => {
+                let reply = ReplyWriter::new(out, protocol);
+                handler(&mut SessionCall {
+                    args,
+                    now,
+                    reply,
+                    session,
+                    engine: self,
+                    in_exec: false,
+                    offloaded,
+                })
+            }
+            Run::Node(handler) => {
+                let access = if offloaded { Access::Wait } else { Access::Try };
+                let reply = ReplyWriter::new(out, protocol);
+                handler(&mut NodeCall { args, now, reply, session, engine: self, access })?;
+                Ok(Outcome::Done)
+            }
+            Run::Host(what) => {
+                self.host_command(what, session, args, now, &mut ReplyWriter::new(out, protocol));
+                Ok(Outcome::Done)
+            }
+            Run::Container => Err(CommandError::Arity(spec.name)),
+        }
+    }
+
+    /// A command on one slot.
+    fn run_slot(
+        &self,
+        session: &mut Session,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> CommandResult<Outcome> {
+        let spec = request.command.spec;
+        let indexes = key_indexes(spec, request.args);
+        let keys = || indexes.iter().map(|at| request.args[*at]);
+        let Some(slot) = self.slot_of(session, keys())? else { return Err(CommandError::Syntax) };
+        let need = Need::of(spec, slot, indexes.len());
+        self.route_hint(session, &need)?;
+        let start = out.len();
+        let mut guard =
+            self.keyspace.lock_or_park(slot, session.id).ok_or(CommandError::Wait(WaitFor::Slot(slot)))?;
+        self.admit(session, &need, spec.is_write(), &guard, keys, request.now)?;
+        let mut effects = Effects::new(std::mem::take(&mut session.effects));
+        let result = self.run_handler(session, request, &mut guard, &mut effects, out);
+        let logged = self.log_effects(session, &guard, &mut effects);
+        drop(guard);
+        if !effects.is_empty() {
+            self.host.log_grew();
+            if logged && spec.flags.has(Flags::HOLD) && self.acks.in_sync() > 0 {
+                session.hold_until(session.last_write, request.now.after(HOLD_MS));
+            }
+        }
+        session.effects = effects.into_buffer();
+        if !logged {
+            out.truncate(start);
+            return self.overtaken(slot);
+        }
+        result.map(|()| Outcome::Done)
+    }
+
+    /// Under the slot's lock: whether the request may run now.
+    pub(crate) fn admit<'a, I: Iterator<Item = &'a [u8]>>(
+        &self,
+        session: &mut Session,
+        need: &Need,
+        writes: bool,
+        guard: &SlotGuard<'_>,
+        keys: impl Fn() -> I,
+        now: Millis,
+    ) -> CommandResult {
+        let present = |guard: &SlotGuard<'_>| {
+            let mut present = Present::default();
+            for key in keys() {
+                let there = self.keyspace.is_there(guard, key, now);
+                *(if there { &mut present.existing } else { &mut present.missing }) += 1;
+            }
+            present
+        };
+        self.route(session, need, guard, || present(guard), now)?;
+        if !writes || session.origin == Origin::Master {
+            return Ok(());
+        }
+        if self.waits_for_gate(session.id) {
+            return Err(CommandError::Wait(WaitFor::Writes));
+        }
+        let leaving = guard.table().is_some_and(|t| t.leaving() > 0 && keys().any(|key| t.is_leaving(key)));
+        if leaving {
+            // Taken off the list by whoever unmarks the key, under this slot's lock.
+            self.keyspace.waiters.push(WaitFor::Leaving(need.slot), session.id);
+            return Err(CommandError::Wait(WaitFor::Leaving(need.slot)));
+        }
+        Ok(())
+    }
+
+    /// Calls a slot's command.
+    pub(crate) fn run_handler<'k>(
+        &'k self,
+        session: &mut Session,
+        request: &Request<'_>,
+        guard: &mut SlotGuard<'k>,
+        effects: &mut Effects,
+        out: &mut Vec<u8>,
+    ) -> CommandResult {
+        let Run::Slot(handler) = request.command.spec.run else { return Err(CommandError::Syntax) };
+        let expired = self.expired(session, guard);
+        let keys = Keys::new(&self.keyspace, guard, effects, request.now, expired, session);
+        let reply = ReplyWriter::new(out, session.protocol);
+        handler(&mut Call { args: request.args, keys, reply, session, engine: self })
+    }
+
+    /// What this node may do with keys whose time has passed.
+    pub(crate) fn expired(&self, session: &Session, guard: &SlotGuard<'_>) -> Expired {
+        if session.origin == Origin::Master {
+            Expired::Ignore
+        } else if guard.state().writable() && !self.is_replica() && !self.gate.is_closed() {
+            Expired::Delete
+        } else {
+            Expired::Hide
+        }
+    }
+
+    /// Logs what a command did, under the slot's lock. False: this node was demoted meanwhile, and what is in memory
+    /// now will never be in a log.
+    pub(crate) fn log_effects(
+        &self,
+        session: &mut Session,
+        guard: &SlotGuard<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        if effects.is_empty() || session.origin == Origin::Master {
+            return true;
+        }
+        let db = if self.options.cluster { 0 } else { guard.slot().number() };
+        let end = self.log.append(effects.finish(), db, || guard.state().writable());
+        match end {
+            Some(end) => session.last_write = end,
+            None => self.set_needs_full_resync(true),
+        }
+        end.is_some()
+    }
+
+    /// The answer to a command that was overtaken by a demotion: MOVED, or a closed connection; never OK.
+    pub(crate) fn overtaken(&self, slot: Slot) -> CommandResult<Outcome> {
+        self.moved_to(slot).map_or(Ok(Outcome::Close), Err)
+    }
+}

@@ -1,0 +1,58 @@
+//! FLUSHALL and FLUSHDB.
+
+use crate::Engine;
+use crate::command::{CommandError, CommandResult};
+use crate::effects::Effects;
+use crate::keyspace::{AllSlots, Expired, Keys, SlotGuard, Table};
+use crate::log::put_command;
+use crate::session::Session;
+use node_server_protocol::{Millis, Slot};
+
+impl Engine {
+    /// Removes all keys, or those of database `only`, behind a barrier: on a worker thread.
+    pub(crate) fn flush(
+        &self,
+        session: &mut Session,
+        name: &[u8],
+        only: Option<u16>,
+        now: Millis,
+    ) -> CommandResult {
+        let barrier = self.wait_for_barrier().ok_or(CommandError::text(
+            "BUSY A command has been running for too long for all keys to be flushed; try again",
+        ))?;
+        // The barrier itself does not stop a flush; a pause of writes does.
+        if self.writes_paused() {
+            drop(barrier);
+            return Err(CommandError::Wait(crate::keyspace::WaitFor::Writes));
+        }
+        let mut record = Vec::new();
+        put_command(&mut record, &[name]);
+        let end = self.log.append(&record, only.unwrap_or(session.db), || !self.is_replica());
+        session.last_write =
+            end.ok_or(CommandError::text("READONLY You can't write against a read only replica."))?;
+        let slots = Slot::all().filter(|s| only.is_none_or(|db| db == s.number()));
+        let mut removed = Vec::new();
+        for slot in slots.filter(|s| self.keyspace.slot_len(*s) > 0) {
+            let mut guard = self.keyspace.lock(slot);
+            removed.push(self.empty(&mut guard, now));
+        }
+        drop(barrier);
+        self.host.log_grew();
+        // Freed here, without any lock.
+        drop(removed);
+        Ok(())
+    }
+
+    /// The same under locks that are held already.
+    pub(crate) fn flush_held<'k>(&'k self, all: &mut AllSlots<'k>, only: Option<u16>, now: Millis) {
+        for guard in all.iter_mut().filter(|g| only.is_none_or(|db| db == g.slot().number())) {
+            self.empty(guard, now);
+        }
+    }
+
+    fn empty<'k>(&'k self, guard: &mut SlotGuard<'k>, now: Millis) -> Table {
+        let session = Session::master();
+        let mut none = Effects::off();
+        Keys::new(&self.keyspace, guard, &mut none, now, Expired::Ignore, &session).remove_all()
+    }
+}

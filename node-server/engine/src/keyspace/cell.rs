@@ -1,0 +1,236 @@
+//! One slot's lock and what can be read without it.
+
+use super::{Keyspace, SlotState, SlotTable, WaitFor};
+use node_server_protocol::Slot;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// 32 bytes when empty: two to a cache line.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) table: Mutex<Option<Box<SlotTable>>>,
+    state: AtomicU8,
+    keys: AtomicU32,
+    volatile: AtomicU32,
+    /// No key expires before this; `u64::MAX` when none does.
+    soonest: AtomicU64,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self {
+            table: Mutex::default(),
+            state: AtomicU8::new(SlotState::FOREIGN.bits()),
+            keys: AtomicU32::new(0),
+            volatile: AtomicU32::new(0),
+            soonest: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl Cell {
+    pub(super) fn len(&self) -> u32 {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn volatile(&self) -> u32 {
+        self.volatile.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn soonest(&self) -> u64 {
+        self.soonest.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn state(&self) -> SlotState {
+        SlotState::from_bits(self.state.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn set_state(&self, state: SlotState) {
+        self.state.store(state.bits(), Ordering::SeqCst);
+    }
+}
+
+/// A slot that is locked. Letting it go wakes those who wait for it.
+pub struct SlotGuard<'k> {
+    keyspace: &'k Keyspace,
+    slot: Slot,
+    table: Option<MutexGuard<'k, Option<Box<SlotTable>>>>,
+    before: Sums,
+    wake_leaving: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sums {
+    keys: usize,
+    volatile: usize,
+    bytes: usize,
+    soonest: u64,
+}
+
+impl Sums {
+    fn of(table: &Option<Box<SlotTable>>) -> Self {
+        let Some(table) = table else {
+            return Self { keys: 0, volatile: 0, bytes: 0, soonest: u64::MAX };
+        };
+        Self {
+            keys: table.keys.len(),
+            volatile: table.keys.volatile(),
+            bytes: table.keys.bytes(),
+            soonest: table.keys.soonest().unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl<'k> SlotGuard<'k> {
+    pub(super) fn new(
+        keyspace: &'k Keyspace,
+        slot: Slot,
+        table: MutexGuard<'k, Option<Box<SlotTable>>>,
+    ) -> Self {
+        let before = Sums::of(&table);
+        Self { keyspace, slot, table: Some(table), before, wake_leaving: false }
+    }
+
+    /// Which slot.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// What the slot may do now; read again whenever it matters.
+    #[must_use]
+    pub fn state(&self) -> SlotState {
+        self.keyspace.state(self.slot)
+    }
+
+    /// The slot's content, if it has any.
+    #[must_use]
+    pub fn table(&self) -> Option<&SlotTable> {
+        self.table.as_ref().and_then(|guard| guard.as_deref())
+    }
+
+    pub(super) fn place(&mut self) -> &mut Option<Box<SlotTable>> {
+        self.table.as_mut().expect("a guard has its table until it is dropped")
+    }
+
+    /// The slot's content, made if there is none. A new one has nothing that a running snapshot lacks.
+    pub(crate) fn table_mut(&mut self) -> &mut SlotTable {
+        let generation = self.keyspace.snapshots.generation();
+        self.place().get_or_insert_with(|| {
+            let mut table = Box::<SlotTable>::default();
+            table.saved_by = generation;
+            table
+        })
+    }
+
+    /// The slot's content for change; a running snapshot gets its old content first (rule 8).
+    pub(crate) fn table_to_write(&mut self) -> &mut SlotTable {
+        let keyspace = self.keyspace;
+        let slot = self.slot;
+        let table = self.table_mut();
+        keyspace.snapshots.before_write(slot, table);
+        table
+    }
+
+    /// Letting go also wakes those who wait for keys on their way.
+    pub(crate) fn wake_leaving(&mut self) {
+        self.wake_leaving = true;
+    }
+
+    /// Keeps the books and unlocks.
+    fn unlock(&mut self) {
+        let Some(mut table) = self.table.take() else { return };
+        let after = Sums::of(&table);
+        if after != self.before {
+            self.account(after);
+        }
+        if table.as_ref().is_some_and(|t| t.is_idle()) {
+            *table = None;
+        }
+    }
+
+    fn account(&self, after: Sums) {
+        let cell = self.keyspace.cell(self.slot);
+        let totals = &self.keyspace.totals;
+        let before = self.before;
+        let moved = |total: &std::sync::atomic::AtomicI64, before: usize, after: usize| {
+            if before != after {
+                total.fetch_add(after as i64 - before as i64, Ordering::Relaxed);
+            }
+        };
+        moved(&totals.keys, before.keys, after.keys);
+        moved(&totals.volatile, before.volatile, after.volatile);
+        moved(&totals.bytes, before.bytes, after.bytes);
+        cell.keys.store(u32::try_from(after.keys).unwrap_or(u32::MAX), Ordering::Relaxed);
+        cell.volatile.store(u32::try_from(after.volatile).unwrap_or(u32::MAX), Ordering::Relaxed);
+        cell.soonest.store(after.soonest, Ordering::Relaxed);
+    }
+
+    fn wake(&self) {
+        self.keyspace.wake(WaitFor::Slot(self.slot));
+        if self.wake_leaving {
+            self.keyspace.wake(WaitFor::Leaving(self.slot));
+        }
+    }
+}
+
+impl Drop for SlotGuard<'_> {
+    fn drop(&mut self) {
+        if self.table.is_some() {
+            self.unlock();
+            self.wake();
+        }
+    }
+}
+
+/// Several slots, all locked. Nobody is woken before all are free again.
+pub struct AllSlots<'k> {
+    keyspace: &'k Keyspace,
+    guards: Vec<SlotGuard<'k>>,
+}
+
+impl<'k> AllSlots<'k> {
+    pub(super) fn new(keyspace: &'k Keyspace, guards: Vec<SlotGuard<'k>>) -> Self {
+        Self { keyspace, guards }
+    }
+
+    pub(super) fn push(&mut self, guard: SlotGuard<'k>) {
+        self.guards.push(guard);
+    }
+
+    /// The guard of one of the locked slots.
+    pub(crate) fn get(&mut self, slot: Slot) -> Option<&mut SlotGuard<'k>> {
+        // Ascending, and mostly the one at its own number.
+        let at = self.guards.binary_search_by_key(&slot, SlotGuard::slot).ok()?;
+        self.guards.get_mut(at)
+    }
+
+    /// The guard of one of the locked slots, to look only.
+    pub(crate) fn peek(&self, slot: Slot) -> Option<&SlotGuard<'k>> {
+        let at = self.guards.binary_search_by_key(&slot, SlotGuard::slot).ok()?;
+        self.guards.get(at)
+    }
+
+    /// All guards in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut SlotGuard<'k>> {
+        self.guards.iter_mut()
+    }
+}
+
+impl Drop for AllSlots<'_> {
+    fn drop(&mut self) {
+        for guard in &mut self.guards {
+            guard.unlock();
+        }
+        let mut woken = Vec::new();
+        for guard in &self.guards {
+            woken.extend(self.keyspace.waiters.take(WaitFor::Slot(guard.slot)));
+            if guard.wake_leaving {
+                woken.extend(self.keyspace.waiters.take(WaitFor::Leaving(guard.slot)));
+            }
+        }
+        for session in woken {
+            self.keyspace.host.wake(session);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The keys of a locked slot, as commands see them: expired keys are not there.
+
+use super::{Counters, Entry, Keyspace, SlotGuard, Table, Value};
+use crate::effects::Effects;
+use crate::session::Session;
+use node_server_protocol::{Millis, Slot};
+use std::sync::atomic::Ordering;
+
+/// What is done with keys whose time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// A master deletes and logs them when it meets them.
+    Delete,
+    /// They are hidden: a replica never deletes by its own clock, and a paused master logs nothing.
+    Hide,
+    /// They are there: the master, whose commands run here, has not deleted them yet.
+    Ignore,
+}
+
+/// The keys of one slot during one command. Every change wakes WATCH and keeps running snapshots whole.
+pub struct Keys<'a, 'k> {
+    keyspace: &'k Keyspace,
+    guard: &'a mut SlotGuard<'k>,
+    effects: &'a mut Effects,
+    now: Millis,
+    expired: Expired,
+    touch: bool,
+}
+
+impl<'a, 'k> Keys<'a, 'k> {
+    pub(crate) fn new(
+        keyspace: &'k Keyspace,
+        guard: &'a mut SlotGuard<'k>,
+        effects: &'a mut Effects,
+        now: Millis,
+        expired: Expired,
+        session: &Session,
+    ) -> Self {
+        Self { keyspace, guard, effects, now, expired, touch: !session.no_touch }
+    }
+
+    /// The slot.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.guard.slot()
+    }
+
+    /// The time of the command; it stands still until the command ends.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// The clock of OBJECT IDLETIME, in seconds.
+    fn clock_s(&self) -> u32 {
+        (self.now.0 / 1000) as u32
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.keyspace.hasher.hash(key)
+    }
+
+    fn table(&self) -> Option<&Table> {
+        self.guard.table().map(|t| &t.keys)
+    }
+
+    pub(crate) fn guard(&mut self) -> &mut SlotGuard<'k> {
+        self.guard
+    }
+
+    /// What the command does, for the log.
+    pub fn effects(&mut self) -> &mut Effects {
+        self.effects
+    }
+
+    /// A key's entry, without any trace of having been read.
+    #[must_use]
+    pub fn peek(&self, key: &[u8]) -> Option<&Entry> {
+        let entry = self.table()?.get(self.hash(key), key)?;
+        let hidden = self.expired != Expired::Ignore && entry.is_expired(self.now);
+        (!hidden).then_some(entry)
+    }
+
+    /// Deletes the key if its time has passed and this node is the one to do so.
+    fn settle(&mut self, hash: u64, key: &[u8]) {
+        if self.expired != Expired::Delete {
+            return;
+        }
+        let is_expired = |t: &Table| t.get(hash, key).is_some_and(|e| e.is_expired(self.now));
+        if self.table().is_some_and(is_expired) {
+            self.delete(hash, key);
+            self.effects.push(&[b"DEL", key]);
+            self.counters().expired.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counters(&self) -> &'k Counters {
+        &self.keyspace.counters
+    }
+
+    /// A key's entry, for a command that reads: counts as a hit or a miss and marks the key as used.
+    pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        let found = self.find(key).is_some();
+        let counters = self.counters();
+        let counter = if found { &counters.hits } else { &counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if found { self.peek(key) } else { None }
+    }
+
+    /// A key's entry, for a command that will change it: marks the key as used.
+    pub fn find(&mut self, key: &[u8]) -> Option<&Entry> {
+        let hash = self.hash(key);
+        self.settle(hash, key);
+        if self.touch && self.table().is_some_and(|t| !t.is_empty()) {
+            let clock = self.clock_s();
+            self.guard.table_mut().keys.touch(hash, key, clock);
+        }
+        self.peek(key)
+    }
+
+    /// Sets a key to a value with an expiry (`None`: it does not expire). Returns whether it is new.
+    pub fn set(&mut self, key: &[u8], value: Value, expire_at: Option<Millis>) -> bool {
+        let hash = self.hash(key);
+        self.settle(hash, key);
+        let clock = self.clock_s();
+        let table = self.guard.table_to_write();
+        table.touched(key);
+        table.keys.insert(hash, key, value, expire_at, clock)
+    }
+
+    /// Lets `change` have a key's value, keeping its expiry. `None`: there is no such key.
+    pub fn update<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        self.find(key)?;
+        let hash = self.hash(key);
+        let table = self.guard.table_to_write();
+        table.touched(key);
+        table.keys.update(hash, key, |entry| change(&mut entry.value))
+    }
+
+    /// Sets or clears a key's expiry; false when there is no such key.
+    pub fn set_expiry(&mut self, key: &[u8], expire_at: Option<Millis>) -> bool {
+        if self.find(key).is_none() {
+            return false;
+        }
+        let hash = self.hash(key);
+        let table = self.guard.table_to_write();
+        table.touched(key);
+        table.keys.set_expiry(hash, key, expire_at)
+    }
+
+    /// Sets when a key was last used (RESTORE IDLETIME), in seconds before now.
+    pub fn set_idle(&mut self, key: &[u8], idle_s: u32) {
+        let hash = self.hash(key);
+        let clock = self.clock_s().saturating_sub(idle_s);
+        self.guard.table_mut().keys.touch(hash, key, clock);
+    }
+
+    /// How long ago a key was last used, in seconds.
+    #[must_use]
+    pub fn idle_s(&self, key: &[u8]) -> Option<u32> {
+        self.peek(key).map(|e| self.clock_s().saturating_sub(e.used_s))
+    }
+
+    /// Takes a key out.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Box<Entry>> {
+        let hash = self.hash(key);
+        self.settle(hash, key);
+        self.peek(key)?;
+        self.delete(hash, key)
+    }
+
+    fn delete(&mut self, hash: u64, key: &[u8]) -> Option<Box<Entry>> {
+        let table = self.guard.table_to_write();
+        table.touched(key);
+        table.keys.remove(hash, key)
+    }
+
+    /// Removes every key of the slot and hands the table over, so that freeing it can happen without the lock.
+    pub(crate) fn remove_all(&mut self) -> Table {
+        if self.table().is_none_or(Table::is_empty) {
+            return Table::default();
+        }
+        let table = self.guard.table_to_write();
+        table.touched_all();
+        table.keys.take_all()
+    }
+
+    /// Every key that is there, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let hide = self.expired != Expired::Ignore;
+        let now = self.now;
+        self.table().into_iter().flat_map(Table::iter).filter(move |e| !(hide && e.is_expired(now)))
+    }
+
+    /// Every key, also those whose time has passed: they have to leave a slot like the others.
+    pub fn iter_all(&self) -> impl Iterator<Item = &Entry> {
+        self.table().into_iter().flat_map(Table::iter)
+    }
+
+    /// A key near a place in the table, unless its time has passed; for RANDOMKEY.
+    #[must_use]
+    pub fn near(&self, place: u64) -> Option<&Entry> {
+        self.table()?.near(place as usize).filter(|e| !e.is_expired(self.now))
+    }
+
+    /// One step of a scan: calls `visit` with some keys and returns the next cursor. 0 begins, and 0 is the end.
+    pub fn scan(&self, cursor: u64, mut visit: impl FnMut(&Entry)) -> u64 {
+        let hide = self.expired != Expired::Ignore;
+        let now = self.now;
+        self.table().map_or(0, |t| {
+            t.scan(cursor, |entry| {
+                if !(hide && entry.is_expired(now)) {
+                    visit(entry);
+                }
+            })
+        })
+    }
+
+    /// Deletes up to `max` keys whose time has passed and logs it; returns how many.
+    pub(crate) fn delete_expired(&mut self, max: usize) -> usize {
+        let now = self.now;
+        if self.expired != Expired::Delete || self.guard.table().is_none() {
+            return 0;
+        }
+        let keys = self.guard.table_mut().keys.expired(now, max);
+        let mut deleted = 0;
+        for key in &keys {
+            if self.guard.table().is_some_and(|t| t.is_leaving(key)) {
+                continue;
+            }
+            let hash = self.hash(key);
+            self.settle(hash, key);
+            deleted += 1;
+        }
+        deleted
+    }
+}

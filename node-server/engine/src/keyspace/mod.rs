@@ -1,0 +1,188 @@
+//! 16384 small tables, each behind its own lock (rule 1).
+
+pub mod cell;
+pub mod expiry;
+pub mod hash;
+pub mod keys;
+pub mod slot_table;
+pub mod state;
+pub mod table;
+#[cfg(test)]
+mod table_tests;
+pub mod value;
+pub mod waiters;
+
+pub use cell::{AllSlots, SlotGuard};
+pub use keys::{Expired, Keys};
+pub use slot_table::SlotTable;
+pub use state::SlotState;
+pub use table::{Entry, Table};
+pub use value::{Text, Value};
+pub use waiters::{WaitFor, Waiters};
+
+use crate::Host;
+use crate::session::SessionId;
+use crate::snapshot::Snapshots;
+use cell::Cell;
+use hash::KeyHasher;
+use node_server_protocol::{Millis, SLOT_COUNT, Slot};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// All slots.
+pub struct Keyspace {
+    cells: Box<[Cell]>,
+    pub(crate) waiters: Waiters,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) counters: Counters,
+    hasher: KeyHasher,
+    totals: Totals,
+    host: Arc<dyn Host>,
+    /// Where the expiration cycle goes on.
+    expiry_at: AtomicU64,
+}
+
+/// Sums over all slots.
+#[derive(Debug, Default)]
+struct Totals {
+    keys: AtomicI64,
+    volatile: AtomicI64,
+    bytes: AtomicI64,
+}
+
+/// Counters for INFO's Stats.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Reads that found their key.
+    pub hits: AtomicU64,
+    /// Reads that did not.
+    pub misses: AtomicU64,
+    /// Keys deleted because their time had passed.
+    pub expired: AtomicU64,
+}
+
+impl Keyspace {
+    pub(crate) fn new(seed: u64, host: Arc<dyn Host>) -> Self {
+        Self {
+            cells: (0..SLOT_COUNT).map(|_| Cell::default()).collect(),
+            waiters: Waiters::default(),
+            snapshots: Snapshots::default(),
+            counters: Counters::default(),
+            hasher: KeyHasher::new(seed),
+            totals: Totals::default(),
+            host,
+            expiry_at: AtomicU64::new(0),
+        }
+    }
+
+    fn cell(&self, slot: Slot) -> &Cell {
+        &self.cells[slot.index()]
+    }
+
+    /// How many keys there are, expired ones that are not deleted yet included.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.totals.keys.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many keys expire.
+    #[must_use]
+    pub fn volatile(&self) -> u64 {
+        u64::try_from(self.totals.volatile.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// An estimate of the memory that keys take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.totals.bytes.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// How many keys a slot has; takes no lock.
+    #[must_use]
+    pub fn slot_len(&self, slot: Slot) -> u64 {
+        u64::from(self.cell(slot).len())
+    }
+
+    /// How many of a slot's keys expire; takes no lock.
+    #[must_use]
+    pub fn slot_volatile(&self, slot: Slot) -> u64 {
+        u64::from(self.cell(slot).volatile())
+    }
+
+    /// What this node may do with a slot, as last published.
+    #[must_use]
+    pub fn state(&self, slot: Slot) -> SlotState {
+        self.cell(slot).state()
+    }
+
+    /// Publishes a slot's state. Takes no lock.
+    pub(crate) fn set_state(&self, slot: Slot, state: SlotState) {
+        self.cell(slot).set_state(state);
+    }
+
+    /// The slot's lock, if nobody has it.
+    pub(crate) fn try_lock(&self, slot: Slot) -> Option<SlotGuard<'_>> {
+        let table = self.cell(slot).table.try_lock()?;
+        Some(SlotGuard::new(self, slot, table))
+    }
+
+    /// Waits for the slot's lock: only on worker threads.
+    pub(crate) fn lock(&self, slot: Slot) -> SlotGuard<'_> {
+        SlotGuard::new(self, slot, self.cell(slot).table.lock())
+    }
+
+    /// The slot's lock, or the session is on its waiter list.
+    pub(crate) fn lock_or_park(&self, slot: Slot, session: SessionId) -> Option<SlotGuard<'_>> {
+        if let Some(guard) = self.try_lock(slot) {
+            return Some(guard);
+        }
+        self.waiters.push(WaitFor::Slot(slot), session);
+        let guard = self.try_lock(slot)?;
+        self.waiters.remove(WaitFor::Slot(slot), session);
+        Some(guard)
+    }
+
+    /// Every slot's lock (the databases' without cluster mode), waiting for each: only on worker threads.
+    pub(crate) fn lock_all(&self, count: u16) -> AllSlots<'_> {
+        AllSlots::new(self, Slot::all().take(usize::from(count)).map(|slot| self.lock(slot)).collect())
+    }
+
+    /// Several slots' locks, or none when one is taken.
+    pub(crate) fn try_lock_all(&self, slots: impl Iterator<Item = Slot>) -> Option<AllSlots<'_>> {
+        let mut all = AllSlots::new(self, Vec::new());
+        for slot in slots {
+            let guard = self.try_lock(slot)?;
+            all.push(guard);
+        }
+        Some(all)
+    }
+
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// Whether a key is there and has not expired.
+    pub(crate) fn is_there(&self, guard: &SlotGuard<'_>, key: &[u8], now: Millis) -> bool {
+        let entry = guard.table().and_then(|t| t.keys.get(self.hasher.hash(key), key));
+        entry.is_some_and(|e| !e.is_expired(now))
+    }
+
+    /// Wakes a list of waiters; call it without a lock.
+    pub(crate) fn wake(&self, what: WaitFor) {
+        for session in self.waiters.take(what) {
+            self.host.wake(session);
+        }
+    }
+}
+
+impl std::fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyspace").field("totals", &self.totals).finish_non_exhaustive()
+    }
+}

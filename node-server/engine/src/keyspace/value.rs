@@ -1,0 +1,157 @@
+//! What a key holds. Another type is one more variant here and one more file of commands.
+
+use node_server_protocol::resp::request::parse_number;
+
+/// A key's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A string.
+    String(Text),
+}
+
+/// A string; numbers that are written canonically are kept as numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// The decimal text of a 64-bit integer.
+    Int(i64),
+    /// Any bytes.
+    Raw(Vec<u8>),
+}
+
+/// The longest string that Redis keeps in one allocation with its object (OBJ_ENCODING_EMBSTR_SIZE_LIMIT).
+const EMBEDDED_MAX: usize = 44;
+/// The longest decimal text of a 64-bit integer.
+const INT_TEXT_MAX: usize = 20;
+
+impl Text {
+    /// From bytes, as an integer where that loses nothing.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        if bytes.len() <= INT_TEXT_MAX
+            && let Some(n) = parse_number(bytes)
+        {
+            return Self::Int(n);
+        }
+        Self::Raw(bytes.to_vec())
+    }
+
+    /// Calls `f` with the bytes.
+    pub fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Raw(bytes) => f(bytes),
+            Self::Int(n) => {
+                let mut buffer = [0; INT_TEXT_MAX];
+                f(format_integer(*n, &mut buffer))
+            }
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.with(<[u8]>::to_vec)
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Raw(bytes) => bytes.len(),
+            Self::Int(_) => self.with(<[u8]>::len),
+        }
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes to change in place.
+    pub fn raw_mut(&mut self) -> &mut Vec<u8> {
+        if let Self::Int(_) = self {
+            *self = Self::Raw(self.to_vec());
+        }
+        match self {
+            Self::Raw(bytes) => {
+                bytes.reserve(1);
+                bytes
+            }
+            Self::Int(_) => unreachable!("made raw just above"),
+        }
+    }
+
+    /// OBJECT ENCODING's word.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "int",
+            // A string that was changed in place has room to grow; Redis calls such strings raw.
+            Self::Raw(bytes) if bytes.len() <= EMBEDDED_MAX && bytes.capacity() == bytes.len() => "embstr",
+            Self::Raw(_) => "raw",
+        }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Int(_) => 0,
+            Self::Raw(bytes) => bytes.capacity(),
+        }
+    }
+}
+
+impl Value {
+    /// TYPE's word.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "string",
+        }
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::String(text) => text.heap_bytes(),
+        }
+    }
+}
+
+/// Writes `n` to the end of `buffer` and returns the text.
+fn format_integer(n: i64, buffer: &mut [u8; INT_TEXT_MAX]) -> &[u8] {
+    let mut at = buffer.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    &buffer[at..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_keep_their_text() {
+        for n in [0, 1, -1, 10, i64::MAX, i64::MIN] {
+            let text = Text::new(n.to_string().as_bytes());
+            assert_eq!(text, Text::Int(n));
+            assert_eq!(text.to_vec(), n.to_string().into_bytes());
+        }
+        for raw in ["", "01", "+1", "-0", " 1", "1 ", "9223372036854775808"] {
+            assert_eq!(Text::new(raw.as_bytes()), Text::Raw(raw.as_bytes().to_vec()));
+        }
+    }
+}

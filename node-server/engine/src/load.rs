@@ -1,0 +1,128 @@
+//! A full sync arriving at a replica: the stream is read into tables of its own, and takes the place of the data at
+//! the end, together with the log's new history. A stream that breaks off changes nothing.
+
+use crate::Engine;
+use crate::keyspace::{Table, Text, Value};
+use node_server_protocol::{Millis, SLOT_COUNT, Slot, key_slot};
+use node_server_rdb as rdb;
+use std::sync::Arc;
+
+/// Why a stream was not loaded. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The bytes are no RDB that this release reads.
+    #[error("cannot load the master's data: {0}")]
+    Rdb(#[from] rdb::RdbError),
+    /// More databases than there are here.
+    #[error("the data names database {0}, and there are {1} here")]
+    Database(u64, u16),
+    /// [`Loader::commit`] before the end.
+    #[error("the master's data breaks off before its end; ask for it again")]
+    Unfinished,
+}
+
+/// Reads a stream; see [`Engine::begin_load`].
+pub struct Loader {
+    engine: Arc<Engine>,
+    reader: rdb::Reader,
+    tables: Vec<Table>,
+    db: u16,
+    clock_s: u32,
+    keys: u64,
+    ended: bool,
+}
+
+impl Engine {
+    /// Begins to load the data of a master. Commands are refused with LOADING until it ends if there is no data to
+    /// serve meanwhile.
+    #[must_use]
+    pub fn begin_load(self: &Arc<Self>, now: Millis) -> Loader {
+        self.set_loading(self.keyspace.is_empty());
+        Loader {
+            engine: Arc::clone(self),
+            reader: rdb::Reader::new(),
+            tables: (0..SLOT_COUNT).map(|_| Table::default()).collect(),
+            db: 0,
+            clock_s: (now.0 / 1000) as u32,
+            keys: 0,
+            ended: false,
+        }
+    }
+
+    /// What a value of the RDB is here.
+    #[must_use]
+    pub fn value_of(value: rdb::Value) -> Value {
+        match value {
+            rdb::Value::String(bytes) => Value::String(Text::new(&bytes)),
+        }
+    }
+}
+
+impl Loader {
+    /// More of the stream; true when it has ended.
+    ///
+    /// # Errors
+    /// It cannot be loaded.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, LoadError> {
+        self.reader.feed(bytes);
+        while let Some(item) = self.reader.next_item()? {
+            match item {
+                rdb::Item::Select(db) => {
+                    let databases = self.engine.databases();
+                    let known = u16::try_from(db).ok().filter(|db| *db < databases);
+                    self.db = known.ok_or(LoadError::Database(db, databases))?;
+                }
+                rdb::Item::Key { key, value, expire_at } => self.insert(&key, value, expire_at.map(Millis)),
+                rdb::Item::End => self.ended = true,
+                rdb::Item::Aux { .. } | rdb::Item::Function(_) => {}
+            }
+        }
+        Ok(self.ended)
+    }
+
+    fn insert(&mut self, key: &[u8], value: rdb::Value, expire_at: Option<Millis>) {
+        let slot = if self.engine.is_cluster() { Some(key_slot(key)) } else { Slot::new(self.db) };
+        let hash = self.engine.keyspace.hash(key);
+        if let Some(table) = slot.and_then(|slot| self.tables.get_mut(slot.index())) {
+            self.keys += u64::from(table.insert(hash, key, Engine::value_of(value), expire_at, self.clock_s));
+        }
+    }
+
+    /// How many keys have been read.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// Puts the loaded data in the place of the old, slot by slot, and restarts the log at the master's `offset` in
+    /// the history `replid`. Waits for slots: not on a data thread.
+    ///
+    /// # Errors
+    /// The stream has not ended.
+    pub fn commit(mut self, replid: &str, offset: u64) -> Result<u64, LoadError> {
+        if !self.ended {
+            return Err(LoadError::Unfinished);
+        }
+        let mut old = Vec::new();
+        for (slot, table) in Slot::all().zip(std::mem::take(&mut self.tables)) {
+            let mut guard = self.engine.keyspace.lock(slot);
+            if guard.table().is_none() && table.is_empty() {
+                continue;
+            }
+            let content = guard.table_to_write();
+            content.touched_all();
+            content.clear_moves();
+            old.push(std::mem::replace(&mut content.keys, table));
+            guard.wake_leaving();
+        }
+        self.engine.log.restart(replid.to_owned(), offset);
+        self.engine.set_needs_full_resync(false);
+        Ok(self.keys)
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.engine.set_loading(false);
+    }
+}

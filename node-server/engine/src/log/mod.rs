@@ -1,0 +1,291 @@
+//! The one ordered log (rule 4): every effect in the order in which it took place, as RESP commands. The replication
+//! stream is these bytes; the backlog is its tail. Offsets count bytes since the beginning of the history, so an offset
+//! is what Redis calls `master_repl_offset`: the number of bytes before it.
+
+mod history;
+#[cfg(test)]
+mod tests;
+
+pub use history::{History, NO_REPLID};
+
+use crate::options::{BACKLOG_MIN, LOG_PIN_MAX};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Keeps bytes of the log from being trimmed while it lives; see [`Log::pin`].
+#[derive(Debug)]
+pub struct Pin {
+    inner: Arc<Mutex<Inner>>,
+    id: u64,
+}
+
+impl Pin {
+    /// What is before `offset` is not needed any more.
+    pub fn advance(&self, offset: u64) {
+        let mut inner = self.inner.lock();
+        if let Some(at) = inner.pins.get_mut(&self.id) {
+            *at = offset;
+        }
+        inner.trim();
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut inner = self.inner.lock();
+        inner.pins.remove(&self.id);
+        inner.trim();
+    }
+}
+
+/// The bytes are no longer in the backlog: the reader needs a full sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("log offset {wanted} is not in the backlog, which has {start} to {end}; start a full sync")]
+pub struct NotInBacklog {
+    /// What was asked for.
+    pub wanted: u64,
+    /// First offset there is.
+    pub start: u64,
+    /// End of the log.
+    pub end: u64,
+}
+
+/// The log.
+#[derive(Debug)]
+pub struct Log {
+    inner: Arc<Mutex<Inner>>,
+    end: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tail: VecDeque<u8>,
+    start: u64,
+    capacity: usize,
+    history: History,
+    /// The database of the last record; `None`: the next record begins with SELECT.
+    selected: Option<u16>,
+    pins: BTreeMap<u64, u64>,
+    next_pin: u64,
+}
+
+impl Inner {
+    fn end(&self) -> u64 {
+        self.start + self.tail.len() as u64
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.tail.extend(bytes);
+        self.trim();
+    }
+
+    /// Drops what is older than the backlog and not pinned; a pin holds at most [`LOG_PIN_MAX`].
+    fn trim(&mut self) {
+        let keep_from = self.end().saturating_sub(self.capacity as u64);
+        let oldest = self.end().saturating_sub(LOG_PIN_MAX.max(self.capacity) as u64);
+        let pinned = self.pins.values().min().copied().unwrap_or(u64::MAX);
+        let from = keep_from.min(pinned.max(oldest));
+        if from > self.start {
+            self.tail.drain(..(from - self.start) as usize);
+            self.start = from;
+        }
+    }
+}
+
+impl Log {
+    /// An empty log at offset 0.
+    #[must_use]
+    pub fn new(replid: String, capacity: usize) -> Self {
+        let inner = Inner {
+            tail: VecDeque::new(),
+            start: 0,
+            capacity: capacity.max(BACKLOG_MIN),
+            history: History::new(replid),
+            selected: None,
+            pins: BTreeMap::new(),
+            next_pin: 0,
+        };
+        Self { inner: Arc::new(Mutex::new(inner)), end: AtomicU64::new(0) }
+    }
+
+    /// Appends records that belong to database `db`, if `allowed` says so while nobody else can append. Returns the
+    /// offset behind them.
+    pub(crate) fn append(&self, records: &[u8], db: u16, allowed: impl FnOnce() -> bool) -> Option<u64> {
+        self.append_across(records, db, db, allowed)
+    }
+
+    /// As [`Log::append`], for records that begin in one database and end in another.
+    pub(crate) fn append_across(
+        &self,
+        records: &[u8],
+        db: u16,
+        last: u16,
+        allowed: impl FnOnce() -> bool,
+    ) -> Option<u64> {
+        let mut inner = self.inner.lock();
+        if !allowed() {
+            return None;
+        }
+        if inner.selected != Some(db) {
+            let mut select = Vec::with_capacity(32);
+            put_command(&mut select, &[b"SELECT", db.to_string().as_bytes()]);
+            inner.append(&select);
+        }
+        inner.append(records);
+        inner.selected = Some(last);
+        Some(self.publish(&inner))
+    }
+
+    /// Appends a record that belongs to no database (PING, REPLCONF GETACK, CLUSTER SETSLOT).
+    pub(crate) fn append_plain(&self, record: &[u8], allowed: impl FnOnce() -> bool) -> Option<u64> {
+        let mut inner = self.inner.lock();
+        if !allowed() {
+            return None;
+        }
+        inner.append(record);
+        Some(self.publish(&inner))
+    }
+
+    /// On a replica: appends the master's bytes as they are.
+    pub(crate) fn append_verbatim(&self, bytes: &[u8]) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.append(bytes);
+        self.publish(&inner)
+    }
+
+    fn publish(&self, inner: &Inner) -> u64 {
+        let end = inner.end();
+        self.end.store(end, Ordering::Release);
+        end
+    }
+
+    /// The end: `master_repl_offset`.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The end, behind everything that is being appended at this moment.
+    #[must_use]
+    pub fn settled_end(&self) -> u64 {
+        self.inner.lock().end()
+    }
+
+    /// First offset in the backlog and how many bytes it has.
+    #[must_use]
+    pub fn backlog(&self) -> (u64, usize) {
+        let inner = self.inner.lock();
+        (inner.start, inner.tail.len())
+    }
+
+    /// Size to which the backlog is trimmed, in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.inner.lock().capacity
+    }
+
+    /// `CONFIG SET repl-backlog-size`.
+    pub fn set_capacity(&self, bytes: usize) {
+        let mut inner = self.inner.lock();
+        inner.capacity = bytes.max(BACKLOG_MIN);
+        inner.trim();
+    }
+
+    /// Appends up to `max` bytes from `offset` on to `out`; returns how many.
+    ///
+    /// # Errors
+    /// They are trimmed already, or `offset` is behind the end.
+    pub fn read_from(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, NotInBacklog> {
+        let inner = self.inner.lock();
+        if offset < inner.start || offset > inner.end() {
+            return Err(NotInBacklog { wanted: offset, start: inner.start, end: inner.end() });
+        }
+        let from = (offset - inner.start) as usize;
+        let to = inner.tail.len().min(from.saturating_add(max));
+        let (front, back) = inner.tail.as_slices();
+        out.extend_from_slice(&front[from.min(front.len())..to.min(front.len())]);
+        out.extend_from_slice(&back[from.saturating_sub(front.len())..to.saturating_sub(front.len())]);
+        Ok(to - from)
+    }
+
+    /// Keeps everything from `offset` on, at most [`LOG_PIN_MAX`] bytes, while the pin lives.
+    #[must_use]
+    pub fn pin(&self, offset: u64) -> Pin {
+        let mut inner = self.inner.lock();
+        inner.next_pin += 1;
+        let id = inner.next_pin;
+        inner.pins.insert(id, offset);
+        Pin { inner: Arc::clone(&self.inner), id }
+    }
+
+    /// The names of this history.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.inner.lock().history.clone()
+    }
+
+    /// Where a replica that sent `PSYNC replid offset` may continue; `None`: it needs a full sync. Redis's rule
+    /// (masterTryPartialResynchronization); `offset` counts from 1, as on the wire.
+    #[must_use]
+    pub fn continue_from(&self, replid: &[u8], offset: i64) -> Option<u64> {
+        let inner = self.inner.lock();
+        let from = u64::try_from(offset).ok()?.checked_sub(1)?;
+        let known = inner.history.covers(replid, offset);
+        (known && from >= inner.start && from <= inner.end()).then_some(from)
+    }
+
+    /// The next record begins with SELECT: a replica begins to read at the end.
+    pub(crate) fn forget_selected(&self) {
+        self.inner.lock().selected = None;
+    }
+
+    /// This replica is a master from now on: a new history begins here, and the old one is remembered for the others.
+    pub fn promote(&self, replid: String) {
+        let mut inner = self.inner.lock();
+        let end = inner.end();
+        inner.history.shift(replid, end);
+        inner.selected = None;
+    }
+
+    /// `+CONTINUE replid`: the master's history has another name, and goes on where this log ends.
+    pub fn continue_as(&self, replid: &str) {
+        let mut inner = self.inner.lock();
+        if inner.history.replid != replid {
+            let end = inner.end();
+            inner.history.shift(replid.to_owned(), end);
+        }
+        inner.selected = None;
+    }
+
+    /// A full sync was loaded: the log is empty, at the master's `offset` in the history `replid`.
+    pub fn restart(&self, replid: String, offset: u64) {
+        let mut inner = self.inner.lock();
+        inner.tail.clear();
+        inner.start = offset;
+        inner.history = History::new(replid);
+        inner.selected = None;
+        self.publish(&inner);
+    }
+}
+
+/// Appends one command as RESP.
+pub fn put_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    put_head(out, b'*', args.len());
+    for arg in args {
+        put_head(out, b'$', arg.len());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn put_head(out: &mut Vec<u8>, kind: u8, n: usize) {
+    out.push(kind);
+    if n < 10 {
+        out.push(b'0' + n as u8);
+    } else {
+        out.extend_from_slice(n.to_string().as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}

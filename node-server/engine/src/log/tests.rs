@@ -1,0 +1,57 @@
+use super::*;
+
+fn id(c: char) -> String {
+    c.to_string().repeat(40)
+}
+
+fn read(log: &Log, from: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    log.read_from(from, usize::MAX, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn records_begin_with_select_once() {
+    let log = Log::new(id('a'), 0);
+    log.append(b"x", 0, || true);
+    let end = log.append(b"y", 0, || true).unwrap();
+    assert_eq!(read(&log, 0), b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\nxy");
+    assert_eq!(end, log.end());
+    assert_eq!(log.append(b"z", 0, || false), None);
+    assert_eq!(log.end(), end);
+}
+
+#[test]
+fn the_backlog_is_trimmed_and_pins_hold_it() {
+    let log = Log::new(id('a'), BACKLOG_MIN);
+    let pin = log.pin(0);
+    for _ in 0..3 {
+        log.append_verbatim(&vec![7; BACKLOG_MIN]);
+    }
+    assert_eq!(log.backlog(), (0, 3 * BACKLOG_MIN));
+    pin.advance(100);
+    assert_eq!(log.backlog().0, 100);
+    drop(pin);
+    assert_eq!(log.backlog(), (2 * BACKLOG_MIN as u64, BACKLOG_MIN));
+    assert!(log.read_from(0, 1, &mut Vec::new()).is_err());
+    assert!(log.read_from(log.end() + 1, 1, &mut Vec::new()).is_err());
+}
+
+#[test]
+fn psync_continues_within_the_backlog_and_before_the_shift() {
+    let log = Log::new(id('a'), BACKLOG_MIN);
+    log.append_verbatim(&[1; 100]);
+    assert_eq!(log.continue_from(id('a').as_bytes(), 1), Some(0));
+    assert_eq!(log.continue_from(id('a').as_bytes(), 101), Some(100));
+    assert_eq!(log.continue_from(id('a').as_bytes(), 102), None);
+    assert_eq!(log.continue_from(b"?", -1), None);
+    log.promote(id('b'));
+    log.append_verbatim(&[2; 10]);
+    assert_eq!(log.history().second_offset, 101);
+    assert_eq!(log.continue_from(id('a').as_bytes(), 101), Some(100));
+    assert_eq!(log.continue_from(id('a').as_bytes(), 102), None);
+    assert_eq!(log.continue_from(id('b').as_bytes(), 111), Some(110));
+    log.restart(id('c'), 5000);
+    assert_eq!((log.end(), log.backlog()), (5000, (5000, 0)));
+    assert_eq!(log.continue_from(id('b').as_bytes(), 5001), None);
+}

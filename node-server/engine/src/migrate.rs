@@ -1,0 +1,256 @@
+//! MIGRATE (rule 11): keys are serialised and marked under the slot's lock, the lock is let go for the network, and
+//! when the target has acknowledged they are deleted and that is logged. Writers of marked keys park meanwhile.
+
+use crate::Engine;
+use crate::command::{CommandError, CommandResult};
+use crate::effects::Effects;
+use crate::keyspace::{Expired, Keys, Value};
+use crate::session::Session;
+use node_server_protocol::resp::request::parse_number;
+use node_server_protocol::{Millis, Slot};
+use node_server_rdb::dump::encode_string_dump;
+
+/// Most keys of one MIGRATE.
+pub const MIGRATE_KEYS_MAX: usize = 100_000;
+/// The timeout that stands for zero, in milliseconds (Redis).
+const TIMEOUT_DEFAULT_MS: u64 = 1000;
+
+/// A MIGRATE as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrateRequest {
+    /// Target host.
+    pub host: String,
+    /// Target port.
+    pub port: u16,
+    /// Database at the target.
+    pub db: u16,
+    /// Longest silence of the target, in milliseconds.
+    pub timeout_ms: u64,
+    /// Keep the keys here.
+    pub copy: bool,
+    /// Replace keys at the target.
+    pub replace: bool,
+    /// AUTH or AUTH2: user (if any) and password for the target.
+    pub auth: Option<(Option<Vec<u8>>, Vec<u8>)>,
+    /// The keys.
+    pub keys: Vec<Vec<u8>>,
+}
+
+impl MigrateRequest {
+    /// Parses `MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH password] [AUTH2 user password] [KEYS …]`.
+    ///
+    /// # Errors
+    /// Redis's, for bad syntax and numbers.
+    pub fn parse(args: &[&[u8]]) -> CommandResult<Self> {
+        let text = |at: usize| String::from_utf8_lossy(args[at]).into_owned();
+        let number = |at: usize| parse_number(args[at]).ok_or(CommandError::NotInteger);
+        let port = u16::try_from(number(2)?).map_err(|_| CommandError::NotInteger)?;
+        let (db, timeout) = (number(4)?, number(5)?);
+        let mut request = Self {
+            host: text(1),
+            port,
+            db: u16::try_from(db).map_err(|_| CommandError::NotInteger)?,
+            timeout_ms: u64::try_from(timeout).ok().filter(|t| *t > 0).unwrap_or(TIMEOUT_DEFAULT_MS),
+            copy: false,
+            replace: false,
+            auth: None,
+            keys: Vec::new(),
+        };
+        request.parse_options(args)?;
+        if request.keys.is_empty() {
+            request.keys = vec![args[3].to_vec()];
+        }
+        Ok(request)
+    }
+
+    fn parse_options(&mut self, args: &[&[u8]]) -> CommandResult {
+        let mut rest = &args[6..];
+        while let Some((word, tail)) = rest.split_first() {
+            rest = tail;
+            let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+            let mut next = || {
+                let (value, tail) = rest.split_first().ok_or(CommandError::Syntax)?;
+                rest = tail;
+                Ok::<_, CommandError>(value.to_vec())
+            };
+            if is(b"COPY") {
+                self.copy = true;
+            } else if is(b"REPLACE") {
+                self.replace = true;
+            } else if is(b"AUTH") {
+                self.auth = Some((None, next()?));
+            } else if is(b"AUTH2") {
+                self.auth = Some((Some(next()?), next()?));
+            } else if is(b"KEYS") {
+                if !args[3].is_empty() {
+                    return Err(CommandError::text(
+                        "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
+                    ));
+                }
+                self.keys = std::mem::take(&mut rest).iter().map(|k| k.to_vec()).collect();
+                if self.keys.is_empty() || self.keys.len() > MIGRATE_KEYS_MAX {
+                    return Err(CommandError::Syntax);
+                }
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One key on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its name.
+    pub key: Vec<u8>,
+    /// Milliseconds to live, as RESTORE takes them: 0 for no expiry.
+    pub ttl_ms: u64,
+    /// DUMP's payload.
+    pub payload: Vec<u8>,
+}
+
+/// Keys on their way. Give it to [`Engine::migrate_end`], whatever has happened.
+#[must_use = "the keys stay marked until migrate_end"]
+#[derive(Debug)]
+pub struct Migration {
+    /// The keys that are there, in the order of the request.
+    pub keys: Vec<Leaving>,
+    slot: Slot,
+    id: u64,
+    copy: bool,
+}
+
+/// What [`Engine::migrate_begin`] says.
+#[derive(Debug)]
+pub enum MigrateBegin {
+    /// Send the keys.
+    Send(Migration),
+    /// None of the keys exists: reply `+NOKEY`.
+    NoKey,
+    /// The slot is locked, or one of the keys is already on its way: try again in a while.
+    Busy,
+}
+
+/// A pause or barrier of writes: the keys stay marked, call again in a while.
+#[derive(Debug, thiserror::Error)]
+#[error("writes are held back; end the migration again in a while")]
+pub struct WritesHeldBack(pub Migration);
+
+impl Engine {
+    /// Serialises the keys and, unless they are copied, marks them: until [`Engine::migrate_end`] they can be read and
+    /// not written.
+    ///
+    /// # Errors
+    /// The reply to send: keys in different slots, or a slot that this node does not own.
+    pub fn migrate_begin(
+        &self,
+        request: &MigrateRequest,
+        db: u16,
+        now: Millis,
+    ) -> CommandResult<MigrateBegin> {
+        let mut session = Session::master();
+        session.db = db;
+        let slot = self.slot_of(&session, request.keys.iter().map(Vec::as_slice))?;
+        let Some(slot) = slot else { return Ok(MigrateBegin::NoKey) };
+        let Some(mut guard) = self.keyspace.try_lock(slot) else { return Ok(MigrateBegin::Busy) };
+        if !guard.state().writable() {
+            return Err(self
+                .moved_to(slot)
+                .unwrap_or(CommandError::text("CLUSTERDOWN Hash slot not served")));
+        }
+        let on_their_way = |t: &crate::keyspace::SlotTable| request.keys.iter().any(|key| t.is_leaving(key));
+        if guard.table().is_some_and(|t| t.leaving() > 0 && on_their_way(t)) {
+            return Ok(MigrateBegin::Busy);
+        }
+        let mut none = Effects::off();
+        let view = Keys::new(&self.keyspace, &mut guard, &mut none, now, Expired::Hide, &session);
+        let mut keys: Vec<Leaving> = Vec::with_capacity(request.keys.len());
+        for key in &request.keys {
+            let Some(entry) = view.peek(key) else { continue };
+            let mut payload = Vec::new();
+            match &entry.value {
+                Value::String(text) => text.with(|bytes| encode_string_dump(&mut payload, bytes)),
+            }
+            let ttl_ms = entry.expire_at().map_or(0, |at| at.since(now).max(1));
+            keys.push(Leaving { key: key.clone(), ttl_ms, payload });
+        }
+        if keys.is_empty() {
+            return Ok(MigrateBegin::NoKey);
+        }
+        let id = self.next_move();
+        if !request.copy {
+            let table = guard.table_mut();
+            // A key that is named twice is sent once.
+            keys.retain(|leaving| table.mark_leaving(&leaving.key, id));
+        }
+        Ok(MigrateBegin::Send(Migration { keys, slot, id, copy: request.copy }))
+    }
+
+    /// Ends a migration: keys for which `acknowledged` is true have arrived and are deleted here (unless copied);
+    /// the others stay, whatever the target has made of them. Writers that waited go on. Waits for the slot: not on a
+    /// data thread. Returns the log offset behind the deletion, if there was one.
+    ///
+    /// # Errors
+    /// Writes are held back: call again with what the error gives back.
+    #[allow(clippy::result_large_err, reason = "the migration has to come back to be ended later")]
+    pub fn migrate_end(
+        &self,
+        migration: Migration,
+        acknowledged: impl Fn(usize) -> bool,
+        now: Millis,
+    ) -> Result<Option<u64>, WritesHeldBack> {
+        if migration.copy {
+            return Ok(None);
+        }
+        let mut guard = self.keyspace.lock(migration.slot);
+        let arrived: Vec<&[u8]> = migration
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(n, leaving)| {
+                acknowledged(*n) && guard.table().is_some_and(|t| t.is_leaving(&leaving.key))
+            })
+            .map(|(_, leaving)| leaving.key.as_slice())
+            .collect();
+        if self.gate.is_closed() && !arrived.is_empty() && guard.state().writable() {
+            drop(guard);
+            return Err(WritesHeldBack(migration));
+        }
+        let mut offset = None;
+        if guard.state().writable() && !arrived.is_empty() {
+            offset = self.delete_arrived(&mut guard, &arrived, now);
+        }
+        for leaving in &migration.keys {
+            guard.table_mut().unmark_leaving(&leaving.key, migration.id);
+        }
+        if let Some(offset) = offset {
+            guard.table_mut().set_crossed_at(offset);
+        }
+        guard.wake_leaving();
+        drop(guard);
+        if offset.is_some() {
+            self.host.log_grew();
+        }
+        Ok(offset)
+    }
+
+    fn delete_arrived<'k>(
+        &'k self,
+        guard: &mut crate::keyspace::SlotGuard<'k>,
+        arrived: &[&[u8]],
+        now: Millis,
+    ) -> Option<u64> {
+        let mut session = Session::master();
+        session.origin = crate::session::Origin::Client;
+        let mut effects = Effects::new(Vec::new());
+        let mut keys = Keys::new(&self.keyspace, guard, &mut effects, now, Expired::Ignore, &session);
+        let mut record: Vec<&[u8]> = vec![b"DEL"];
+        record.extend(arrived.iter().filter(|key| keys.remove(key).is_some()));
+        if record.len() > 1 {
+            keys.effects().push(&record);
+        }
+        let logged = self.log_effects(&mut session, guard, &mut effects);
+        (logged && !effects.is_empty()).then_some(session.last_write)
+    }
+}

@@ -1,0 +1,74 @@
+//! How a request ended.
+
+use crate::migrate::MigrateRequest;
+use node_server_protocol::Millis;
+
+/// What [`crate::Engine::execute`] made of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The reply has been written.
+    Done,
+    /// The reply (if any) has been written; close the connection after sending it.
+    Close,
+    /// Nothing was done: the session is on a waiter list. Run the same request again after [`crate::Host::wake`], and
+    /// no later one of the session before it.
+    Park,
+    /// Nothing was done: the request has no time bound. Hand session and request to a worker thread that calls
+    /// [`crate::Engine::execute_offloaded`].
+    Offload,
+    /// Nothing was written: the shell answers later.
+    Defer(Deferred),
+}
+
+/// Requests that the shell answers later. The request's arguments are with the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deferred {
+    /// A CLUSTER command for the cluster core.
+    Cluster,
+    /// MIGRATE, parsed: see [`crate::Engine::migrate_begin`].
+    Migrate(MigrateRequest),
+    /// Answer with the number of replicas that acknowledged `offset`, as soon as that is `replicas`, or at `deadline`
+    /// (`None`: never give up). Ask the replicas with GETACK ([`crate::Engine::append_getack`]).
+    Wait {
+        /// How many are wanted.
+        replicas: usize,
+        /// What they have to have, as a log offset.
+        offset: u64,
+        /// When to answer with what there is.
+        deadline: Option<Millis>,
+    },
+    /// End the process.
+    Shutdown(Shutdown),
+    /// The connection becomes a replica's. SYNC is `replid` empty and `offset` -1.
+    Psync {
+        /// The history to continue; `?` for none.
+        replid: Vec<u8>,
+        /// First offset wanted, as Redis counts: one more than what the replica has; -1 for none.
+        offset: i64,
+    },
+}
+
+/// Options of SHUTDOWN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    /// SAVE.
+    pub save: bool,
+    /// NOSAVE.
+    pub nosave: bool,
+    /// NOW: no handover is awaited.
+    pub now: bool,
+    /// FORCE: errors are ignored.
+    pub force: bool,
+    /// ABORT: a shutdown under way is taken back.
+    pub abort: bool,
+}
+
+/// The gate before a reply (rule 6): what was just written for this session may not leave before a replica in sync has
+/// acknowledged `offset`, or `deadline` has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Log offset.
+    pub offset: u64,
+    /// When it leaves anyway.
+    pub deadline: Millis,
+}

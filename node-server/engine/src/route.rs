@@ -1,0 +1,178 @@
+//! Whether this node answers, and if not, who does: Redis's getNodeByQuery, in the same order.
+
+use crate::command::{CommandError, CommandResult, Flags, Spec};
+use crate::keyspace::{SlotGuard, SlotState};
+use crate::options::HOLD_MS;
+use crate::outcome::Hold;
+use crate::session::Session;
+use crate::{Engine, session::Origin};
+use node_server_protocol::routing::{RouteNode, Routing, Serving};
+use node_server_protocol::{Millis, Role, Slot, key_slot};
+
+/// What a request needs of its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub slot: Slot,
+    /// All its commands only read.
+    pub reads_only: bool,
+    /// One of its commands is flagged so.
+    pub asking: bool,
+    /// MIGRATE: keys that are missing are no reason to redirect.
+    pub migrates: bool,
+    /// It has more than one key.
+    pub several: bool,
+}
+
+/// How many of a request's keys are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Present {
+    pub existing: usize,
+    pub missing: usize,
+}
+
+impl Engine {
+    /// The slot of a command's keys.
+    ///
+    /// # Errors
+    /// They are in different slots.
+    pub(crate) fn slot_of<'a>(
+        &self,
+        session: &Session,
+        mut keys: impl Iterator<Item = &'a [u8]>,
+    ) -> CommandResult<Option<Slot>> {
+        let Some(first) = keys.next() else { return Ok(None) };
+        if !self.options.cluster {
+            return Ok(Slot::new(session.db));
+        }
+        let slot = key_slot(first);
+        if keys.all(|key| key_slot(key) == slot) {
+            Ok(Some(slot))
+        } else {
+            Err(CommandError::text("CROSSSLOT Keys in request don't hash to the same slot"))
+        }
+    }
+
+    /// The answer of [`Engine::route`] where it does not depend on the keys: without the slot's lock.
+    pub(crate) fn route_hint(&self, session: &mut Session, need: &Need) -> CommandResult {
+        let state = self.keyspace.state(need.slot);
+        let depends = state.has(SlotState::MIGRATING) || state.has(SlotState::IMPORTING);
+        if state == SlotState::OWNED || depends || session.origin == Origin::Master {
+            return Ok(());
+        }
+        self.with_routing(|routing| self.decide(routing, session, need, Present::default()))
+    }
+
+    /// Whether the request may run, under the slot's lock.
+    ///
+    /// # Errors
+    /// The redirection or refusal to send instead.
+    pub(crate) fn route(
+        &self,
+        session: &mut Session,
+        need: &Need,
+        guard: &SlotGuard<'_>,
+        present: impl FnOnce() -> Present,
+        now: Millis,
+    ) -> CommandResult {
+        let state = guard.state();
+        if state == SlotState::OWNED || session.origin == Origin::Master || !self.options.cluster {
+            return Ok(());
+        }
+        let depends = state.has(SlotState::MIGRATING) || state.has(SlotState::IMPORTING);
+        let present = if depends { present() } else { Present::default() };
+        let decided = self.with_routing(|routing| self.decide(routing, session, need, present));
+        if let Err(CommandError::Text(text)) = &decided
+            && text.starts_with("ASK ")
+        {
+            self.hold_ask(session, guard, now);
+        }
+        decided
+    }
+
+    /// Rule 11: the source's ASK leaves when a replica in sync has the deletion of the keys that crossed.
+    fn hold_ask(&self, session: &mut Session, guard: &SlotGuard<'_>, now: Millis) {
+        let crossed_at = guard.table().map_or(0, |t| t.crossed_at());
+        if crossed_at > 0 && !self.acks.reached(crossed_at) {
+            session.hold_until(crossed_at, now.after(HOLD_MS));
+        }
+    }
+
+    fn decide(&self, routing: &Routing, session: &Session, need: &Need, present: Present) -> CommandResult {
+        let slot = need.slot;
+        let Some(owner) = routing.owner(slot) else {
+            return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
+        };
+        serves(routing.serving, need)?;
+        let mine = owner.id == routing.myself && routing.role.is_master();
+        let migrating = if mine { routing.migrating_to(slot) } else { None };
+        let importing = !mine && routing.role.is_master() && routing.importing_from(slot).is_some();
+        if (migrating.is_some() || importing) && need.migrates {
+            return Ok(());
+        }
+        if let Some(target) = migrating
+            && present.missing > 0
+        {
+            return Err(if present.existing > 0 { try_again() } else { redirect("ASK", slot, target) });
+        }
+        if importing && (session.asking || need.asking) {
+            return if need.several && present.missing > 0 { Err(try_again()) } else { Ok(()) };
+        }
+        let replica_reads = session.readonly && need.reads_only;
+        match routing.role {
+            Role::Master if mine => Ok(()),
+            Role::Replica { of } if replica_reads && owner.id == of => Ok(()),
+            _ => Err(redirect("MOVED", slot, owner)),
+        }
+    }
+
+    /// Where a command that was overtaken by a demotion is sent; `None`: nowhere, close the connection.
+    pub(crate) fn moved_to(&self, slot: Slot) -> Option<CommandError> {
+        self.with_routing(|routing| {
+            let owner = routing.owner(slot).filter(|n| n.id != routing.myself)?;
+            Some(redirect("MOVED", slot, owner))
+        })
+    }
+}
+
+impl Need {
+    /// Of one command.
+    pub(crate) fn of(spec: &Spec, slot: Slot, keys: usize) -> Self {
+        Self {
+            slot,
+            reads_only: spec.flags.has(Flags::READONLY),
+            asking: spec.flags.has(Flags::ASKING),
+            migrates: spec.flags.has(Flags::MIGRATES),
+            several: keys > 1,
+        }
+    }
+}
+
+impl Session {
+    /// Holds the reply back until `offset` is acknowledged; the further of two offsets counts.
+    pub(crate) fn hold_until(&mut self, offset: u64, deadline: Millis) {
+        let hold = self.hold.get_or_insert(Hold { offset, deadline });
+        hold.offset = hold.offset.max(offset);
+        hold.deadline = hold.deadline.max(deadline);
+    }
+}
+
+fn serves(serving: Serving, need: &Need) -> CommandResult {
+    match serving {
+        Serving::Ok => Ok(()),
+        Serving::Down { allow_reads: true } if need.reads_only => Ok(()),
+        Serving::Down { allow_reads: true } => {
+            Err(CommandError::text("CLUSTERDOWN The cluster is down and only accepts read commands"))
+        }
+        Serving::Down { allow_reads: false } | Serving::ClosedEmpty => {
+            Err(CommandError::text("CLUSTERDOWN The cluster is down"))
+        }
+    }
+}
+
+fn try_again() -> CommandError {
+    CommandError::text("TRYAGAIN Multiple keys request during rehashing of slot")
+}
+
+fn redirect(kind: &str, slot: Slot, to: &RouteNode) -> CommandError {
+    CommandError::text(format!("{kind} {slot} {}:{}", to.endpoint, to.address.port))
+}

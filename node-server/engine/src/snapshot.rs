@@ -1,0 +1,228 @@
+//! Snapshots without fork (rules 7 and 8): the data as it was at one log offset, slot after slot, as an RDB stream. A
+//! writer that touches a slot which the snapshot has not passed yet hands over that slot's old content first.
+
+use crate::Engine;
+use crate::keyspace::{SlotTable, Table, Value};
+use crate::log::Pin;
+use node_server_protocol::{Millis, SLOT_COUNT, Slot};
+use node_server_rdb::Writer;
+use node_server_rdb::writer::put_string_key;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The snapshot under way, if any, as writers see it.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    active: AtomicBool,
+    generation: AtomicU64,
+    handed: Mutex<Option<Arc<Handed>>>,
+}
+
+/// Old contents of slots, handed over by writers. At most one for each slot, so it is bounded by the data set.
+#[derive(Debug, Default)]
+struct Handed(Mutex<VecDeque<(Slot, Vec<u8>)>>);
+
+impl Snapshots {
+    /// The number of the last snapshot; a slot with this number is not needed by it any more.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// A writer is about to change a slot it has locked.
+    pub(crate) fn before_write(&self, slot: Slot, table: &mut SlotTable) {
+        if !self.active.load(Ordering::SeqCst) || table.saved_by == self.generation() {
+            return;
+        }
+        table.saved_by = self.generation();
+        if table.keys.is_empty() {
+            return;
+        }
+        if let Some(handed) = self.handed.lock().as_ref() {
+            handed.0.lock().push_back((slot, encode(&table.keys)));
+        }
+    }
+}
+
+/// All keys of a slot as RDB.
+fn encode(table: &Table) -> Vec<u8> {
+    let mut out = Vec::with_capacity(table.bytes());
+    for entry in table.iter() {
+        let expire_at = entry.expire_at().map(|at| at.0);
+        match &entry.value {
+            Value::String(text) => text.with(|bytes| put_string_key(&mut out, entry.key(), bytes, expire_at)),
+        }
+    }
+    out
+}
+
+/// Why no snapshot could begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Only one at a time.
+    #[error("another snapshot is under way; begin again when it has ended")]
+    UnderWay,
+    /// A write is under way.
+    #[error("a write is still under way; try again in a millisecond")]
+    Busy,
+}
+
+/// What [`Snapshot::next_chunk`] has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// More of the stream.
+    Bytes(Vec<u8>),
+    /// The slots that are left are all locked: try again in a while.
+    Busy,
+    /// The stream is complete.
+    End,
+}
+
+/// A snapshot under way. Dropping it gives it up.
+pub struct Snapshot {
+    engine: Arc<Engine>,
+    /// The log's end at the moment that the snapshot shows.
+    pub offset: u64,
+    /// Keeps the log from there on, for whoever continues to read it at `offset`.
+    pub pin: Option<Pin>,
+    generation: u64,
+    handed: Arc<Handed>,
+    /// Slots that have not been looked at, the next last.
+    left: Vec<Slot>,
+    writer: Writer,
+    selected: Option<u16>,
+    finished: bool,
+}
+
+impl Engine {
+    /// Begins a snapshot: the data at the present end of the log, which is in [`Snapshot::offset`]. The log's next
+    /// record begins with SELECT.
+    ///
+    /// # Errors
+    /// One is under way, or a write is: try again.
+    pub fn begin_snapshot(self: &Arc<Self>, now: Millis) -> Result<Snapshot, SnapshotError> {
+        let snapshots = &self.keyspace.snapshots;
+        if snapshots.active.load(Ordering::SeqCst) {
+            return Err(SnapshotError::UnderWay);
+        }
+        let barrier = self.try_barrier().ok_or(SnapshotError::Busy)?;
+        let handed = Arc::new(Handed::default());
+        *snapshots.handed.lock() = Some(Arc::clone(&handed));
+        let generation = snapshots.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        snapshots.active.store(true, Ordering::SeqCst);
+        let offset = self.log.settled_end();
+        let pin = Some(self.log.pin(offset));
+        self.log.forget_selected();
+        drop(barrier);
+        let mut writer = Writer::new();
+        writer.aux("redis-ver", &self.options.version);
+        writer.aux("redis-bits", "64");
+        writer.aux("ctime", &(now.0 / 1000).to_string());
+        writer.aux("used-mem", &self.keyspace.bytes().to_string());
+        writer.aux("repl-stream-db", "0");
+        writer.aux("repl-id", &self.log.history().replid);
+        writer.aux("repl-offset", &offset.to_string());
+        writer.aux("aof-base", "0");
+        let left = (0..SLOT_COUNT.min(self.slots())).rev().filter_map(Slot::new).collect();
+        let engine = Arc::clone(self);
+        Ok(Snapshot {
+            engine,
+            offset,
+            pin,
+            generation,
+            handed,
+            left,
+            writer,
+            selected: None,
+            finished: false,
+        })
+    }
+}
+
+impl Snapshot {
+    /// The next piece of the RDB stream, of about `size` bytes, or as long as the slot that ends it. Takes one slot at
+    /// a time, and none that is locked.
+    pub fn next_chunk(&mut self, size: usize) -> Chunk {
+        let mut busy = Vec::new();
+        while self.writer.pending() < size {
+            let handed = self.handed.0.lock().pop_front();
+            if let Some((slot, keys)) = handed {
+                self.put(slot, &keys);
+            } else if let Some(slot) = self.left.pop() {
+                if !self.take(slot) {
+                    busy.push(slot);
+                }
+            } else {
+                break;
+            }
+        }
+        let is_full = self.writer.pending() >= size;
+        let some_busy = !busy.is_empty();
+        self.left.extend(busy.into_iter().rev());
+        // Once every slot has been taken, no writer hands over anything.
+        if !is_full && !some_busy && !self.finished {
+            self.finish();
+        }
+        match self.writer.pending() {
+            0 if self.finished => Chunk::End,
+            0 => Chunk::Busy,
+            _ => Chunk::Bytes(self.writer.take()),
+        }
+    }
+
+    /// Saves a slot, if nobody has its lock.
+    fn take(&mut self, slot: Slot) -> bool {
+        let engine = Arc::clone(&self.engine);
+        if engine.keyspace.slot_len(slot) == 0
+            && engine.keyspace.try_lock(slot).is_some_and(|g| g.table().is_none())
+        {
+            return true;
+        }
+        let Some(mut guard) = engine.keyspace.try_lock(slot) else { return false };
+        let generation = self.generation;
+        let unsaved = guard.table().is_some_and(|t| t.saved_by != generation);
+        let keys = if unsaved {
+            let table = guard.table_mut();
+            table.saved_by = generation;
+            encode(&table.keys)
+        } else {
+            Vec::new()
+        };
+        drop(guard);
+        self.put(slot, &keys);
+        true
+    }
+
+    fn put(&mut self, slot: Slot, keys: &[u8]) {
+        if keys.is_empty() {
+            return;
+        }
+        let db = if self.engine.is_cluster() { 0 } else { slot.number() };
+        if self.selected != Some(db) {
+            self.selected = Some(db);
+            self.writer.select(u64::from(db));
+        }
+        self.writer.keys(keys);
+    }
+
+    fn finish(&mut self) {
+        self.finished = true;
+        self.writer.finish();
+        self.engine.keyspace.snapshots.end(self.generation);
+    }
+}
+
+impl Snapshots {
+    fn end(&self, generation: u64) {
+        if self.generation() == generation && self.active.swap(false, Ordering::SeqCst) {
+            *self.handed.lock() = None;
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.engine.keyspace.snapshots.end(self.generation);
+    }
+}
