@@ -1,7 +1,9 @@
 //! Every connected client, for CLIENT LIST, INFO and KILL. Each data thread keeps its own entries up to date; others
 //! read them.
 
+use node_server_engine::Session;
 use node_server_protocol::Millis;
+use node_server_protocol::resp::Protocol;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,38 +30,88 @@ pub struct Client {
     pub output_bytes: AtomicU64,
     /// Whether it waits: parked, for another thread, or for a deferred reply.
     pub blocked: AtomicBool,
+    /// Close it once the reply to its present request is written.
+    pub killed: AtomicBool,
     /// What its commands say about it.
     pub details: Mutex<Details>,
+    /// What REPLCONF said, on a connection that is about to send PSYNC.
+    pub replica: Mutex<ReplicaHello>,
 }
 
-/// What a client's commands say about it.
+/// What a replica says about itself before PSYNC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaHello {
+    /// `REPLCONF listening-port`; 0 when it did not say.
+    pub listening_port: u16,
+    /// `REPLCONF ip-address`, where it said.
+    pub announced_ip: Option<String>,
+    /// Every `REPLCONF capa`, lower case, at most [`CAPABILITIES_MAX`].
+    pub capabilities: Vec<String>,
+}
+
+/// More than any replica has.
+pub const CAPABILITIES_MAX: usize = 32;
+
+/// What a client's commands say about it: a copy of its session, made after each turn in which it sent something.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
     /// CLIENT SETNAME.
-    pub name: String,
+    pub name: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.
-    pub lib_name: String,
+    pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
-    pub lib_version: String,
+    pub lib_version: Vec<u8>,
     /// The last command, `client|list`.
-    pub command: String,
-    /// RESP version.
-    pub resp: u8,
+    pub command: &'static str,
+    /// Whether it chose RESP3.
+    pub resp3: bool,
     /// Selected database.
-    pub database: u64,
+    pub database: u16,
     /// Commands queued in MULTI; `None` outside.
     pub queued: Option<usize>,
     /// Watched keys.
     pub watched: usize,
     /// READONLY was sent.
     pub readonly: bool,
-    /// CLIENT NO-EVICT.
-    pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// CLIENT NO-EVICT. Not in the session: nothing acts on it, clients are never evicted.
+    pub no_evict: bool,
+}
+
+impl Details {
+    fn copy(&mut self, session: &Session) {
+        for (own, new) in [
+            (&mut self.name, &session.name),
+            (&mut self.lib_name, &session.lib_name),
+            (&mut self.lib_version, &session.lib_version),
+        ] {
+            if own != new {
+                own.clone_from(new);
+            }
+        }
+        self.command = session.last_command;
+        self.resp3 = session.protocol == Protocol::Resp3;
+        self.database = session.db;
+        self.queued = session.queued();
+        self.watched = session.watching();
+        self.readonly = session.readonly;
+        self.no_touch = session.no_touch;
+    }
 }
 
 impl Client {
+    /// Lets others see what the session says now.
+    pub fn copy(&self, session: &Session) {
+        self.details.lock().copy(session);
+    }
+
+    /// Whether it was told to close after its reply.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
     /// The client's line in CLIENT LIST, without line end. Memory figures that we do not count are left at 0.
     #[must_use]
     pub fn line(&self, now: Millis) -> String {
@@ -68,8 +120,13 @@ impl Client {
         let input = self.input_bytes.load(Ordering::Relaxed);
         let output = self.output_bytes.load(Ordering::Relaxed);
         let queued = details.queued.map_or(-1, |n| n as i64);
-        let mut line =
-            format!("id={} addr={} laddr={} fd=-1 name={}", self.id, self.peer, self.local, details.name);
+        let mut line = format!(
+            "id={} addr={} laddr={} fd=-1 name={}",
+            self.id,
+            self.peer,
+            self.local,
+            text(&details.name)
+        );
         // Writing to a String cannot fail.
         let _ = write!(
             line,
@@ -87,10 +144,10 @@ impl Client {
         let _ = write!(
             line,
             " events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
-            if details.command.is_empty() { "NULL" } else { &details.command },
-            details.resp.max(2),
-            details.lib_name,
-            details.lib_version,
+            if details.command.is_empty() { "NULL" } else { details.command },
+            if details.resp3 { 3 } else { 2 },
+            text(&details.lib_name),
+            text(&details.lib_version),
         );
         line
     }
@@ -107,6 +164,10 @@ impl Client {
         let set: String = letters.iter().filter(|(_, on)| *on).map(|(letter, _)| letter).collect();
         if set.is_empty() { "N".into() } else { set }
     }
+}
+
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 /// All of them, by id.
@@ -167,10 +228,12 @@ mod tests {
             output_bytes: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             details: Mutex::new(Details {
-                name: "n".into(),
-                command: "client|list".into(),
+                name: b"n".to_vec(),
+                command: "client|list",
                 ..Details::default()
             }),
+            killed: AtomicBool::new(false),
+            replica: Mutex::default(),
         };
         assert_eq!(
             client.line(Millis(6000)),

@@ -2,8 +2,12 @@
 
 pub mod client_link;
 pub mod clients;
+pub mod commands;
 pub mod config;
+pub mod cron;
+pub mod host;
 pub mod info;
+pub mod links;
 pub mod listener;
 pub mod log;
 pub mod mailbox;
@@ -11,4 +15,6 @@ pub mod node;
 pub mod process;
 pub mod rates;
 pub mod shutdown;
+pub mod start;
 pub mod stats;
+pub mod workers;

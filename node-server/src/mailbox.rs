@@ -2,6 +2,7 @@
 //! The sender never waits. What can lie in a box is bounded by what the sessions have outstanding:
 //! [`PENDING_MAX`] replies each, and one wake each.
 
+use crate::workers::Finished;
 use mio::Waker;
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
@@ -32,7 +33,13 @@ pub enum Mail {
     Client(std::net::TcpStream, std::net::SocketAddr),
     /// Replicas acknowledged more: gates and WAITs look again.
     Acks,
-    /// Close a connection (CLIENT KILL), after the reply it is being sent.
+    /// A worker is through with a session's request.
+    Offloaded(Box<Finished>),
+    /// Accept from a listener again.
+    Accept(usize),
+    /// CONFIG SET changed something.
+    Settings,
+    /// Close a connection at once (CLIENT KILL).
     Kill(u64),
     /// The process ends: close connections when nothing is under way on them, all of them at the deadline, and end.
     Drain {
@@ -74,12 +81,18 @@ impl Mailboxes {
         self.boxes.len()
     }
 
+    /// The data thread of a connection: numbers are dealt out so that it follows from them.
+    #[must_use]
+    pub fn thread_of(&self, session: u64) -> usize {
+        (session.saturating_sub(1) % self.boxes.len().max(1) as u64) as usize
+    }
+
     /// Delivers a deferred reply: whole RESP replies, exactly one per request. A connection that has gone is ignored.
     pub fn reply(&self, to: ReplyTo, bytes: Vec<u8>) {
         self.post(to.thread, Mail::Reply(to, bytes));
     }
 
-    /// Call it after [`node_server_engine`]'s acknowledged offset moved: held replies and WAITs look again.
+    /// Call it after `engine.acks()` was set: held replies and WAITs look again.
     pub fn acks_advanced(&self) {
         if self.gated.load(Ordering::Acquire) > 0 {
             self.broadcast(|| Mail::Acks);

@@ -1,3 +1,5 @@
 //! The Slotkeeper node.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    node_server::start::main()
+}

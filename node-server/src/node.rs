@@ -1,17 +1,23 @@
 //! What the threads of a node share: the engine, the configuration, and the ways in which one thread asks another
 //! for something. No thread waits for another here: every `ask` is a bounded queue that may refuse.
 
+use crate::clients::{Clients, ReplicaHello};
 use crate::config::ConfigStore;
-use crate::mailbox::{Mailboxes, ReplyTo};
+use crate::host::NodeHost;
+use crate::mailbox::{Mail, Mailboxes, ReplyTo};
+use crate::rates::Rates;
+use crate::shutdown::ShutdownHandle;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use node_server_cluster::Command;
 pub use node_server_cluster::HandOver;
+use node_server_engine::{Engine, MigrateRequest};
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 /// Most CLUSTER commands and notices that wait for the bus thread.
@@ -33,13 +39,42 @@ pub struct Node {
     pub replication: ReplicationHandle,
     /// The way to the threads that run MIGRATE.
     pub migrate: Sender<ToMigrate>,
+    /// The way to the thread that ends the process.
+    pub shutdown: ShutdownHandle,
+    /// The keys and the commands on them.
+    pub engine: Arc<Engine>,
+    /// Everybody who is connected.
+    pub clients: Clients,
     /// Counters for INFO.
     pub stats: Stats,
+    /// Rates for INFO.
+    pub rates: Rates,
     /// When the process started.
     pub started: Millis,
     /// Random 40 hex digits of this process, INFO's `run_id`.
     pub run_id: NodeId,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    clients_max: AtomicU64,
     stopping: AtomicBool,
+}
+
+/// What a node is made of.
+pub struct Parts {
+    /// Settings.
+    pub config: ConfigStore,
+    /// One box per data thread.
+    pub mailboxes: Mailboxes,
+    /// Made with the host that [`Node::new`] gets.
+    pub engine: Arc<Engine>,
+    /// The way to the thread that ends the process.
+    pub shutdown: ShutdownHandle,
+    /// When the process started.
+    pub started: Millis,
+    /// Random.
+    pub run_id: NodeId,
+    /// Most clients at a time.
+    pub clients_max: u64,
 }
 
 /// The receiving ends, one for each thread that `links` runs.
@@ -125,15 +160,11 @@ pub struct NewReplica {
     pub socket: std::net::TcpStream,
     /// Where it comes from.
     pub peer: SocketAddr,
-    /// `REPLCONF listening-port`; 0 when it did not say.
-    pub listening_port: u16,
-    /// `REPLCONF ip-address`, where it said.
-    pub announced_ip: Option<String>,
-    /// Every `REPLCONF capa`, lower case.
-    pub capabilities: Vec<String>,
+    /// What it said about itself.
+    pub hello: ReplicaHello,
     /// The replication id it asks to continue; `?` for none. Empty for SYNC.
     pub replid: Vec<u8>,
-    /// The first offset it lacks; -1 for none.
+    /// First offset wanted, as on the wire: one more than what it has; -1 for none.
     pub offset: i64,
     /// Bytes that came after the PSYNC in the same read.
     pub unread: Vec<u8>,
@@ -146,18 +177,37 @@ pub struct ToMigrate {
     pub reply_to: ReplyTo,
     /// How the reply has to be written.
     pub protocol: Protocol,
-    /// The command and its arguments, checked by the engine for arity alone.
-    pub args: Vec<Vec<u8>>,
+    /// What was asked.
+    pub request: MigrateRequest,
+    /// The database of the keys, which is the client's.
+    pub db: u16,
 }
 
 /// The way to the replication thread, and what it last said about itself.
 pub struct ReplicationHandle {
     sender: Sender<ToReplication>,
+    /// Notified when the log has grown: there is something to send to replicas.
+    pub log_grew: Notify,
+    /// The largest offset whose acknowledgement some reply waits for.
+    wanted_ack: AtomicU64,
     /// Written by the replication thread on change and each 100 ms; read by INFO, ROLE, WAIT and the bus thread.
     pub status: ArcSwap<ReplicationStatus>,
 }
 
 impl ReplicationHandle {
+    /// A reply waits until a replica has acknowledged `offset`: ask the replicas (REPLCONF GETACK).
+    pub fn want_ack(&self, offset: u64) {
+        if self.wanted_ack.fetch_max(offset, Ordering::AcqRel) < offset {
+            self.log_grew.notify_one();
+        }
+    }
+
+    /// The largest offset that [`ReplicationHandle::want_ack`] was called with.
+    #[must_use]
+    pub fn wanted_ack(&self) -> u64 {
+        self.wanted_ack.load(Ordering::Acquire)
+    }
+
     /// Queues a request.
     ///
     /// # Errors
@@ -174,16 +224,8 @@ pub struct ReplicationStatus {
     pub master: Option<MasterLink>,
     /// Replicas of this node.
     pub replicas: Vec<ReplicaLink>,
-    /// This history's name: 40 hex digits.
-    pub replid: String,
-    /// The history before the last failover, 40 zeros for none.
-    pub replid2: String,
-    /// Up to where `replid2` is valid; -1 for none.
-    pub second_offset: i64,
     /// Whether a full sync is being loaded.
     pub loading: bool,
-    /// First offset in the backlog and how many bytes it holds; `None` when there is none.
-    pub backlog: Option<(u64, u64)>,
     /// Full syncs given to replicas so far.
     pub full_syncs: u64,
     /// Partial syncs granted.
@@ -223,29 +265,76 @@ pub struct ReplicaLink {
 }
 
 impl Node {
-    /// A node and the ends that its other threads take.
+    /// A node and the ends that its other threads take. `host` is what the engine was made with.
     #[must_use]
-    pub fn new(
-        config: ConfigStore,
-        mailboxes: Mailboxes,
-        started: Millis,
-        run_id: NodeId,
-    ) -> (Arc<Self>, Receivers) {
+    pub fn new(parts: Parts, host: &NodeHost) -> (Arc<Self>, Receivers) {
+        let Parts { config, mailboxes, engine, shutdown, started, run_id, clients_max } = parts;
         let (bus_sender, bus) = mpsc::channel(BUS_QUEUE_MAX);
         let (replication_sender, replication) = mpsc::channel(REPLICATION_QUEUE_MAX);
         let (migrate_sender, migrate) = mpsc::channel(MIGRATE_QUEUE_MAX);
-        let node = Self {
+        let replication_handle = ReplicationHandle {
+            sender: replication_sender,
+            status: ArcSwap::default(),
+            log_grew: Notify::new(),
+            wanted_ack: AtomicU64::new(0),
+        };
+        let node = Arc::new(Self {
             config,
             mailboxes,
             bus: BusHandle { sender: bus_sender },
-            replication: ReplicationHandle { sender: replication_sender, status: ArcSwap::default() },
+            replication: replication_handle,
             migrate: migrate_sender,
+            shutdown,
+            engine,
+            clients: Clients::default(),
             stats: Stats::default(),
+            rates: Rates::default(),
             started,
             run_id,
+            active_expire: AtomicBool::new(true),
+            clients_max: AtomicU64::new(clients_max),
             stopping: AtomicBool::new(false),
-        };
-        (Arc::new(node), Receivers { bus, replication, migrate })
+        });
+        host.attach(&node);
+        (node, Receivers { bus, replication, migrate })
+    }
+
+    /// Most clients at a time: `maxclients`, or what the limit of open files allows.
+    #[must_use]
+    pub fn clients_max(&self) -> u64 {
+        self.clients_max.load(Ordering::Relaxed)
+    }
+
+    /// An estimate of the bytes that keys and log take.
+    #[must_use]
+    pub fn used_memory(&self) -> u64 {
+        self.engine.keyspace().bytes() + self.engine.log().backlog().1 as u64
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_statistics(&self) {
+        self.stats.reset();
+        node_server_engine::command::all().for_each(node_server_engine::command::Command::reset_counters);
+        let counters = self.engine.counters();
+        for counter in [&counters.hits, &counters.misses, &counters.expired] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// CONFIG SET changed something: everybody looks again.
+    pub fn settings_changed(&self) {
+        let settings = self.config.settings();
+        crate::log::set_level(&settings.loglevel);
+        self.clients_max.store(crate::process::allow_clients(settings.maxclients), Ordering::Relaxed);
+        self.engine.log().set_capacity(settings.repl_backlog_size as usize);
+        self.mailboxes.broadcast(|| Mail::Settings);
+        for told in [self.bus.ask(ToBus::ConfigChanged), self.replication.ask(ToReplication::ConfigChanged)] {
+            if told.is_err() {
+                tracing::warn!(
+                    "a thread did not take the changed configuration: it is overloaded or has ended"
+                );
+            }
+        }
     }
 
     /// Whether the process is on its way out; threads end soon after.

@@ -100,6 +100,10 @@ pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
             }
             Waited::Fatal(message) => return fail(node, &message),
             Waited::Over(handed_over) => {
+                if let Some(asker) = reply_to {
+                    // SHUTDOWN has no reply when it works: the connection ends.
+                    node.mailboxes.post(asker.thread, Mail::Kill(asker.session));
+                }
                 leave(node, handed_over);
                 return ExitCode::SUCCESS;
             }

@@ -53,6 +53,12 @@ impl Output {
         if self.pending.is_empty() { self.ready.len() } else { 0 }
     }
 
+    /// What was written since `mark`.
+    #[must_use]
+    pub fn written(&self, mark: usize) -> &[u8] {
+        if self.pending.is_empty() { &self.ready[mark..] } else { &self.scratch[mark..] }
+    }
+
     /// The reply that was begun at `mark` is whole. `hold`: the offset that replicas have to acknowledge before it may
     /// leave, and until when.
     pub fn finish(&mut self, mark: usize, hold: Option<(u64, Millis)>) {

@@ -1,5 +1,8 @@
 //! What one directive alone cannot know: combinations that are refused, and directives whose silent acceptance would
 //! make somebody believe in a protection that is not there.
+//!
+//! Redis has save points by default (`3600 1 300 100 60 10000`). Here the default is none, so that a plain `node-server`
+//! starts; only a `save` or `appendonly yes` that somebody wrote is a wish that cannot be fulfilled.
 
 use super::values::Values;
 

@@ -1,0 +1,150 @@
+//! Phases 2 and 3: parse and prefetch everything that was received, then execute it.
+
+use super::{DataThread, Hub};
+use crate::mailbox::PENDING_MAX;
+use node_server_protocol::resp::request::{Limits, Parsed, RequestError, parse_request};
+use smallvec::SmallVec;
+
+/// Most requests of one connection executed in one turn, so that one busy client does not starve the others.
+const REQUESTS_MAX: usize = 256;
+
+/// The arguments of one request.
+pub(super) enum Args<'b> {
+    /// In the input buffer.
+    Borrowed(SmallVec<[&'b [u8]; 8]>),
+    /// Of an inline request, with quotes undone.
+    Owned(Vec<Vec<u8>>),
+    /// The client broke the protocol.
+    Broken(RequestError),
+}
+
+/// A parsed request and where it ends in its connection's input.
+pub(super) struct Request<'b> {
+    pub(super) at: usize,
+    pub(super) args: Args<'b>,
+    pub(super) end: usize,
+}
+
+impl DataThread {
+    pub(super) fn serve(&mut self) {
+        let Self { inputs, hub, .. } = self;
+        let limits = Limits { bulk_len: hub.settings.proto_max_bulk_len as usize, ..Limits::default() };
+        let mut batch: Vec<Request<'_>> = Vec::new();
+        let mut unfinished: SmallVec<[Unfinished; 16]> = SmallVec::new();
+        for i in 0..hub.active.len() {
+            let at = hub.active[i];
+            let input = &inputs[at];
+            if !hub.may_serve(at) || !input.is_worth_parsing() {
+                continue;
+            }
+            match parse_all(at, input.bytes(), &limits, hub, &mut batch) {
+                Rest::Unfinished(rest) => unfinished.push(rest),
+                Rest::Nothing => {}
+                Rest::More => hub.next.push(at),
+            }
+        }
+        for request in batch {
+            hub.execute_request(request);
+        }
+        // Input that was not executed, because a request before it has to wait, is parsed again.
+        unfinished
+            .retain(|rest| hub.connections[rest.at].as_ref().is_some_and(|c| c.consumed == rest.begins));
+        for i in 0..hub.active.len() {
+            let at = hub.active[i];
+            let Some(connection) = hub.connections[at].as_deref_mut() else { continue };
+            let consumed = std::mem::take(&mut connection.consumed);
+            if consumed > 0 {
+                inputs[at].advance(consumed);
+            }
+        }
+        for rest in unfinished {
+            inputs[rest.at].at_least = rest.at_least;
+        }
+    }
+}
+
+/// The beginning of a request.
+struct Unfinished {
+    at: usize,
+    /// Where in the input it begins.
+    begins: usize,
+    /// How long it has to be before it is worth another look.
+    at_least: usize,
+}
+
+/// What follows the requests that were parsed.
+enum Rest {
+    Unfinished(Unfinished),
+    Nothing,
+    /// More than is executed in one turn.
+    More,
+}
+
+fn parse_all<'b>(
+    at: usize,
+    bytes: &'b [u8],
+    limits: &Limits,
+    hub: &Hub,
+    batch: &mut Vec<Request<'b>>,
+) -> Rest {
+    let mut position = 0;
+    for _ in 0..REQUESTS_MAX {
+        if position == bytes.len() {
+            return Rest::Nothing;
+        }
+        match parse_request(&bytes[position..], limits) {
+            Ok(Parsed::Request { args, consumed }) => {
+                position += consumed;
+                hub.node.engine.prefetch(&args);
+                batch.push(Request { at, args: Args::Borrowed(args), end: position });
+            }
+            Ok(Parsed::Inline { args, consumed }) => {
+                position += consumed;
+                batch.push(Request { at, args: Args::Owned(args), end: position });
+            }
+            Ok(Parsed::Incomplete { at_least }) => {
+                return Rest::Unfinished(Unfinished { at, begins: position, at_least });
+            }
+            Err(error) => {
+                batch.push(Request { at, args: Args::Broken(error), end: bytes.len() });
+                return Rest::Nothing;
+            }
+        }
+    }
+    Rest::More
+}
+
+impl Hub {
+    /// Whether the connection's next request may be executed.
+    fn may_serve(&self, at: usize) -> bool {
+        let connection = self.connections[at].as_deref();
+        connection.is_some_and(|c| c.is_open() && c.output.pending() < PENDING_MAX)
+    }
+
+    fn execute_request(&mut self, request: Request<'_>) {
+        let Request { at, args, end } = request;
+        // An earlier request of this connection may have parked or closed it.
+        if !self.may_serve(at) {
+            return;
+        }
+        match args {
+            Args::Borrowed(args) => self.execute(at, &args, end),
+            Args::Owned(args) => {
+                let args: SmallVec<[&[u8]; 8]> = args.iter().map(Vec::as_slice).collect();
+                self.execute(at, &args, end);
+            }
+            Args::Broken(error) => self.break_off(at, &error, end),
+        }
+    }
+
+    /// Tells the client what it did wrong, and closes.
+    fn break_off(&mut self, at: usize, error: &RequestError, end: usize) {
+        let Some(connection) = self.connection(at) else { return };
+        tracing::debug!("Protocol error ({error}) from client: id={}", connection.client.id);
+        let mark = connection.output.mark();
+        connection.output.begin().extend_from_slice(format!("-ERR {error}\r\n").as_bytes());
+        connection.output.finish(mark, None);
+        connection.consumed = end;
+        connection.closing = true;
+    }
+}

@@ -1,0 +1,132 @@
+//! Deadlines of connections, and what is looked at now and then.
+
+use super::connection::State;
+use super::{DataThread, Hub};
+use node_server_protocol::Millis;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often idle clients and settings are looked at.
+const SURVEY_MS: u64 = 1000;
+/// A connection that was silent this long while the process leaves has nothing under way.
+const SILENT_MS: u64 = 100;
+
+/// Deadlines by time. An entry may be stale: its connection has gone or waits for something else by now.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    heap: BinaryHeap<Reverse<(Millis, u64)>>,
+    surveyed: Millis,
+}
+
+impl Timers {
+    /// Looks at connection `id` again at `at`.
+    pub(super) fn add(&mut self, at: Millis, id: u64) {
+        self.heap.push(Reverse((at, id)));
+    }
+
+    pub(super) fn until_next(&self, now: Millis) -> Option<Duration> {
+        self.heap.peek().map(|Reverse((at, _))| Duration::from_millis(at.since(now)))
+    }
+
+    fn due(&mut self, now: Millis) -> Option<u64> {
+        let Reverse((at, _)) = self.heap.peek()?;
+        if *at > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, id))| id)
+    }
+}
+
+impl DataThread {
+    pub(super) fn run_timers(&mut self) {
+        while let Some(id) = self.hub.timers.due(self.hub.now) {
+            if let Some(at) = self.hub.by_id.get(&id).copied() {
+                if let Some(connection) = self.hub.connection(at) {
+                    connection.timer = None;
+                }
+                self.hub.look_at_gate(at);
+                self.hub.next.push(at);
+            }
+        }
+        if self.hub.draining.is_some() {
+            self.hub.close_silent();
+        }
+        if self.hub.now.since(self.hub.timers.surveyed) >= SURVEY_MS {
+            self.hub.timers.surveyed = self.hub.now;
+            self.hub.close_idle();
+        }
+    }
+}
+
+impl Hub {
+    /// `timeout`: closes clients that sent nothing for so long and wait for nothing.
+    fn close_idle(&mut self) {
+        let timeout_ms = self.settings.timeout_s * 1000;
+        if timeout_ms > 0 {
+            self.close_those_silent_for(timeout_ms);
+        }
+    }
+
+    /// While the process leaves: closes connections with nothing under way.
+    fn close_silent(&mut self) {
+        self.close_those_silent_for(SILENT_MS);
+    }
+
+    fn close_those_silent_for(&mut self, ms: u64) {
+        let now = self.now;
+        for at in 0..self.connections.len() {
+            let Some(connection) = self.connection(at) else { continue };
+            let last = Millis(connection.client.last_active.load(Ordering::Relaxed));
+            let silent = now.since(last) >= ms;
+            if silent && !connection.is_blocked() && connection.output.is_done() {
+                tracing::debug!("Closing idle client: id={}", connection.client.id);
+                connection.closing = true;
+                self.next.push(at);
+            }
+        }
+    }
+
+    /// Opens what acknowledgements or the clock open: gates, and WAITs.
+    pub(super) fn look_at_gate(&mut self, at: usize) {
+        let now = self.now;
+        let acks = self.node.engine.acks();
+        // Where no replica is in sync there is nothing to wait for.
+        let acknowledged = if acks.in_sync() == 0 { u64::MAX } else { acks.furthest() };
+        let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        connection.output.open_gates(acknowledged, now);
+        if let State::Waiting { replicas, offset, deadline, seq } = connection.state {
+            let count = acks.count(offset);
+            if count >= replicas || deadline.is_some_and(|d| d <= now) {
+                connection.state = State::Open;
+                connection.output.fulfil(seq, format!(":{count}\r\n").into_bytes());
+            }
+        }
+        self.book_gate(at);
+    }
+
+    /// Keeps the lists of those who wait for acknowledgements in step with the connection.
+    pub(super) fn book_gate(&mut self, at: usize) {
+        let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        let waits = connection.output.is_gated() || matches!(connection.state, State::Waiting { .. });
+        if waits != connection.gated {
+            connection.gated = waits;
+            self.node.mailboxes.gated(waits);
+            if waits {
+                self.gated.insert(at);
+            } else {
+                self.gated.remove(&at);
+            }
+        }
+        let deadline = match connection.state {
+            State::Waiting { deadline, .. } => deadline,
+            _ => connection.output.gate_deadline(),
+        };
+        let sooner = |at: &Millis| connection.timer.is_none_or(|set| *at < set);
+        if let Some(deadline) = deadline.filter(|_| waits).filter(sooner) {
+            connection.timer = Some(deadline);
+            self.timers.add(deadline, connection.client.id);
+        }
+    }
+}

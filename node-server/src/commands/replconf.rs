@@ -1,0 +1,75 @@
+//! REPLCONF on a connection that is not a replica's yet: what it says about itself is kept until PSYNC.
+
+use super::lossy;
+use crate::clients::{CAPABILITIES_MAX, ReplicaHello};
+use crate::node::Node;
+use node_server_engine::Session;
+use node_server_protocol::resp::ReplyWriter;
+
+/// Answers `REPLCONF option value …`.
+pub(super) fn replconf(node: &Node, session: &Session, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
+    let Some(own) = node.clients.get(session.id.0) else {
+        return reply.error("ERR this connection is about to end");
+    };
+    let mut hello = own.replica.lock().clone();
+    if args.len().is_multiple_of(2) {
+        return reply.error("ERR syntax error");
+    }
+    for pair in args[1..].chunks_exact(2) {
+        if let Err(error) = note(&mut hello, &lossy(pair.first()).to_ascii_lowercase(), &lossy(pair.get(1))) {
+            return reply.error(&error);
+        }
+    }
+    *own.replica.lock() = hello;
+    reply.ok();
+}
+
+fn note(hello: &mut ReplicaHello, option: &str, value: &str) -> Result<(), String> {
+    match option {
+        "listening-port" => {
+            hello.listening_port =
+                value.parse().map_err(|_| "ERR value is not an integer or out of range")?;
+        }
+        "ip-address" if value.len() <= 255 => hello.announced_ip = Some(value.into()),
+        "ip-address" => {
+            return Err(format!(
+                "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                value.len()
+            ));
+        }
+        "capa" if hello.capabilities.len() < CAPABILITIES_MAX => {
+            hello.capabilities.push(value.to_ascii_lowercase())
+        }
+        // What a replica says that we do not know changes nothing; newer ones say more than older masters know.
+        "capa" | "version" | "set-cluster-node-id" | "rdb-no-compress" | "rdb-no-checksum" => {}
+        _ => return Err(format!("ERR Unrecognized REPLCONF option: {option}")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_introduces_itself() {
+        let mut hello = ReplicaHello::default();
+        for (option, value) in
+            [("listening-port", "7001"), ("capa", "EOF"), ("capa", "psync2"), ("ip-address", "10.0.0.1")]
+        {
+            note(&mut hello, option, value).unwrap();
+        }
+        let expected = ReplicaHello {
+            listening_port: 7001,
+            announced_ip: Some("10.0.0.1".into()),
+            capabilities: vec!["eof".into(), "psync2".into()],
+        };
+        assert_eq!(hello, expected);
+        assert!(note(&mut hello, "listening-port", "x").is_err());
+        assert!(note(&mut hello, "nonsense", "1").is_err());
+        for _ in 0..100 {
+            note(&mut hello, "capa", "x").unwrap();
+        }
+        assert_eq!(hello.capabilities.len(), CAPABILITIES_MAX);
+    }
+}

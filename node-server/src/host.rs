@@ -1,0 +1,69 @@
+//! What the engine asks of the process around it.
+
+use crate::commands;
+use crate::mailbox::Mail;
+use crate::node::Node;
+use node_server_engine::{Host, HostCommand, Session, SessionId};
+use node_server_protocol::Millis;
+use node_server_protocol::resp::ReplyWriter;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// The engine is made before the node that holds it, so the host learns of the node afterwards.
+#[derive(Debug, Default)]
+pub struct NodeHost {
+    node: OnceLock<Weak<Node>>,
+}
+
+impl NodeHost {
+    /// From now on the engine's wishes reach `node`.
+    pub(crate) fn attach(&self, node: &Arc<Node>) {
+        // A second node on the same host would be a mistake of this crate; the first one stays.
+        let _ = self.node.set(Arc::downgrade(node));
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.node.get().and_then(Weak::upgrade)
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("run_id", &self.run_id).finish_non_exhaustive()
+    }
+}
+
+impl Host for NodeHost {
+    fn wake(&self, session: SessionId) {
+        if let Some(node) = self.node() {
+            node.mailboxes.post(node.mailboxes.thread_of(session.0), Mail::Wake(session.0));
+        }
+    }
+
+    fn log_grew(&self) {
+        if let Some(node) = self.node() {
+            node.replication.log_grew.notify_one();
+        }
+    }
+
+    fn command(
+        &self,
+        command: HostCommand,
+        session: &mut Session,
+        args: &[&[u8]],
+        now: Millis,
+        reply: &mut ReplyWriter<'_>,
+    ) {
+        match self.node() {
+            Some(node) => commands::answer(&node, command, session, args, now, reply),
+            None => reply.error("ERR the server is starting or leaving"),
+        }
+    }
+
+    fn pause(&self, ms: u64) {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
+
+    fn now(&self) -> Millis {
+        crate::node::now()
+    }
+}

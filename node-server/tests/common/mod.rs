@@ -1,0 +1,226 @@
+//! Starts the program under test and talks to it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test helpers; every test file uses a part of them"
+)]
+
+use node_server_protocol::resp::{Reply, parse_reply};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_node-server");
+/// How long anything may take that is expected to happen soon.
+pub const SOON: Duration = Duration::from_secs(20);
+
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// A port that nobody listens on, nor on its bus port. Test processes begin at different places of the range.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 21_600;
+    const COUNT: u16 = 380;
+    let begin = (std::process::id() % u32::from(COUNT)) as u16;
+    for _ in 0..COUNT {
+        let port = FIRST + (begin + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if free(port) && free(port + 10_000) {
+            return port;
+        }
+    }
+    panic!("no free port in {FIRST}..{}", FIRST + COUNT);
+}
+
+/// Waits until `probe` gives something.
+pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(started.elapsed() < SOON, "{what}: not within {SOON:?}");
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub port: u16,
+    pub dir: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts one on a free port, in a directory of its own, and waits until it answers.
+    pub fn start(args: &[&str]) -> Self {
+        let mut server = Self::spawn(args);
+        until("the server answers", || {
+            assert!(server.child.try_wait().unwrap().is_none(), "the server ended:\n{}", server.log());
+            TcpStream::connect(("127.0.0.1", server.port)).ok()
+        });
+        server
+    }
+
+    /// Starts one and does not wait.
+    pub fn spawn(args: &[&str]) -> Self {
+        let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
+        let child = Command::new(PROGRAM)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(dir.path())
+            .args(["--logfile", "node.log"])
+            .args(args)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, port, dir }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("node.log")).unwrap_or_default()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Waits for the end and returns the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        until("the server ends", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to one process.
+pub fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+}
+
+/// Runs the program to its end.
+pub fn run(args: &[&str], dir: &Path, input: &str) -> Output {
+    let mut child = Command::new(PROGRAM)
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// A blocking client.
+pub struct Client {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub fn send(&mut self, args: &[&str]) {
+        self.send_raw(&encode(args));
+    }
+
+    pub fn receive(&mut self) -> Reply {
+        self.try_receive().expect("a reply, not the end of the connection")
+    }
+
+    /// `None`: the server closed the connection.
+    pub fn try_receive(&mut self) -> Option<Reply> {
+        let mut chunk = [0; 64 * 1024];
+        loop {
+            if let Some((reply, used)) = parse_reply(&self.buffer).unwrap() {
+                self.buffer.drain(..used);
+                return Some(reply);
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("no reply: {error}"),
+            }
+        }
+    }
+
+    pub fn call(&mut self, args: &[&str]) -> Reply {
+        self.send(args);
+        self.receive()
+    }
+
+    /// The reply as text.
+    pub fn text(&mut self, args: &[&str]) -> String {
+        match self.call(args) {
+            Reply::Bulk(bytes) => String::from_utf8(bytes).unwrap(),
+            Reply::Simple(text) | Reply::Error(text) => text,
+            Reply::Integer(n) => n.to_string(),
+            other => panic!("{args:?} gave {other:?}"),
+        }
+    }
+
+    /// One field of INFO.
+    pub fn info(&mut self, section: &str, field: &str) -> String {
+        let text = self.text(&["INFO", section]);
+        let line = text.lines().find_map(|l| l.strip_prefix(field).and_then(|l| l.strip_prefix(':')));
+        line.unwrap_or_else(|| panic!("no {field} in {text}")).into()
+    }
+}
+
+/// A request as RESP.
+pub fn encode(args: &[&str]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", args.len());
+    for arg in args {
+        out.push_str(&format!("${}\r\n{arg}\r\n", arg.len()));
+    }
+    out.into_bytes()
+}
+
+/// The pid in a pid file.
+pub fn pid_in(file: &Path) -> u32 {
+    until("the pid file", || std::fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+/// A background process of this test; killed when dropped.
+pub struct Background(pub u32);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
+/// What `ps` shows of a process.
+pub fn process_title(pid: u32) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_string()
+}
+
+/// Where a file of a server is.
+pub fn in_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name)
+}

@@ -1,0 +1,162 @@
+//! The program as a process: configuration errors, background, title, pid file, signals.
+
+mod common;
+
+use common::{Background, Client, PROGRAM, Server, pid_in, process_title, run, signal, until};
+use node_server_protocol::resp::Reply;
+use std::net::TcpStream;
+use std::process::Command;
+
+#[test]
+fn version_and_help_are_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |arg: &str| {
+        let output = run(&[arg], dir.path(), "");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(text("--version").starts_with("Slotkeeper node server v="));
+    assert_eq!(text("-v"), text("--version"));
+    assert!(text("--help").contains("--allow-memory-only"));
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_file_line_and_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("redis.conf");
+    std::fs::write(&file, "port 7001\nclient-output-buffer-limit normal 1\n").unwrap();
+    let output = run(&[file.to_str().unwrap()], dir.path(), "");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for expected in [
+        "*** FATAL CONFIG FILE ERROR",
+        file.to_str().unwrap(),
+        "Reading the configuration file, at line 2",
+        ">>> 'client-output-buffer-limit normal 1'",
+        "Wrong number of arguments in buffer limit configuration.",
+    ] {
+        assert!(stderr.contains(expected), "{expected:?} in {stderr}");
+    }
+    let output = run(&["-"], dir.path(), "port 7001\nnonsense yes\n");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("In standard input") && stderr.contains("at line 2"), "{stderr}");
+}
+
+#[test]
+fn promises_that_only_a_disk_can_keep_are_refused_unless_waived() {
+    let dir = tempfile::tempdir().unwrap();
+    for promise in [&["--appendonly", "yes"][..], &["--save", "900", "1"]] {
+        let output = run(promise, dir.path(), "");
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("memory only") && stderr.contains("--allow-memory-only yes"), "{stderr}");
+    }
+    let server = Server::start(&["--appendonly", "yes", "--save", "900 1", "--allow-memory-only", "yes"]);
+    assert!(server.log().contains("nothing is written to disk"), "{}", server.log());
+    let mut client = server.client();
+    assert_eq!(
+        client.call(&["CONFIG", "GET", "appendonly"]),
+        Reply::Array(vec![Reply::Bulk(b"appendonly".to_vec()), Reply::Bulk(b"yes".to_vec())])
+    );
+}
+
+#[test]
+fn a_busy_port_is_said_and_ends_the_start() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&["--port", &port, "--bind", "127.0.0.1"], dir.path(), "");
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains(&format!("Failed listening on port {port}")), "{stdout}");
+    assert!(stdout.contains("Address already in use"), "{stdout}");
+}
+
+#[test]
+fn daemonize_gives_a_background_process_with_title_pid_file_and_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = common::free_port();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let file = format!(
+        "daemonize yes\nport {port}\nbind 0.0.0.0\ncluster-enabled yes\ndir \"{}\"\npidfile \"{}\"\nlogfile '{}'\n",
+        dir.path().display(),
+        path("node.pid"),
+        path("node.log")
+    );
+    std::fs::write(path("redis.conf"), file).unwrap();
+    let status = Command::new(PROGRAM).arg("redis.conf").current_dir(dir.path()).status().unwrap();
+    assert!(status.success());
+    let pid = pid_in(&dir.path().join("node.pid"));
+    let background = Background(pid);
+    until("the server answers", || TcpStream::connect(("127.0.0.1", port)).ok());
+    assert_eq!(process_title(pid), format!("{PROGRAM} 0.0.0.0:{port} [cluster]"));
+    assert_eq!(std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim(), "node-server");
+    let log = std::fs::read_to_string(path("node.log")).unwrap();
+    let server_lines =
+        regex_like(&log, &[" PID: ", &pid.to_string(), "Server initialized", "Ready to accept connections"]);
+    assert!(server_lines, "{log}");
+    signal(pid, "TERM");
+    until("the process ends", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    assert!(!dir.path().join("node.pid").exists());
+    drop(background);
+}
+
+/// Whether `parts` occur in this order.
+fn regex_like(text: &str, parts: &[&str]) -> bool {
+    let mut rest = text;
+    parts.iter().all(|part| match rest.find(part) {
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+#[test]
+fn configuration_through_standard_input_survives_the_restart_under_a_title() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = common::free_port();
+    let mut child = Command::new(PROGRAM)
+        .args(["-", "--timeout", "77"])
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let text =
+        format!("port {port}\nbind 127.0.0.1\ntimeout 5\nproc-title-template \"{{title}} and {{port}}\"\n");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let background = Background(child.id());
+    until("the server answers", || TcpStream::connect(("127.0.0.1", port)).ok());
+    assert_eq!(process_title(child.id()), format!("{PROGRAM} and {port}"));
+    let mut client = Client::connect(port);
+    let Reply::Array(pair) = client.call(&["CONFIG", "GET", "timeout"]) else { panic!("no array") };
+    assert_eq!(pair[1], Reply::Bulk(b"77".to_vec()));
+    drop(background);
+    child.wait().unwrap();
+}
+
+#[test]
+fn signals_and_shutdown_end_it_cleanly() {
+    for how in ["TERM", "INT", "SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN NOW FORCE"] {
+        let mut server = Server::start(&["--pidfile", "node.pid"]);
+        let mut client = server.client();
+        assert_eq!(client.text(&["SET", "a", "1"]), "OK");
+        if how.starts_with("SHUTDOWN") {
+            client.send(&how.split(' ').collect::<Vec<_>>());
+            assert_eq!(client.try_receive(), None, "{how}");
+        } else {
+            server.signal(how);
+        }
+        assert_eq!(server.wait(), Some(0), "{how}: {}", server.log());
+        assert!(!server.dir.path().join("node.pid").exists());
+        assert!(server.log().contains("bye bye"), "{}", server.log());
+    }
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert_eq!(client.text(&["SHUTDOWN", "ABORT"]), "ERR No shutdown in progress.");
+    assert_eq!(client.text(&["SHUTDOWN", "NOSAVE", "SAVE"]), "ERR syntax error");
+    server.signal("HUP");
+    assert_eq!(client.text(&["PING"]), "PONG");
+}
