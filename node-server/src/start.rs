@@ -3,6 +3,7 @@
 use crate::client_link::{Acceptor, DataThread, MAIL_TOKEN};
 use crate::config::grammar::{CommandLine, ConfigError};
 use crate::config::load::{fatal_block, load};
+use crate::config::rules;
 use crate::config::{ConfigStore, Loaded, Settings};
 use crate::host::NodeHost;
 use crate::info::REDIS_VERSION;
@@ -149,6 +150,10 @@ fn prepare_process(invocation: &Invocation, loaded: &Loaded) -> Result<(), Confi
         tracing::warn!(
             "allow-memory-only: nothing is written to disk but nodes.conf; data lives as long as one copy runs"
         );
+    }
+    let without_effect = rules::without_effect(&loaded.values);
+    if !without_effect.is_empty() {
+        tracing::warn!("These directives have no effect in this version: {}", without_effect.join(", "));
     }
     Ok(())
 }

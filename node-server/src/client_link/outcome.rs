@@ -8,7 +8,7 @@ use crate::node::{Node, ToBus, ToMigrate};
 use crate::shutdown;
 use crate::workers::{Finished, Job};
 use node_server_cluster::command::{self, Parsed};
-use node_server_engine::{Deferred, Outcome};
+use node_server_engine::{Deferred, Outcome, Shutdown};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -153,6 +153,10 @@ impl Hub {
                 self.node.replication.want_ack(offset);
                 self.book_gate(at);
                 self.look_at_gate(at);
+            }
+            Deferred::Shutdown(Shutdown { save: true, force: false, .. }) => {
+                tracing::warn!("SHUTDOWN SAVE is refused: this version writes no data to disk");
+                self.answer(at, |_, reply| reply.error("ERR Errors trying to SHUTDOWN. Check logs."));
             }
             Deferred::Shutdown(options) => self.ask(at, |node, reply_to, _| {
                 node.shutdown.request(if options.abort {

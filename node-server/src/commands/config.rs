@@ -1,6 +1,7 @@
 //! CONFIG GET, SET, REWRITE, RESETSTAT, HELP.
 
 use super::{lossy, unknown_subcommand, wrong_arity};
+use crate::config::table::ACTED_ON;
 use crate::node::Node;
 use node_server_protocol::resp::ReplyWriter;
 
@@ -62,7 +63,11 @@ fn set(node: &Node, words: &[&[u8]], reply: &mut ReplyWriter<'_>) {
     let words: Vec<String> = words.iter().map(|w| lossy(Some(w))).collect();
     let pairs: Vec<(&str, &str)> = words.chunks_exact(2).map(|p| (p[0].as_str(), p[1].as_str())).collect();
     match node.config.set(&pairs) {
-        Ok(_) => {
+        Ok(names) => {
+            let without_effect: Vec<_> = names.into_iter().filter(|name| !ACTED_ON.contains(name)).collect();
+            if !without_effect.is_empty() {
+                tracing::warn!("CONFIG SET: no effect in this version: {}", without_effect.join(", "));
+            }
             node.settings_changed();
             reply.ok();
         }

@@ -4,6 +4,7 @@
 //! Redis has save points by default (`3600 1 300 100 60 10000`). Here the default is none, so that a plain `node-server`
 //! starts; only a `save` or `appendonly yes` that somebody wrote is a wish that cannot be fulfilled.
 
+use super::table::{ACTED_ON, DIRECTIVES};
 use super::values::Values;
 
 /// Said of whatever would let the user believe that data reaches the disk.
@@ -47,6 +48,14 @@ pub fn check(values: &Values) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Directives that somebody set to something else than the default, and that nothing acts on in this version.
+#[must_use]
+pub fn without_effect(values: &Values) -> Vec<&'static str> {
+    let changed = |row: usize| values.is_explicit(row) && values.text(row) != DIRECTIVES[row].default;
+    let rows = DIRECTIVES.iter().enumerate();
+    rows.filter(|(row, d)| changed(*row) && !ACTED_ON.contains(&d.name)).map(|(_, d)| d.name).collect()
 }
 
 fn check_memory_only(values: &Values) -> Result<(), String> {

@@ -78,6 +78,10 @@ pub struct Settings {
     pub replica_announce_ip: String,
     /// `replica-announce-port`; 0: `port`.
     pub replica_announce_port: u16,
+    /// `replica-serve-stale-data`: a replica without its master answers reads.
+    pub replica_serve_stale_data: bool,
+    /// `cluster-link-sendbuf-limit` in bytes; 0: no limit.
+    pub cluster_link_sendbuf_limit: u64,
     /// `replica-priority`.
     pub replica_priority: u64,
     /// `protected-mode`.
@@ -148,6 +152,8 @@ impl Settings {
             repl_diskless_sync_delay_s: v.unsigned("repl-diskless-sync-delay"),
             replica_announce_ip: v.get("replica-announce-ip").into(),
             replica_announce_port: v.port("replica-announce-port"),
+            replica_serve_stale_data: v.is_yes("replica-serve-stale-data"),
+            cluster_link_sendbuf_limit: v.unsigned("cluster-link-sendbuf-limit"),
             replica_priority: v.unsigned("replica-priority"),
             protected_mode: v.is_yes("protected-mode"),
             maxclients: v.unsigned("maxclients"),

@@ -125,6 +125,15 @@ fn refusals_are_in_redis_words() {
 }
 
 #[test]
+fn directives_without_effect_are_named() {
+    let values = load_text("maxmemory 1gb\nport 7\ntimeout 3\nhz 10\nmaxmemory-policy noeviction\n").unwrap();
+    assert_eq!(super::rules::without_effect(&values), ["maxmemory"]);
+    for name in super::table::ACTED_ON {
+        assert!(DIRECTIVES.iter().any(|d| d.name == *name), "{name} is no directive");
+    }
+}
+
+#[test]
 fn the_fatal_block_names_place_line_and_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("redis.conf");
