@@ -1,5 +1,6 @@
 //! The Slotkeeper node: the shell around the pure crates. Owns sockets, disk, clock and signals.
 
+mod bus_link;
 pub mod client_link;
 pub mod clients;
 pub mod commands;
@@ -11,10 +12,13 @@ pub mod links;
 pub mod listener;
 pub mod log;
 pub mod mailbox;
+mod migrate;
 pub mod node;
 pub mod process;
 pub mod rates;
+mod replica_link;
 pub mod shutdown;
 pub mod start;
 pub mod stats;
+pub mod storage;
 pub mod workers;

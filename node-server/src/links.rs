@@ -1,25 +1,128 @@
-//! Where the bus, replication and MIGRATE threads are started.
+//! Everything between this node and others: nodes.conf, the bus, replication, MIGRATE.
 
 use crate::config::Settings;
 use crate::node::{Node, Receivers};
+use crate::storage::NodesFile;
+use crate::{bus_link, listener, migrate, replica_link};
+use anyhow::Context as _;
+use node_server_cluster::{Config, NodesConf};
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
-/// What was opened before the node listens.
-pub struct Storage;
+/// Most SETSLOT records of a master that wait for the bus thread.
+const RECORDS_MAX: usize = 16_384;
 
-/// Opens what has to be there before the node listens: nothing without cluster mode.
-///
-/// # Errors
-/// Cluster mode.
-pub fn open(settings: &Settings) -> anyhow::Result<Storage> {
-    anyhow::ensure!(!settings.cluster_enabled, "cluster mode: the bus is not linked into this build yet");
-    Ok(Storage)
+/// What is taken before the node exists, so that a second node in the same directory or on the same port is refused
+/// at once. `None` without cluster mode.
+pub struct Storage {
+    cluster: Option<Opened>,
 }
 
-/// Starts the threads. Without cluster mode nobody asks them for anything.
+/// For the bus thread.
+pub(crate) struct Opened {
+    pub(crate) file: NodesFile,
+    pub(crate) conf: Option<NodesConf>,
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) config: Config,
+}
+
+/// Locks and reads nodes.conf and listens on the bus port. Call it with `dir` as the working directory.
 ///
 /// # Errors
-/// The system has no more threads.
-pub fn start(_: &Arc<Node>, _: Receivers, _: &mut Storage) -> anyhow::Result<()> {
+/// nodes.conf is in use or bad, the bus port is in use, or a directive cannot be used.
+pub fn open(settings: &Settings) -> anyhow::Result<Storage> {
+    if !settings.cluster_enabled {
+        return Ok(Storage { cluster: None });
+    }
+    let config = bus_link::core_config(settings)?;
+    let path =
+        std::path::absolute(&settings.cluster_config_file).context("the working directory has gone")?;
+    let (file, conf) = NodesFile::open(&path)?;
+    let listeners = listener::listen_all(&settings.bind, settings.bus_port(), settings.tcp_backlog)
+        .context("the cluster bus (cluster-port, or port + 10000) cannot be opened")?;
+    Ok(Storage { cluster: Some(Opened { file, conf, listeners, config }) })
+}
+
+/// Starts the threads. `storage` gives up what it holds.
+///
+/// # Errors
+/// The system refuses threads or sockets, or nodes.conf cannot be written.
+pub fn start(node: &Arc<Node>, receivers: Receivers, storage: &mut Storage) -> anyhow::Result<()> {
+    let Receivers { bus, replication, migrate } = receivers;
+    let cluster = storage.cluster.take();
+    let (between, records) = Between::new(cluster.is_none());
+    replica_link::start(Arc::clone(node), replication, Arc::clone(&between))?;
+    if let Some(opened) = cluster {
+        bus_link::start(Arc::clone(node), bus, between, records, opened)?;
+    }
+    migrate::start(Arc::clone(node), migrate)?;
     Ok(())
+}
+
+/// What the bus thread and the replication thread tell each other.
+#[derive(Debug)]
+pub(crate) struct Between {
+    /// Replication has changed: offset, link, acknowledgements, role.
+    pub(crate) progress: Notify,
+    /// A replica has acknowledged more.
+    pub(crate) acks: Notify,
+    /// CLUSTER SETSLOT records from the master, for the core.
+    pub(crate) records: Sender<Vec<Vec<u8>>>,
+    /// How many [`crate::node::ToReplication::Follow`] the replication thread has carried out.
+    roles_done: AtomicU64,
+    /// How many snapshots for replicas have begun.
+    snapshots: AtomicU64,
+    /// Whether this node may give its data to replicas: not while its empty restart is guarded.
+    gives_data: AtomicBool,
+}
+
+impl Between {
+    /// The other value receives the records.
+    pub(crate) fn new(gives_data: bool) -> (Arc<Self>, Receiver<Vec<Vec<u8>>>) {
+        let (records, receiver) = mpsc::channel(RECORDS_MAX);
+        let between = Self {
+            progress: Notify::new(),
+            acks: Notify::new(),
+            records,
+            roles_done: AtomicU64::new(0),
+            snapshots: AtomicU64::new(0),
+            gives_data: AtomicBool::new(gives_data),
+        };
+        (Arc::new(between), receiver)
+    }
+
+    /// A change of role has been carried out.
+    pub(crate) fn role_done(&self) {
+        self.roles_done.fetch_add(1, Ordering::AcqRel);
+        self.progress.notify_one();
+    }
+
+    /// How many have been.
+    pub(crate) fn roles_done(&self) -> u64 {
+        self.roles_done.load(Ordering::Acquire)
+    }
+
+    /// A snapshot for a replica has begun.
+    pub(crate) fn snapshot_begun(&self) {
+        self.snapshots.fetch_add(1, Ordering::AcqRel);
+        self.progress.notify_one();
+    }
+
+    /// How many have.
+    pub(crate) fn snapshots(&self) -> u64 {
+        self.snapshots.load(Ordering::Acquire)
+    }
+
+    /// Whether PSYNC may be answered.
+    pub(crate) fn gives_data(&self) -> bool {
+        self.gives_data.load(Ordering::Acquire)
+    }
+
+    /// Allows or forbids it.
+    pub(crate) fn set_gives_data(&self, gives: bool) {
+        self.gives_data.store(gives, Ordering::Release);
+    }
 }

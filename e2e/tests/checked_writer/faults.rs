@@ -3,7 +3,7 @@
 
 use crate::proxy::{Fault, Proxy};
 use crate::{LIMIT, masters};
-use e2e::writer::{Loss, Options, Report, Writer};
+use e2e::writer::{Options, Report, Writer};
 use e2e::{Binary, LocalCluster, PortBlock, Server, ServerSpec};
 use node_server_protocol::key_slot;
 use node_server_protocol::resp::Reply;
@@ -34,13 +34,8 @@ fn texts(cluster: &LocalCluster) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Runs a writer, stops it, lets `plant` change something, and checks. `plant` is given the texts of some moment
 /// during the run and those of its end.
 async fn run(plant: impl FnOnce(&LocalCluster, Texts, Texts)) -> Report {
-    run_that_may_lose(Loss::None, plant).await
-}
-
-async fn run_that_may_lose(loss: Loss, plant: impl FnOnce(&LocalCluster, Texts, Texts)) -> Report {
     let cluster = masters();
-    let options = Options { loss, ..Options::new(&cluster.addresses()) };
-    let writer = Writer::start(options).await.unwrap();
+    let writer = Writer::start(Options::new(&cluster.addresses())).await.unwrap();
     writer.wait_for_writes(2000, LIMIT).await.unwrap();
     let before = texts(&cluster);
     writer.wait_for_writes(4000, LIMIT).await.unwrap();
@@ -76,18 +71,6 @@ async fn a_lost_key() {
         call_owner(cluster, key, &[b"DEL", key]);
     });
     assert_one_violation(&report.await, "must show");
-}
-
-/// Where a suffix may be lost, a write of which later ones survived may not.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loss_that_is_no_suffix() {
-    let report = run_that_may_lose(Loss::Suffix, |cluster, _, after| {
-        let key = after.keys().find(|key| is_lasting(cluster, key)).unwrap();
-        call_owner(cluster, key, &[b"DEL", key]);
-    });
-    let report = report.await;
-    assert_one_violation(&report, "later ones");
-    assert!(report.lost > 0 && report.lost_writes.len() == 1, "{report}");
 }
 
 fn is_lasting(cluster: &LocalCluster, key: &[u8]) -> bool {

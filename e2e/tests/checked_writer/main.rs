@@ -99,30 +99,6 @@ async fn a_killed_master_may_lose_a_suffix_and_fails_commands() {
     assert!(report.lost_writes.iter().all(|lost| lost.span_ms < 1000), "{report}");
 }
 
-/// What the paused master acknowledges until it learns of its successor is lost, and counted.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_paused_master_is_survived() {
-    let cluster = LocalCluster::start(Binary::Redis, &Shape::new(3, 1)).unwrap();
-    let reply_limit = Duration::from_secs(1);
-    let options = Options { loss: Loss::Suffix, reply_limit, ..Options::new(&cluster.addresses()) };
-    let writer = Writer::start(options).await.unwrap();
-    writer.wait_for_writes(2000, LIMIT).await.unwrap();
-    cluster.nodes[0].pause().unwrap();
-    tokio::task::block_in_place(|| {
-        e2e::wait::until("the replica takes over", LIMIT, || {
-            cluster.owner(1, node_server_protocol::Slot::FIRST).is_ok_and(|i| i == 3)
-        })
-    })
-    .unwrap();
-    cluster.nodes[0].resume().unwrap();
-    tokio::task::block_in_place(|| cluster.wait_synced()).unwrap();
-    writer.wait_for_writes(2000, LIMIT).await.unwrap();
-    let report = writer.finish().await.unwrap();
-    println!("{report}");
-    report.assert_clean();
-    assert!(report.tally.unknown > 0 && report.longest_gap() > 1000, "{report}");
-}
-
 #[tokio::test]
 async fn lost_keys_of_a_preload_are_named() {
     let cluster = masters();

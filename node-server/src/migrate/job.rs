@@ -1,0 +1,110 @@
+//! One MIGRATE from the marking of its keys to their end.
+
+use super::pool::Pool;
+use super::target::{Sent, Unfinished, send};
+use crate::node::now;
+use node_server_engine::{Engine, MigrateBegin, MigrateRequest, Migration};
+use node_server_protocol::Millis;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon a slot that is locked, or keys that are on their way already, are tried again.
+const SOON: Duration = Duration::from_millis(1);
+
+/// Moves the keys; the reply.
+pub(super) async fn run(engine: &Arc<Engine>, pool: &Pool, db: u16, request: &MigrateRequest) -> Vec<u8> {
+    let deadline = now().after(request.timeout_ms);
+    let migration = match begin(engine, db, request, deadline).await {
+        Ok(migration) => migration,
+        Err(reply) => return reply,
+    };
+    let (sent, migration) = deliver(engine, pool, request, migration).await;
+    end(engine, migration, sent.acknowledged.clone()).await;
+    reply(&sent)
+}
+
+/// Marks the keys, or says what to reply instead.
+async fn begin(
+    engine: &Arc<Engine>,
+    db: u16,
+    request: &MigrateRequest,
+    deadline: Millis,
+) -> Result<Migration, Vec<u8>> {
+    loop {
+        match engine.migrate_begin(request, db, now()) {
+            Ok(MigrateBegin::Send(migration)) => return Ok(migration),
+            Ok(MigrateBegin::NoKey) => return Err(b"+NOKEY\r\n".to_vec()),
+            Ok(MigrateBegin::Busy) if now() >= deadline => {
+                return Err(error(
+                    "TRYAGAIN The slot is busy or its keys are on their way already, try again",
+                ));
+            }
+            Ok(MigrateBegin::Busy) => tokio::time::sleep(SOON).await,
+            Err(refusal) => return Err(error(&refusal.to_string())),
+        }
+    }
+}
+
+/// Sends the keys. A kept connection may have been closed by the target just now: then once more on a new one, where
+/// keys whose fate is unknown replace what may be there already. They are still marked here, so nobody can have changed
+/// them there.
+async fn deliver(
+    engine: &Arc<Engine>,
+    pool: &Pool,
+    request: &MigrateRequest,
+    migration: Migration,
+) -> (Sent, Migration) {
+    let mut sent = Sent::new(migration.keys.len());
+    let cluster = engine.is_cluster();
+    let (connection, kept) = match pool.connect(request).await {
+        Ok(connection) => connection,
+        Err(_) => {
+            sent.failed = Some("IOERR error or timeout connecting to the client".into());
+            return (sent, migration);
+        }
+    };
+    let mut outcome = send(connection, request, cluster, &migration.keys, &mut sent).await;
+    if kept
+        && matches!(outcome, Err(Unfinished::Reset(_)))
+        && let Ok(connection) = pool.connect_anew(request).await
+    {
+        outcome = send(connection, request, cluster, &migration.keys, &mut sent).await;
+    }
+    match outcome {
+        Ok(connection) => pool.keep(request, connection),
+        Err(unfinished) => sent.failed = Some(unfinished.reply()),
+    }
+    (sent, migration)
+}
+
+/// Deletes what has arrived and lets go of the rest.
+async fn end(engine: &Arc<Engine>, mut migration: Migration, acknowledged: Vec<bool>) {
+    let acknowledged = Arc::new(acknowledged);
+    loop {
+        let (engine, arrived) = (Arc::clone(engine), Arc::clone(&acknowledged));
+        // It may wait for the slot, which other jobs should not.
+        let ended = tokio::task::spawn_blocking(move || {
+            engine.migrate_end(migration, |n| arrived.get(n).copied().unwrap_or(false), now()).map(drop)
+        });
+        match ended.await {
+            Ok(Ok(())) => return,
+            Ok(Err(held_back)) => migration = held_back.0,
+            Err(error) => {
+                return tracing::error!("the end of a MIGRATE failed: {error}; its keys stay marked");
+            }
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}
+
+fn reply(sent: &Sent) -> Vec<u8> {
+    match (&sent.failed, &sent.refused) {
+        (Some(text), _) => error(text),
+        (None, Some(text)) => error(&format!("ERR Target instance replied with error: {text}")),
+        (None, None) => b"+OK\r\n".to_vec(),
+    }
+}
+
+fn error(text: &str) -> Vec<u8> {
+    format!("-{text}\r\n").into_bytes()
+}

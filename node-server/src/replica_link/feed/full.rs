@@ -1,0 +1,108 @@
+//! A full sync: a snapshot without fork, sent while it is made (`$EOF:`), or collected first for replicas that want to
+//! know its length.
+
+use super::{Feed, Wanted};
+use crate::node::now;
+use crate::replica_link::hub::{Granted, ReplicaState};
+use crate::start::random_id;
+use node_server_engine::{Chunk, Pin, Snapshot, SnapshotError};
+use std::io;
+use std::time::Duration;
+
+/// Bytes of the snapshot that are made at a time, about.
+const CHUNK_LEN: usize = 64 * 1024;
+/// How soon a write or slot that is in the way is looked at again.
+const SOON: Duration = Duration::from_millis(1);
+/// How soon the end of another replica's snapshot is looked for.
+const IN_TURN: Duration = Duration::from_millis(20);
+/// How often a waiting replica is told that we live.
+const KEEPALIVE_MS: u64 = 1000;
+/// The largest snapshot that is collected for a replica without `capa eof`, in bytes.
+const COLLECTED_MAX: usize = 1 << 30;
+
+impl Feed {
+    /// Sends everything; where the log goes on, and the pin that keeps it.
+    pub(super) async fn full_sync(&mut self, wanted: &Wanted) -> io::Result<(u64, Pin)> {
+        let refused = !matches!(wanted.replid.as_slice(), b"" | b"?");
+        self.hub.granted(Granted::Full { refused });
+        let mut snapshot = self.begin().await?;
+        let offset = snapshot.offset;
+        let pin = match snapshot.pin.take() {
+            Some(pin) => pin,
+            None => self.hub.node.engine.log().pin(offset),
+        };
+        // A snapshot has keys alone; what the core says of open slots now comes behind it in the log.
+        self.hub.between.snapshot_begun();
+        self.hub.update(self.number, |replica| replica.sent = offset);
+        self.hub.set_state(self.number, ReplicaState::Sending);
+        tracing::info!("Full resync of replica {} begins at offset {offset}", self.name);
+        if !wanted.is_sync() {
+            let replid = self.hub.node.engine.log().history().replid;
+            self.write(format!("+FULLRESYNC {replid} {offset}\r\n").as_bytes()).await?;
+        }
+        if wanted.eof {
+            self.send_until_mark(&mut snapshot).await?;
+            // The mark could not be told from the stream that follows; the replica says when it has seen it.
+            self.acked.notified().await;
+        } else {
+            let bytes = self.collect(&mut snapshot).await?;
+            self.write(format!("${}\r\n", bytes.len()).as_bytes()).await?;
+            self.write(&bytes).await?;
+        }
+        tracing::info!("Synchronization with replica {} succeeded", self.name);
+        Ok((offset, pin))
+    }
+
+    /// A snapshot, as soon as no other is under way and no write is in the way.
+    async fn begin(&mut self) -> io::Result<Snapshot> {
+        let engine = std::sync::Arc::clone(&self.hub.node.engine);
+        let mut told = now();
+        loop {
+            match engine.begin_snapshot(now()) {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(SnapshotError::Busy) => tokio::time::sleep(SOON).await,
+                Err(SnapshotError::UnderWay) => tokio::time::sleep(IN_TURN).await,
+            }
+            if now().since(told) >= KEEPALIVE_MS {
+                told = now();
+                self.write(b"\n").await?;
+            }
+        }
+    }
+
+    async fn send_until_mark(&mut self, snapshot: &mut Snapshot) -> io::Result<()> {
+        let mark = random_id().map_err(io::Error::other)?.to_hex();
+        self.write(&[b"$EOF:", mark.as_slice(), b"\r\n"].concat()).await?;
+        loop {
+            match snapshot.next_chunk(CHUNK_LEN) {
+                Chunk::Bytes(bytes) => self.write(&bytes).await?,
+                Chunk::Busy => tokio::time::sleep(SOON).await,
+                Chunk::End => break,
+            }
+        }
+        self.write(&mark).await
+    }
+
+    async fn collect(&mut self, snapshot: &mut Snapshot) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut told = now();
+        loop {
+            match snapshot.next_chunk(CHUNK_LEN) {
+                Chunk::Bytes(bytes) if all.len() + bytes.len() > COLLECTED_MAX => {
+                    let reason = "its data is too large for a replica without REPLCONF capa eof";
+                    return Err(io::Error::other(reason));
+                }
+                Chunk::Bytes(bytes) => {
+                    all.extend_from_slice(&bytes);
+                    tokio::task::yield_now().await;
+                }
+                Chunk::Busy => tokio::time::sleep(SOON).await,
+                Chunk::End => return Ok(all),
+            }
+            if now().since(told) >= KEEPALIVE_MS {
+                told = now();
+                self.write(b"\n").await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The bounds on a replica: silence, and bytes that wait for it.
+
+use super::Hub;
+use crate::config::OutputLimit;
+use crate::node::now;
+use node_server_protocol::Millis;
+use std::io;
+use std::time::Duration;
+
+/// How often they are looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// The class of `client-output-buffer-limit` that replicas are.
+const REPLICA_CLASS: usize = 1;
+
+/// Ends when the replica is beyond a bound.
+pub(super) async fn watch(hub: &Hub, number: u64) -> io::Result<()> {
+    let mut since = None;
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        let settings = hub.node.config.settings();
+        let end = hub.node.engine.log().end();
+        // In the first states nothing of the log has been sent, and none of it is held for the replica alone.
+        let look =
+            |r: &mut super::Replica| (r.last_io, if r.sent == 0 { 0 } else { end.saturating_sub(r.sent) });
+        let Some((last_io, waiting)) = hub.update(number, look) else { return Ok(()) };
+        let silent_s = now().since(last_io) / 1000;
+        if silent_s > settings.repl_timeout_s {
+            return Err(io::Error::other(format!("nothing from it for {silent_s} s (repl-timeout)")));
+        }
+        if beyond(&settings.output_limits[REPLICA_CLASS], waiting, &mut since, now()) {
+            let limit = "client-output-buffer-limit replica";
+            return Err(io::Error::other(format!("{waiting} bytes wait for it ({limit})")));
+        }
+    }
+}
+
+/// Whether so many waiting bytes are too many; `since`: when they first were above the soft limit.
+fn beyond(limit: &OutputLimit, waiting: u64, since: &mut Option<Millis>, now: Millis) -> bool {
+    if limit.hard > 0 && waiting > limit.hard {
+        return true;
+    }
+    if limit.soft == 0 || waiting <= limit.soft {
+        *since = None;
+        return false;
+    }
+    let since = *since.get_or_insert(now);
+    now.since(since) >= limit.soft_seconds * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hard_at_once_and_soft_after_a_while() {
+        let limit = OutputLimit { hard: 100, soft: 50, soft_seconds: 2 };
+        let mut since = None;
+        assert!(beyond(&limit, 101, &mut since, Millis(0)));
+        assert!(!beyond(&limit, 60, &mut since, Millis(0)));
+        assert!(!beyond(&limit, 50, &mut since, Millis(1000)), "below again: the time begins anew");
+        assert!(!beyond(&limit, 60, &mut since, Millis(2000)));
+        assert!(beyond(&limit, 60, &mut since, Millis(4000)));
+        assert!(!beyond(&OutputLimit::default(), u64::MAX, &mut since, Millis(0)), "zeros are no limit");
+    }
+}

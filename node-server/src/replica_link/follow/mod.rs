@@ -1,0 +1,148 @@
+//! The link to the master: connect, introduce ourselves, sync, apply; and again when it breaks.
+
+mod connection;
+mod handshake;
+mod load;
+mod stream;
+
+use super::hub::Hub;
+use connection::Connection;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The first rest after a link that broke; doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest rest.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Whom to follow.
+pub(super) struct Target {
+    /// Client address.
+    pub(super) address: SocketAddr,
+    /// Our log may be the beginning of its.
+    pub(super) partial: bool,
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    /// The socket.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Nothing came for `repl-timeout`.
+    #[error("the master was silent for {0} s (repl-timeout)")]
+    Silent(u64),
+    /// What the master said makes no sense here.
+    #[error("the master answered {what} with {reply:?}")]
+    Answer {
+        /// What was asked.
+        what: &'static str,
+        /// Its answer.
+        reply: String,
+    },
+    /// It cannot sync us now.
+    #[error("the master cannot sync us yet: {0}")]
+    NotYet(String),
+    /// The snapshot.
+    #[error("{0}")]
+    Load(#[from] node_server_engine::LoadError),
+    /// The stream.
+    #[error("{0}")]
+    Apply(#[from] node_server_engine::ApplyError),
+    /// A transaction or value that never ends.
+    #[error("a command of the master is longer than {0} bytes")]
+    TooLong(usize),
+    /// This node is to follow somebody else, or nobody.
+    #[error("no longer wanted")]
+    Stopped,
+}
+
+/// Ends the link when the other end of `stop` says so, between two commands of the stream.
+pub(super) struct Link {
+    hub: Arc<Hub>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Keeps a link to the master up until `stop` becomes true.
+pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Receiver<bool>) {
+    let mut link = Link { hub, stop };
+    let mut rest = RETRY_MIN;
+    loop {
+        let mut was_up = false;
+        let error = match link.run(&mut target, &mut was_up).await {
+            Err(LinkError::Stopped) => return,
+            Err(error) => error,
+            Ok(()) => LinkError::Io(std::io::ErrorKind::ConnectionReset.into()),
+        };
+        // Applying again would meet the same again.
+        if matches!(error, LinkError::Apply(_) | LinkError::TooLong(_)) {
+            target.partial = false;
+        }
+        if was_up || rest == RETRY_MIN {
+            tracing::warn!("Connection with master {} lost: {error}", target.address);
+        } else {
+            tracing::debug!("no sync with master {}: {error}", target.address);
+        }
+        rest = if was_up { RETRY_MIN } else { (rest * 2).min(RETRY_MAX) };
+        link.hub.link_state("connect");
+        let wait = async {
+            tokio::time::sleep(rest).await;
+            Ok(())
+        };
+        if link.unless_stopped(wait).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Link {
+    /// Does `work`, which may be given up at any await, unless this link is to end.
+    async fn unless_stopped<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, LinkError>>,
+    ) -> Result<T, LinkError> {
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => Err(LinkError::Stopped),
+            done = work => done,
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn run(&mut self, target: &mut Target, was_up: &mut bool) -> Result<(), LinkError> {
+        let hub = Arc::clone(&self.hub);
+        let timeout = Duration::from_secs(hub.node.config.settings().repl_timeout_s.max(1));
+        hub.link_state("connecting");
+        let connect = Connection::open(target.address, timeout);
+        let mut connection = self.unless_stopped(connect).await?;
+        hub.link_state("handshake");
+        let partial = target.partial && !hub.node.engine.needs_full_resync();
+        let answer = self.unless_stopped(handshake::sync(&hub, &mut connection, partial)).await?;
+        match answer {
+            handshake::Answer::Continue { replid } => {
+                let log = hub.node.engine.log();
+                tracing::info!("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.");
+                if let Some(replid) = replid
+                    && replid != log.history().replid
+                {
+                    tracing::info!("Master replication ID changed to {replid}");
+                    log.continue_as(&replid);
+                    hub.cut_replicas();
+                }
+            }
+            handshake::Answer::Full { replid, offset } => {
+                hub.link_state("sync");
+                self.load(&mut connection, &replid, offset).await?;
+                hub.cut_replicas();
+            }
+        }
+        target.partial = true;
+        *was_up = true;
+        let now = crate::node::now();
+        hub.update_master(|master| master.last_io = Some(now));
+        hub.link_state("connected");
+        self.stream(&mut connection).await
+    }
+}

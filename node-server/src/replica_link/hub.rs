@@ -1,0 +1,275 @@
+//! What the links of the replication thread share: who follows us, whom we follow, and how far everybody is.
+
+use super::{BATCH_ACK, IN_SYNC_MS};
+use crate::links::Between;
+use crate::node::{MasterLink, Node, ReplicaLink, ReplicationStatus, now};
+use node_server_engine::ReplicaAck;
+use node_server_protocol::Millis;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// How a replica's sync stands; INFO's words are in [`ReplicaState::word`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplicaState {
+    /// Its snapshot has not begun.
+    Waiting,
+    /// The snapshot is being sent, or loaded there.
+    Sending,
+    /// It gets the log.
+    Online,
+}
+
+impl ReplicaState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "wait_bgsave",
+            Self::Sending => "send_bulk",
+            Self::Online => "online",
+        }
+    }
+}
+
+/// One replica of this node.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) ip: String,
+    pub(super) port: u16,
+    pub(super) state: ReplicaState,
+    /// Log offset up to which it was sent.
+    pub(super) sent: u64,
+    /// Log offset that it acknowledged; `None`: it has not said anything yet.
+    pub(super) acknowledged: Option<u64>,
+    /// When it acknowledged, or took something.
+    pub(super) last_io: Millis,
+    pub(super) last_ack: Millis,
+    /// It acknowledges by itself.
+    pub(super) batch_ack: bool,
+    /// Its acknowledgements, for the task that sends.
+    pub(super) acked: Arc<Notify>,
+}
+
+impl Replica {
+    fn in_sync(&self, now: Millis) -> bool {
+        self.state == ReplicaState::Online
+            && self.acknowledged.is_some()
+            && now.since(self.last_ack) <= IN_SYNC_MS
+    }
+}
+
+/// What all tasks of the thread share.
+pub(super) struct Hub {
+    pub(super) node: Arc<Node>,
+    pub(super) between: Arc<Between>,
+    /// Told whenever the log has grown.
+    pub(super) grown: watch::Sender<()>,
+    /// Told when replicas have to begin anew: the log is another one, or has another name.
+    pub(super) cut: watch::Sender<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    replicas: BTreeMap<u64, Replica>,
+    made: u64,
+    master: Option<MasterLink>,
+    last_ping: Millis,
+    asked_ack: u64,
+    full_syncs: u64,
+    partial_syncs: u64,
+    partial_syncs_refused: u64,
+}
+
+/// What a PSYNC led to, for INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Granted {
+    Partial,
+    /// And whether a partial sync had been asked for.
+    Full {
+        refused: bool,
+    },
+}
+
+impl Hub {
+    pub(super) fn new(node: Arc<Node>, between: Arc<Between>) -> Self {
+        Self {
+            node,
+            between,
+            grown: watch::Sender::new(()),
+            cut: watch::Sender::new(()),
+            state: Mutex::default(),
+        }
+    }
+
+    /// A replica has come; its number.
+    pub(super) fn add(&self, replica: Replica) -> u64 {
+        let mut state = self.state.lock();
+        state.made += 1;
+        let number = state.made;
+        state.replicas.insert(number, replica);
+        drop(state);
+        self.publish();
+        number
+    }
+
+    /// A replica has gone.
+    pub(super) fn remove(&self, number: u64) {
+        self.state.lock().replicas.remove(&number);
+        self.acks_changed();
+        self.publish();
+    }
+
+    /// Changes what is known of a replica. Nothing that others look at: see [`Hub::acked`] and [`Hub::set_state`].
+    pub(super) fn update<R>(&self, number: u64, change: impl FnOnce(&mut Replica) -> R) -> Option<R> {
+        self.state.lock().replicas.get_mut(&number).map(change)
+    }
+
+    pub(super) fn set_state(&self, number: u64, to: ReplicaState) {
+        self.update(number, |replica| replica.state = to);
+        self.acks_changed();
+        self.publish();
+    }
+
+    pub(super) fn granted(&self, granted: Granted) {
+        let mut state = self.state.lock();
+        match granted {
+            Granted::Partial => state.partial_syncs += 1,
+            Granted::Full { refused } => {
+                state.full_syncs += 1;
+                state.partial_syncs_refused += u64::from(refused);
+            }
+        }
+    }
+
+    /// REPLCONF ACK.
+    pub(super) fn acked(&self, number: u64, offset: u64) {
+        let at = now();
+        self.update(number, |replica| {
+            replica.acknowledged = Some(offset);
+            (replica.last_io, replica.last_ack) = (at, at);
+            replica.acked.notify_one();
+        });
+        self.acks_changed();
+    }
+
+    /// Tells gates, WAITs and the bus thread how far replicas are.
+    fn acks_changed(&self) {
+        let now = now();
+        let acks = self
+            .state
+            .lock()
+            .replicas
+            .values()
+            .map(|r| ReplicaAck { offset: r.acknowledged.unwrap_or(0), in_sync: r.in_sync(now) })
+            .collect();
+        self.node.engine.acks().set(acks);
+        self.node.mailboxes.acks_advanced();
+        self.between.acks.notify_one();
+    }
+
+    /// Something was appended, or a reply waits for an acknowledgement.
+    pub(super) fn log_grew(&self) {
+        self.grown.send_replace(());
+        let wanted = self.node.replication.wanted_ack();
+        let mut state = self.state.lock();
+        let silent = |r: &Replica| r.state == ReplicaState::Online && !r.batch_ack;
+        if wanted > state.asked_ack && state.replicas.values().any(silent) {
+            state.asked_ack = wanted;
+            drop(state);
+            // While writes are held back nothing is appended; the replica's next ACK is at most a second away.
+            self.node.engine.append_getack();
+        }
+    }
+
+    /// Every 100 ms.
+    pub(super) fn tick(&self) {
+        let now = now();
+        let period_ms = self.node.config.settings().repl_ping_replica_period_s * 1000;
+        let mut state = self.state.lock();
+        let online = state.replicas.values().any(|r| r.state == ReplicaState::Online);
+        let ping = online && now.since(state.last_ping) >= period_ms;
+        if ping {
+            state.last_ping = now;
+        }
+        drop(state);
+        if ping {
+            self.node.engine.append_ping();
+        }
+        self.acks_changed();
+        self.publish();
+    }
+
+    pub(super) fn config_changed(&self) {
+        // Settings are read where they act; only what waits for them has to wake up.
+        self.grown.send_replace(());
+    }
+
+    /// All replicas have to begin anew.
+    pub(super) fn cut_replicas(&self) {
+        self.cut.send_replace(());
+    }
+
+    /// What is known of the link to the master; `None`: this node is a master.
+    pub(super) fn set_master(&self, master: Option<MasterLink>) {
+        self.state.lock().master = master;
+        self.publish();
+    }
+
+    /// Changes what is known of the link to the master.
+    pub(super) fn update_master(&self, change: impl FnOnce(&mut MasterLink)) {
+        if let Some(master) = self.state.lock().master.as_mut() {
+            change(master);
+        }
+    }
+
+    /// A step of the link to the master.
+    pub(super) fn link_state(&self, word: &'static str) {
+        let at = now();
+        self.update_master(|master| {
+            if word == "connected" {
+                master.down_since = None;
+            } else if master.down_since.is_none() {
+                master.down_since = Some(at);
+            }
+            master.state = word;
+        });
+        self.publish();
+    }
+
+    /// Whether the link to the master is up; a master has none and needs none.
+    pub(super) fn has_data(&self) -> bool {
+        self.state.lock().master.as_ref().is_none_or(|m| m.state == "connected")
+    }
+
+    /// Lets others see all this.
+    pub(super) fn publish(&self) {
+        let state = self.state.lock();
+        let up = state.master.as_ref().is_none_or(|m| m.state == "connected");
+        let serve_stale = self.node.config.settings().replica_serve_stale_data;
+        self.node.engine.set_refuse_stale(!up && !serve_stale);
+        let replicas = state.replicas.values().map(|r| ReplicaLink {
+            ip: r.ip.clone(),
+            port: r.port,
+            state: r.state.word(),
+            offset: r.acknowledged.unwrap_or(0),
+            last_ack: r.last_ack,
+        });
+        let status = ReplicationStatus {
+            master: state.master.clone(),
+            replicas: replicas.collect(),
+            loading: self.node.engine.is_loading(),
+            full_syncs: state.full_syncs,
+            partial_syncs: state.partial_syncs,
+            partial_syncs_refused: state.partial_syncs_refused,
+        };
+        self.node.replication.status.store(Arc::new(status));
+        drop(state);
+        self.between.progress.notify_one();
+    }
+}
+
+/// What a replica said about itself.
+pub(super) fn acknowledges_batches(capabilities: &[String]) -> bool {
+    capabilities.iter().any(|c| c == BATCH_ACK)
+}

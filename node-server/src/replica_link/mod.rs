@@ -1,0 +1,104 @@
+//! Replication, both sides, on a thread of its own (reference/replication §2): gives this node's log to its replicas,
+//! and takes the master's if this node is a replica.
+
+mod feed;
+mod follow;
+mod hub;
+mod leader;
+
+use crate::links::Between;
+use crate::node::{Node, ReplicationStatus, ToReplication};
+use crate::start::random_id;
+use anyhow::Context as _;
+use hub::Hub;
+use leader::Leader;
+use node_server_engine::Engine;
+use node_server_protocol::Millis;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+
+/// How often status, deadlines and PINGs are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// A replica that has not acknowledged anything for so long is out of sync: no gate waits for it. Replicas acknowledge
+/// every second.
+pub(crate) const IN_SYNC_MS: u64 = 3000;
+/// Threads for work that may wait for slots.
+const BLOCKING_THREADS: usize = 2;
+/// What our replicas say with REPLCONF capa: they acknowledge every batch by themselves, without GETACK.
+const BATCH_ACK: &str = "batch-ack";
+
+/// Starts the thread. It ends after [`ToReplication::Stop`].
+///
+/// # Errors
+/// The system refuses threads.
+pub(crate) fn start(
+    node: Arc<Node>,
+    requests: Receiver<ToReplication>,
+    between: Arc<Between>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("the replication thread's runtime")?;
+    let thread = std::thread::Builder::new().name("replication".into()).spawn(move || {
+        runtime.block_on(run(Arc::new(Hub::new(node, between)), requests));
+        // A commit that waits for a slot is given up.
+        runtime.shutdown_background();
+    })?;
+    Ok(thread)
+}
+
+async fn run(hub: Arc<Hub>, mut requests: Receiver<ToReplication>) {
+    let mut leader = Leader::default();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(ToReplication::Psync(new)) => {
+                    tokio::spawn(feed::serve(Arc::clone(&hub), new));
+                }
+                Some(ToReplication::Follow { master }) => {
+                    leader.follow(&hub, master).await;
+                    hub.between.role_done();
+                }
+                Some(ToReplication::ConfigChanged) => hub.config_changed(),
+                Some(ToReplication::Stop) | None => break,
+            },
+            () = hub.node.replication.log_grew.notified() => hub.log_grew(),
+            _ = tick.tick() => hub.tick(),
+        }
+    }
+    leader.stop().await;
+}
+
+/// Replicas that could take over, the one that acknowledged most first: their client addresses.
+pub(crate) fn candidates(status: &ReplicationStatus, now: Millis) -> Vec<SocketAddr> {
+    let mut replicas: Vec<_> = status
+        .replicas
+        .iter()
+        .filter(|r| r.state == "online" && now.since(r.last_ack) <= IN_SYNC_MS)
+        .filter_map(|r| Some((r.offset, SocketAddr::new(r.ip.parse::<IpAddr>().ok()?, r.port))))
+        .collect();
+    replicas.sort_by_key(|(offset, address)| (std::cmp::Reverse(*offset), *address));
+    replicas.into_iter().map(|(_, address)| address).collect()
+}
+
+/// The data is no continuation of anything: the log begins anew under a name that nobody knows.
+pub(crate) fn forget_history(engine: &Engine) {
+    match random_id() {
+        Ok(id) => engine.log().restart(id.to_string(), 0),
+        // The zero id names no history either.
+        Err(error) => {
+            tracing::error!("no random replication id: {error:#}");
+            engine.log().restart(node_server_engine::log::NO_REPLID.into(), 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
