@@ -237,6 +237,10 @@ pub struct Spec {
     pub complexity: &'static str,
     /// What it does.
     pub summary: &'static str,
+    /// `syscmd`: nodes send it to each other.
+    pub doc_flags: &'static [&'static str],
+    /// What to use instead.
+    pub deprecated: Option<Deprecated>,
     /// Hints for cluster clients (`request_policy:…`, `response_policy:…`, `nondeterministic_output`).
     pub tips: &'static [&'static str],
     /// For COMMAND DOCS.
@@ -245,6 +249,15 @@ pub struct Spec {
     pub subcommands: &'static [Spec],
     /// How it is run.
     pub run: Run,
+}
+
+/// Since when a command should not be used any more, and what replaces it.
+#[derive(Clone, Copy, Debug)]
+pub struct Deprecated {
+    /// Redis version.
+    pub since: &'static str,
+    /// In words.
+    pub by: &'static str,
 }
 
 /// One argument, for COMMAND DOCS.
@@ -282,6 +295,8 @@ impl Spec {
         since: "1.0.0",
         complexity: "O(1)",
         summary: "",
+        doc_flags: &[],
+        deprecated: None,
         tips: &[],
         arguments: &[],
         subcommands: &[],

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SLICES: &[&[Spec]] = &[
     super::cluster::TABLE,
     super::connection::TABLE,
+    super::generic::TABLE,
     super::server::TABLE,
+    super::strings::TABLE,
     super::transactions::TABLE,
     super::whole::TABLE,
 ];

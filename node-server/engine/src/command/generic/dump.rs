@@ -1,0 +1,110 @@
+//! DUMP, RESTORE, RESTORE-ASKING.
+
+use super::expiration::is_past;
+use crate::command::{Call, CommandError, CommandResult};
+use crate::keyspace::{Text, Value};
+use node_server_protocol::Millis;
+use node_server_protocol::resp::request::parse_number;
+use node_server_rdb::{RdbError, decode_dump, dump::encode_string_dump};
+
+/// DUMP key.
+pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
+    let Some(entry) = call.keys.read(call.args[1]) else {
+        call.reply.null();
+        return Ok(());
+    };
+    let mut payload = Vec::new();
+    match &entry.value {
+        Value::String(text) => text.with(|bytes| encode_string_dump(&mut payload, bytes)),
+    }
+    call.reply.bulk(&payload);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    absolute: bool,
+    idle_s: Option<u32>,
+    freq: bool,
+}
+
+/// RESTORE key ttl payload \[REPLACE] \[ABSTTL] \[IDLETIME s] \[FREQ n].
+pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
+    let (key, payload) = (call.args[1], call.args[3]);
+    let options = parse(&call.args[4..])?;
+    if !options.replace && call.keys.find(key).is_some() {
+        return Err(CommandError::text("BUSYKEY Target key name already exists."));
+    }
+    let expire_at = expiry(call, &options)?;
+    let value = decode(payload)?;
+    if let Some(at) = expire_at
+        && is_past(call, at)
+    {
+        if call.keys.remove(key).is_some() {
+            call.replicate(&[b"DEL", key]);
+        }
+        call.reply.ok();
+        return Ok(());
+    }
+    call.keys.set(key, value, expire_at);
+    if let Some(idle_s) = options.idle_s {
+        call.keys.set_idle(key, idle_s);
+    }
+    let ttl = expire_at.map_or(0, |at| at.0).to_string();
+    call.replicate(&[b"RESTORE", key, ttl.as_bytes(), payload, b"REPLACE", b"ABSTTL"]);
+    call.reply.ok();
+    Ok(())
+}
+
+/// When the key expires; a TTL of zero means never.
+fn expiry(call: &Call<'_, '_>, options: &Options) -> CommandResult<Option<Millis>> {
+    let ttl = parse_number(call.args[2]).ok_or(CommandError::NotInteger)?;
+    let ttl = u64::try_from(ttl).map_err(|_| CommandError::text("ERR Invalid TTL value, must be >= 0"))?;
+    Ok(match ttl {
+        0 => None,
+        _ if options.absolute => Some(Millis(ttl)),
+        _ => Some(call.now().after(ttl)),
+    })
+}
+
+fn decode(payload: &[u8]) -> CommandResult<Value> {
+    match decode_dump(payload) {
+        Ok(node_server_rdb::Value::String(bytes)) => Ok(Value::String(Text::new(&bytes))),
+        Err(RdbError::Checksum { .. } | RdbError::Version(_)) => {
+            Err(CommandError::text("ERR DUMP payload version or checksum are wrong"))
+        }
+        Err(_) => Err(CommandError::text("ERR Bad data format")),
+    }
+}
+
+fn parse(args: &[&[u8]]) -> CommandResult<Options> {
+    let mut options = Options::default();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match arg.to_ascii_uppercase().as_slice() {
+            b"REPLACE" => options.replace = true,
+            b"ABSTTL" => options.absolute = true,
+            b"IDLETIME" if !options.freq => {
+                let idle = number(rest.next())?;
+                let idle = u64::try_from(idle)
+                    .map_err(|_| CommandError::text("ERR Invalid IDLETIME value, must be >= 0"))?;
+                options.idle_s = Some(u32::try_from(idle).unwrap_or(u32::MAX));
+            }
+            // Checked and then not used, as in Redis without an LFU policy.
+            b"FREQ" if options.idle_s.is_none() => {
+                let valid = (0..=255).contains(&number(rest.next())?);
+                options.freq = true;
+                if !valid {
+                    return Err(CommandError::text("ERR Invalid FREQ value, must be >= 0 and <= 255"));
+                }
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+    }
+    Ok(options)
+}
+
+fn number(arg: Option<&&[u8]>) -> CommandResult<i64> {
+    parse_number(arg.ok_or(CommandError::Syntax)?).ok_or(CommandError::NotInteger)
+}
