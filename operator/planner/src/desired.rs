@@ -216,3 +216,6 @@ fn check_declared(sets: &[SlotSet], masters: u16) -> Result<(), BadDesired> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use crate::member::MemberId;
 use crate::observed::{Fact, Life, Member, NodeReport, Proof, ReplicaLink, Why};
 use crate::unsafe_::Unsafe;
-use crate::world::{World, has_a_copy};
+use crate::world::{World, has_a_copy, in_sync};
 use node_server_protocol::{NodeId, Role};
 
 /// What proves that the node `id` is dead, if anything does (design.md, "Dead is proven").
@@ -90,10 +90,16 @@ pub(crate) fn may_go(world: &World<'_>, member: MemberId) -> Result<Option<NodeI
     }
 }
 
-/// A replica of a shard that goes stays until its master has nothing left to copy.
-fn still_needed(world: &World<'_>, member: MemberId, report: &NodeReport) -> Option<Unsafe> {
-    let (master, its) = world.report_of(report.role.master()?)?;
-    let same_going_shard = master.shard == member.shard && member.shard >= world.desired.masters();
+/// A replica of a shard that goes stays until its master has nothing left to copy; one of a shard that stays, until a
+/// replica that stays is in sync.
+fn still_needed(world: &World<'_>, member: MemberId, of: NodeId) -> Option<Unsafe> {
+    let (master, its) = world.report_of(of)?;
+    let goes = member.shard >= world.desired.masters();
+    let stays = |(m, r): (MemberId, &NodeReport)| world.desired.wants(m) && in_sync(r);
+    if !goes && world.desired.replicas_per_master() > 0 && world.desired.wants(master) {
+        return (!world.replicas_of(of).any(stays)).then_some(Unsafe::NoSuccessor { member });
+    }
+    let same_going_shard = master.shard == member.shard && goes;
     let slots = world.ownership.of(its.id).union(&its.own_slots());
     match its.keys.known() {
         _ if !same_going_shard => None,
@@ -114,17 +120,17 @@ fn answering_may_go(world: &World<'_>, member: MemberId, report: &NodeReport) ->
     if !claimed.is_empty() {
         return Err(Unsafe::OwnsSlots { member, slots: claimed });
     }
-    if let Some(refusal) = still_needed(world, member, report) {
+    if let Some(refusal) = report.role.master().and_then(|of| still_needed(world, member, of)) {
         return Err(refusal);
     }
     match report.role {
         // Its keys are its master's, which answers with them; else it may be the last copy.
-        Role::Replica { of } => match world.report_of(of) {
-            Some((_, master)) if master.role.is_master() && !master.closed_empty => Ok(()),
-            _ => {
-                Err(Unsafe::UnknownMember { subject: member, silent: *world.ids.get(&of).unwrap_or(&member) })
-            }
-        },
+        Role::Replica { .. } if is_spare_copy(world, report) => Ok(()),
+        // Or there is nothing to copy.
+        Role::Replica { of } if report.keys.known() == Some(&0) && !world.ownership.owns_any(of) => Ok(()),
+        Role::Replica { of } => {
+            Err(Unsafe::UnknownMember { subject: member, silent: *world.ids.get(&of).unwrap_or(&member) })
+        }
         Role::Master => match report.keys.known() {
             Some(0) if report.open_slots.is_empty() => Ok(()),
             keys => Err(Unsafe::HasKeys { member, keys: keys.copied() }),
@@ -143,9 +149,16 @@ fn silent_may_go(world: &World<'_>, member: MemberId, m: &Member, id: NodeId) ->
         return Err(Unsafe::OwnsSlots { member, slots });
     }
     let lines: Vec<_> = world.cluster().filter_map(|(_, r)| r.line(id)).collect();
+    if let Some(refusal) = lines.iter().find_map(|l| still_needed(world, member, l.master?)) {
+        return Err(refusal);
+    }
     let served =
         |of: Option<NodeId>| of.is_some_and(|of| world.report_of(of).is_some_and(|(_, r)| !r.closed_empty));
-    if lines.iter().all(|l| served(l.master)) { Ok(()) } else { Err(Unsafe::HasKeys { member, keys: None }) }
+    if !lines.is_empty() && lines.iter().all(|l| served(l.master)) {
+        Ok(())
+    } else {
+        Err(Unsafe::HasKeys { member, keys: None })
+    }
 }
 
 /// Nodes in the views that are nobody's we know.

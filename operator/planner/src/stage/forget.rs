@@ -43,6 +43,10 @@ fn dismiss(world: &World<'_>, draft: &mut Draft, member: MemberId, id: Option<No
     {
         return;
     }
+    // A master goes after those that copy it: without it nobody could tell that their keys are only copies.
+    if id.is_some_and(|id| world.replicas_of(id).next().is_some()) {
+        return;
+    }
     if m.leaving || (member.shard < world.desired.masters() && !draft.disrupt(member.shard)) {
         return;
     }

@@ -74,7 +74,10 @@ fn ready_target(world: &World<'_>, layout: &Layout, draft: &mut Draft, shard: u1
     let attached = |r: &NodeReport| r.role == Role::Replica { of: id } && in_sync(r);
     let members =
         world.reports.iter().filter(|(m, _)| m.shard == shard && **m != master && world.desired.wants(**m));
-    let mut waiting = members.filter(|(_, r)| !attached(r)).map(|(m, _)| *m);
+    // One that is refused entry (see join) holds nobody up.
+    let comes =
+        |m: &MemberId, r: &NodeReport| world.joined.contains(m) || r.is_alone() && r.keys.known() == Some(&0);
+    let mut waiting = members.filter(|(m, r)| comes(m, r) && !attached(r)).map(|(m, _)| *m);
     match waiting.next() {
         None => Some(master),
         Some(member) => {

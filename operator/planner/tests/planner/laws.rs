@@ -173,6 +173,19 @@ proptest! {
         prop_assert_eq!(ranges, ["1365-5460", "6827-10922", "12288-16383", "0-1364,5461-6826,10923-12287"]);
     }
 
+    /// The operator is killed while it creates the cluster.
+    #[test]
+    fn creation_killed_anywhere(fuel in 0..40_usize) {
+        let mut model = Model::new();
+        model.fuel = Some(fuel);
+        for _ in 0..4 {
+            model.round(&desired(3, 1));
+        }
+        model.fuel = None;
+        model.converge(&desired(3, 1));
+        prop_assert_eq!(check(&desired(3, 1), &model.observe()), []);
+    }
+
     /// A member dies in the middle of a reshard whose operator is killed too.
     #[test]
     fn a_death_during_a_reshard(fuel in 1..6000_usize, victim in 0..8_usize, up in any::<bool>()) {
@@ -201,4 +214,14 @@ proptest! {
         prop_assert_eq!(model.keys(), keys);
         prop_assert_eq!(check(&desired(to, 1), &model.observe()), []);
     }
+}
+
+/// The deliberate defect shows here too: the law above would not hold.
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutant_removes_what_is_silent() {
+    let mut observed = formed().observe();
+    apply(&Blur::Silent(2), &mut observed);
+    let planned = plan::plan_with_silence_as_death(&desired(3, 1), &observed);
+    assert!(planned.steps.iter().any(|s| removes(&s.step)));
 }

@@ -4,4 +4,5 @@
 mod convergence;
 mod laws;
 mod model;
+mod nonsense;
 mod story;
