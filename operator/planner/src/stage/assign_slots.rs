@@ -54,14 +54,8 @@ fn refusal(world: &World<'_>, unowned: &SlotSet, nothing_yet: bool) -> Option<Un
             return Some(Unsafe::MayBeOwned { slots: unowned.clone(), silent: *member });
         }
     }
-    let outside = world.reports.iter().filter(|(m, r)| {
-        !world.joined.contains(m)
-            && r.role.is_master()
-            && r.keys.known() != Some(&0)
-            && r.own_slots().is_empty()
-    });
-    let keys = |n: Option<&u64>| n.copied().unwrap_or_default();
-    outside.map(|(m, r)| Unsafe::NotEmpty { member: *m, keys: keys(r.keys.known()) }).next()
+    let (member, keys) = join::with_keys(world).find(|(m, _)| nothing_yet || !world.joined.contains(m))?;
+    Some(Unsafe::NotEmpty { member, keys: keys.unwrap_or_default() })
 }
 
 /// In a fresh cluster the lowest ordinal that answers becomes the master.

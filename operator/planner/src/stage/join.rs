@@ -22,7 +22,9 @@ enum Entry {
 }
 
 pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
-    if world.ownership.owners().next().is_none() && is_assembling(world) {
+    let nothing_yet = world.ownership.owners().next().is_none();
+    // A node with keys stops a creation before it begins; `assign_slots` says so.
+    if nothing_yet && (is_assembling(world) || with_keys(world).next().is_some()) {
         return;
     }
     let Some(seed) = world.joined.first().and_then(|m| world.node_ref(*m)) else {
@@ -56,6 +58,12 @@ pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
 pub(crate) fn is_fresh(world: &World<'_>) -> bool {
     let empty = |r: &&NodeReport| r.is_alone() && r.own_slots().is_empty() && r.keys.known() == Some(&0);
     world.reports.values().all(empty)
+}
+
+/// Masters without slots that have keys, or will not say how many.
+pub(crate) fn with_keys(world: &World<'_>) -> impl Iterator<Item = (MemberId, Option<u64>)> {
+    let masters = world.reports.iter().filter(|(_, r)| r.role.is_master() && r.own_slots().is_empty());
+    masters.map(|(m, r)| (*m, r.keys.known().copied())).filter(|(_, keys)| *keys != Some(0))
 }
 
 /// Of a cluster that owns nothing yet, members are still to be started or about to answer: it is created in one go. One

@@ -320,3 +320,72 @@ fn a_target_dies_in_the_middle_of_a_move() {
         assert_eq!(model.keys(), keys, "{victim}");
     }
 }
+
+fn pend(model: &mut Model, member: MemberId) {
+    model.node_mut(member).life = operator_planner::Life::Pending("0/4 nodes are available".into());
+}
+
+#[test]
+fn a_member_that_cannot_start_delays_nobody_else() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    pend(&mut model, m(0, 1));
+    model.kill(m(1, 0), true);
+    let steps = model.round(&desired);
+    assert!(steps.iter().any(|s| matches!(s, Step::Failover { .. })), "{steps:?}");
+    assert!(model.orphaned().is_empty());
+    assert_eq!(model.keys(), keys);
+}
+
+#[test]
+fn creation_does_not_wait_for_a_replica_that_cannot_start() {
+    let desired = desired(3, 1);
+    let mut model = Model::new();
+    model.round(&desired);
+    pend(&mut model, m(0, 1));
+    for _ in 0..4 {
+        model.round(&desired);
+    }
+    assert!(model.orphaned().is_empty());
+}
+
+#[test]
+fn a_scale_up_that_cannot_start_is_taken_back() {
+    let mut model = Model::formed(&desired(3, 1));
+    model.round(&desired(5, 1));
+    for shard in [3, 4] {
+        pend(&mut model, m(shard, 0));
+        pend(&mut model, m(shard, 1));
+    }
+    for _ in 0..3 {
+        model.round(&desired(5, 1));
+    }
+    model.converge(&desired(3, 1));
+    assert_eq!((ranges(&model), model.moves.len()), (THREE.map(String::from).to_vec(), 0));
+}
+
+#[test]
+fn a_node_with_keys_stops_a_creation() {
+    let desired = desired(3, 0);
+    for member in [m(0, 0), m(2, 0)] {
+        let mut model = Model::new();
+        model.round(&desired);
+        model.node_mut(member).keys.entry(Slot::FIRST).or_default().insert("left over".into());
+        let steps = model.round(&desired);
+        assert_eq!(steps, []);
+        let refused = plan(&desired, &model.observe()).unsafe_;
+        assert_eq!(refused, [operator_planner::Unsafe::NotEmpty { member, keys: 1 }]);
+    }
+}
+
+#[test]
+fn nobody_is_left_with_one_copy_to_save_a_pod() {
+    let mut model = Model::formed(&desired(3, 2));
+    model.silence(m(0, 1));
+    for _ in 0..3 {
+        model.round(&desired(3, 1));
+    }
+    assert!(model.members.contains_key(&m(0, 2)), "its sibling that stays is not in sync");
+    assert!(!model.members.contains_key(&m(1, 2)));
+}

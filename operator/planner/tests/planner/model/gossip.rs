@@ -2,7 +2,32 @@
 
 use super::Model;
 use super::node::{Line, Node};
-use node_server_protocol::{NodeId, Role, SlotSet};
+use node_server_protocol::{Address, NodeId, Role, SlotSet};
+use std::collections::BTreeMap;
+
+/// What a node tells of itself.
+struct Header {
+    id: NodeId,
+    address: Address,
+    role: Role,
+    epoch: u64,
+    current_epoch: u64,
+    slots: SlotSet,
+}
+
+impl Header {
+    fn of(node: &Node) -> Self {
+        let (epoch, current_epoch) = (node.epoch(), node.current_epoch);
+        Self {
+            id: node.id,
+            address: node.address,
+            role: node.role,
+            epoch,
+            current_epoch,
+            slots: node.slots(),
+        }
+    }
+}
 
 impl Model {
     pub(crate) fn introduce(&mut self, a: usize, b: usize) {
@@ -16,14 +41,18 @@ impl Model {
     pub(crate) fn settle(&mut self) {
         const MAX_GOSSIP: usize = 12;
         for _ in 0..MAX_GOSSIP {
-            let before = self.nodes.clone();
+            let before = self.views();
             self.gossip();
-            if self.nodes == before {
+            if self.views() == before {
                 break;
             }
         }
         self.collide();
         self.replicate();
+    }
+
+    fn views(&self) -> Vec<(Role, BTreeMap<NodeId, Line>)> {
+        self.nodes.iter().map(|n| (n.role, n.view.clone())).collect()
     }
 
     fn gossip(&mut self) {
@@ -43,15 +72,15 @@ impl Model {
     }
 
     fn tell(&mut self, from: usize, to: usize) {
-        let sender = self.nodes[from].clone();
-        let strangers = sender.view.keys().filter(|id| !self.nodes[to].view.contains_key(id));
+        let sender = Header::of(&self.nodes[from]);
+        let strangers = self.nodes[from].view.keys().filter(|id| !self.nodes[to].view.contains_key(id));
         let fit = strangers.filter(|id| !self.nodes[to].banned.contains(id)).copied().collect::<Vec<_>>();
         for id in fit {
             if let Some(other) = self.by_id(id).filter(|i| self.nodes[*i].running()) {
                 self.introduce(to, other);
             }
         }
-        let epoch = sender.current_epoch.max(sender.epoch());
+        let epoch = sender.current_epoch.max(sender.epoch);
         let drained_follows = self.drained_follows;
         let receiver = &mut self.nodes[to];
         receiver.current_epoch = receiver.current_epoch.max(epoch);
@@ -93,11 +122,11 @@ impl Model {
 }
 
 /// A header arrives: role, epoch, claims.
-fn hear(receiver: &mut Node, sender: &Node, drained_follows: bool) {
+fn hear(receiver: &mut Node, sender: &Header, drained_follows: bool) {
     let had = receiver.slots();
     if let Some(line) = receiver.view.get_mut(&sender.id) {
         line.master = sender.role.master();
-        line.epoch = sender.epoch();
+        line.epoch = sender.epoch;
         line.address = sender.address;
         if line.master.is_some() {
             line.slots = SlotSet::new();
@@ -113,7 +142,7 @@ fn hear(receiver: &mut Node, sender: &Node, drained_follows: bool) {
     }
     let drained = !had.is_empty() && receiver.slots().is_empty() && receiver.role.is_master();
     if drained
-        && (drained_follows || had.difference(&sender.slots()).is_empty() && same_shard(receiver, sender))
+        && (drained_follows || had.difference(&sender.slots).is_empty() && same_shard(receiver, sender))
     {
         receiver.follow(sender.id);
     }
@@ -121,18 +150,18 @@ fn hear(receiver: &mut Node, sender: &Node, drained_follows: bool) {
 }
 
 /// In the model a failover's winner has all that its master had; a move's target is elsewhere.
-fn same_shard(receiver: &Node, sender: &Node) -> bool {
+fn same_shard(receiver: &Node, sender: &Header) -> bool {
     receiver.address.port / 10 == sender.address.port / 10 || receiver.closed_empty
 }
 
-fn claim(receiver: &mut Node, sender: &Node) {
-    let mut won = sender.slots();
+fn claim(receiver: &mut Node, sender: &Header) {
+    let mut won = sender.slots.clone();
     let ids: Vec<NodeId> = receiver.view.keys().copied().filter(|id| *id != sender.id).collect();
     for id in ids {
         let Some(line) = receiver.view.get_mut(&id) else {
             continue;
         };
-        if line.epoch < sender.epoch() {
+        if line.epoch < sender.epoch {
             line.slots = line.slots.difference(&won);
         } else {
             won = won.difference(&line.slots);
@@ -144,7 +173,7 @@ fn claim(receiver: &mut Node, sender: &Node) {
 }
 
 /// A replica whose master was replaced, or became a replica itself, follows on.
-fn follow_the_new_master(receiver: &mut Node, sender: &Node) {
+fn follow_the_new_master(receiver: &mut Node, sender: &Header) {
     let Role::Replica { of } = receiver.role else {
         return;
     };
@@ -157,7 +186,7 @@ fn follow_the_new_master(receiver: &mut Node, sender: &Node) {
         receiver.follow(next);
     }
     let empty = receiver.view.get(&of).is_some_and(|l| l.slots.is_empty());
-    if empty && same_shard(receiver, sender) && sender.role.is_master() && !sender.slots().is_empty() {
+    if empty && same_shard(receiver, sender) && sender.role.is_master() && !sender.slots.is_empty() {
         receiver.follow(sender.id);
     }
 }
