@@ -28,6 +28,8 @@ pub enum Fault {
     Crash { new_address: bool },
     /// A node's clock jumps and runs fast or slow.
     ClockDrift { jump_ms: u64, percent_fast: u64 },
+    /// The operator is killed and starts again.
+    OperatorRestart,
     /// The user changes the spec.
     SpecEdit,
 }
@@ -70,7 +72,8 @@ fn draw(rng: &mut Rng) -> Fault {
         40..54 => Fault::Partition,
         54..66 => Fault::Pause,
         66..84 => Fault::Crash { new_address: rng.percent(30) },
-        84..90 => Fault::ClockDrift { jump_ms: rng.below(2_000), percent_fast: rng.between(90, 110) },
+        84..88 => Fault::OperatorRestart,
+        88..92 => Fault::ClockDrift { jump_ms: rng.below(2_000), percent_fast: rng.between(90, 110) },
         _ => Fault::SpecEdit,
     }
 }

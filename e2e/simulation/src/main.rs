@@ -1,2 +1,162 @@
-//! Skeleton.
-fn main() {}
+//! The simulation: the real planner and the real cluster state machines in one process, with a seeded network, clients,
+//! and faults. `--reproduce SEED` replays one run with its log.
+
+mod client;
+mod dataset;
+mod faults;
+mod happen;
+mod monitor;
+mod network;
+mod node;
+mod operator;
+mod outputs;
+mod replication;
+mod rng;
+mod run;
+mod stats;
+mod wires;
+mod world;
+
+use anyhow::bail;
+use clap::Parser;
+use node_server_cluster::config::Mutant;
+use run::{Outcome, Settings};
+use stats::Stats;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Seeds within which a mutant has to be caught.
+const MUTANT_SEEDS: u64 = 2_000;
+
+/// Runs seeded simulations of whole clusters and reports what must never happen.
+#[derive(Parser)]
+struct Arguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Replays one seed with its log.
+    #[arg(long)]
+    reproduce: Option<u64>,
+    /// Runs every deliberate defect until it is caught, within 2,000 seeds each.
+    #[arg(long)]
+    mutants: bool,
+    /// With --reproduce: the deliberate defect to replay.
+    #[arg(long)]
+    mutant: Option<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(seed) = arguments.reproduce {
+        let settings = match &arguments.mutant {
+            Some(name) => find_mutant(name)?,
+            None => Settings::default(),
+        };
+        return report(&[run::run(seed, &settings, true)], "");
+    }
+    if arguments.mutants {
+        return mutants(arguments.from);
+    }
+    let outcomes = run_all(arguments.from, arguments.seeds, &Settings::default(), false);
+    report(&outcomes, "")
+}
+
+/// The eight defects of proof.md.
+fn defects() -> Vec<(&'static str, Settings)> {
+    let in_node = |mutant| Settings { mutant: Some(mutant), ..Settings::default() };
+    vec![
+        ("two-votes-in-an-epoch", in_node(Mutant::TwoVotesInAnEpoch)),
+        ("vote-before-persisted", in_node(Mutant::VoteBeforePersisted)),
+        ("lower-epoch-accepted", in_node(Mutant::LowerEpochAccepted)),
+        ("promise-before-persisted", in_node(Mutant::PromiseBeforePersisted)),
+        ("silent-removed-by-node", in_node(Mutant::SilentRemoved)),
+        ("silent-removed-by-operator", Settings { silence_is_death: true, ..Settings::default() }),
+        ("open-slots-lost-at-failover", in_node(Mutant::OpenSlotsLostAtFailover)),
+        ("empty-master-serves", in_node(Mutant::EmptyMasterServes)),
+        ("staler-replica-elected", in_node(Mutant::StalerReplicaElected)),
+    ]
+}
+
+fn find_mutant(name: &str) -> anyhow::Result<Settings> {
+    let all = defects();
+    let names: Vec<&str> = all.iter().map(|(n, _)| *n).collect();
+    match all.iter().find(|(n, _)| *n == name) {
+        Some((_, settings)) => Ok(settings.clone()),
+        None => bail!("no mutant {name:?}; there are {}", names.join(", ")),
+    }
+}
+
+fn mutants(from: u64) -> anyhow::Result<()> {
+    let mut missed = Vec::new();
+    for (name, settings) in defects() {
+        let outcomes = run_all(from, MUTANT_SEEDS, &settings, true);
+        match outcomes.iter().find(|o| o.violation.is_some()) {
+            Some(Outcome { seed, violation: Some(violation), .. }) => {
+                let tried = outcomes.len();
+                say(&format!("mutant {name}: caught by seed {seed} after {tried} seeds: {}", violation.what));
+            }
+            _ => {
+                say(&format!("mutant {name}: NOT caught in {MUTANT_SEEDS} seeds"));
+                missed.push(name);
+            }
+        }
+    }
+    if missed.is_empty() { Ok(()) } else { bail!("not caught: {}", missed.join(", ")) }
+}
+
+/// Runs seeds on all cores; stops at the first violation where that is asked for.
+fn run_all(from: u64, count: u64, settings: &Settings, stop_at_first: bool) -> Vec<Outcome> {
+    let next = AtomicU64::new(from);
+    let stop = AtomicBool::new(false);
+    let outcomes = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + count || stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let outcome = run::run(seed, settings, false);
+                    if stop_at_first && outcome.violation.is_some() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    outcomes.lock().expect("no thread panics with the lock").push(outcome);
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().expect("no thread panics with the lock");
+    outcomes.sort_by_key(|o| o.seed);
+    outcomes
+}
+
+fn report(outcomes: &[Outcome], title: &str) -> anyhow::Result<()> {
+    let mut total = Stats::default();
+    for chunk in outcomes.chunks(1000) {
+        let mut stats = Stats::default();
+        chunk.iter().for_each(|o| stats += o.stats);
+        say(&format!("{title}{stats}"));
+        total += stats;
+    }
+    let bad: Vec<&Outcome> = outcomes.iter().filter(|o| o.violation.is_some()).collect();
+    for outcome in &bad {
+        if let Some(violation) = &outcome.violation {
+            say(&format!("seed {} at {} ms: {}", outcome.seed, violation.at, violation.what));
+        }
+    }
+    if bad.is_empty() {
+        say(&format!("{} seeds, no violation", total.seeds));
+        return Ok(());
+    }
+    bail!("{} of {} seeds violated an invariant; replay one with --reproduce SEED", bad.len(), total.seeds)
+}
+
+#[allow(clippy::print_stdout, reason = "the report is what this program is for")]
+fn say(line: &str) {
+    println!("{line}");
+}

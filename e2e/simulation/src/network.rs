@@ -41,6 +41,8 @@ pub struct Network {
     pub weather: Weather,
     /// From whom to whom nothing arrives.
     cuts: BTreeSet<(Party, Party)>,
+    /// When a cut was mended.
+    mended: BTreeMap<(Party, Party), u64>,
     /// When the last frame of a stream arrives: a stream keeps its order.
     stream_tail: BTreeMap<(u64, bool), u64>,
     rng: Rng,
@@ -53,7 +55,7 @@ impl Network {
     /// Fair weather, no cuts.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { weather: Weather::FAIR, cuts: BTreeSet::new(), stream_tail: BTreeMap::new(), rng }
+        Self { weather: Weather::FAIR, cuts: BTreeSet::new(), mended: BTreeMap::new(), stream_tail: BTreeMap::new(), rng }
     }
 
     /// Nothing from `from` reaches `to` any more.
@@ -61,26 +63,26 @@ impl Network {
         self.cuts.insert((from, to));
     }
 
-    /// Cuts both ways between every pair across the two sides.
-    pub fn partition(&mut self, one: &[Party], other: &[Party]) {
-        for a in one {
-            for b in other {
-                self.cut(*a, *b);
-                self.cut(*b, *a);
-            }
+    /// A cut is over.
+    pub fn mend(&mut self, from: Party, to: Party, now: u64) {
+        if self.cuts.remove(&(from, to)) {
+            self.mended.insert((from, to), now);
         }
     }
 
     /// No cuts and fair weather again.
-    pub fn heal(&mut self) {
-        self.cuts.clear();
+    pub fn heal(&mut self, now: u64) {
+        for cut in std::mem::take(&mut self.cuts) {
+            self.mended.insert(cut, now);
+        }
         self.weather = Weather::FAIR;
     }
 
-    /// Whether anything is cut or the weather is bad.
+    /// Whether both have reached each other since `since`, in fair weather now.
     #[must_use]
-    pub fn is_calm(&self) -> bool {
-        self.cuts.is_empty() && self.weather.loss_percent == 0 && self.weather.delay_max_ms <= Weather::FAIR.delay_max_ms
+    pub fn together_since(&self, a: Party, b: Party, since: u64) -> bool {
+        let fair = |cut: (Party, Party)| !self.cuts.contains(&cut) && self.mended.get(&cut).is_none_or(|t| *t < since);
+        fair((a, b)) && fair((b, a))
     }
 
     /// Whether a frame from `from` can reach `to` now.

@@ -193,6 +193,12 @@ impl Node {
         self.data = Dataset::new(History(0));
     }
 
+    /// It is a replica whose link is up now.
+    #[must_use]
+    pub fn link_up_since(&self, _now: u64) -> bool {
+        self.link_up
+    }
+
     /// It runs and does not stand still.
     #[must_use]
     pub fn is_awake(&self) -> bool {

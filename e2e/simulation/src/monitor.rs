@@ -1,0 +1,310 @@
+//! Who watches a run. What must never happen is checked at every step, what must hold in the end when all has healed.
+
+use crate::client::{KEYS, slot_of};
+use crate::dataset::{Key, Version};
+use crate::network::{Party, Weather};
+use crate::node::Life;
+use crate::outputs::Held;
+use crate::replication::LINK_LOST_MS;
+use crate::world::{Violation, World};
+use node_server_cluster::NodesConf;
+use node_server_protocol::bus::{Body, NodeFlags, Packet};
+use node_server_protocol::routing::Serving;
+use node_server_protocol::{Epoch, NodeId, Role, Slot};
+use operator_planner::{MemberId, NodeReport, Plan, Step};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The network has to have been quiet for so long before a stale read or a stale replica's victory is a defect: until
+/// then asynchronous replication and a master that has not noticed its deposition may explain it.
+const CALM_MS: u64 = 3_000;
+
+/// A write that was applied, until every replica in sync has it.
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    node: usize,
+    incarnation: u32,
+    offset: u64,
+    key: Key,
+    version: Version,
+}
+
+/// What has been seen in a run.
+#[derive(Default)]
+pub struct Monitor {
+    /// Defects; the first ends the run.
+    pub violations: Vec<Violation>,
+    /// Replies that wait for a replica.
+    pub held: Vec<Held>,
+    applied: Vec<Applied>,
+    acknowledged: BTreeMap<Key, Version>,
+    /// The newest acknowledged version that every replica in sync had, and that must never be lost while one of its
+    /// holders lives.
+    protected: BTreeMap<Key, Version>,
+    replicated: BTreeMap<Key, Version>,
+    votes: BTreeMap<(NodeId, Epoch), NodeId>,
+    last_disturbed: u64,
+    known: BTreeMap<(usize, u32), BTreeSet<NodeId>>,
+    told_to_forget: BTreeSet<NodeId>,
+    owner_epochs: BTreeMap<usize, BTreeMap<Slot, Epoch>>,
+}
+
+impl Monitor {
+    /// Network or processes are not as they should be just now.
+    pub fn disturbed(&mut self, now: u64) {
+        self.last_disturbed = now;
+    }
+
+    /// The version that a read may not fall behind.
+    #[must_use]
+    pub fn protected(&self, key: Key) -> Version {
+        self.protected.get(&key).copied().unwrap_or(0)
+    }
+
+    fn protect(&mut self, key: Key) {
+        let acknowledged = self.acknowledged.get(&key).copied().unwrap_or(0);
+        let replicated = self.replicated.get(&key).copied().unwrap_or(0);
+        let both = acknowledged.min(replicated);
+        let protected = self.protected.entry(key).or_default();
+        *protected = (*protected).max(both);
+    }
+}
+
+impl World {
+    fn is_calm(&self) -> bool {
+        let quiet = self.now.saturating_sub(self.monitor.last_disturbed) > CALM_MS;
+        quiet && self.nodes.iter().all(|n| !n.paused) && self.network.weather.delay_max_ms <= Weather::FAIR.delay_max_ms
+    }
+
+    /// A node applied a client's write.
+    pub(crate) fn watch_written(&mut self, node: usize, key: Key, version: Version) {
+        let (incarnation, offset) = (self.nodes[node].incarnation, self.nodes[node].data.offset());
+        self.monitor.applied.push(Applied { node, incarnation, offset, key, version });
+    }
+
+    /// A client heard that its write was done.
+    pub(crate) fn watch_acknowledged_write(&mut self, key: Key, version: Version) {
+        self.monitor.acknowledged.insert(key, version);
+        self.monitor.protect(key);
+    }
+
+    /// A replica said how far it is: writes that all replicas of the master have are protected from now on.
+    pub(crate) fn watch_acknowledged(&mut self, master: usize, _replica: usize, _offset: u64) {
+        let Some(id) = self.nodes[master].id() else { return };
+        let followers = |n: &crate::node::Node| n.life == Life::Up && n.following.is_some_and(|f| f.master == id);
+        let followers: Vec<usize> = (0..self.nodes.len()).filter(|n| followers(&self.nodes[*n])).collect();
+        let seen = &self.nodes[master].replicas;
+        let offsets: Option<Vec<u64>> = followers
+            .iter()
+            .map(|f| seen.get(f).filter(|s| self.now - s.at <= LINK_LOST_MS).map(|s| s.offset))
+            .collect();
+        let Some(least) = offsets.and_then(|o| o.into_iter().min()) else { return };
+        let incarnation = self.nodes[master].incarnation;
+        let has = |a: &mut Applied| a.node == master && (a.incarnation != incarnation || a.offset <= least);
+        let done: Vec<Applied> = self.monitor.applied.extract_if(.., has).collect();
+        for applied in done.into_iter().filter(|a| a.incarnation == incarnation) {
+            let replicated = self.monitor.replicated.entry(applied.key).or_default();
+            *replicated = (*replicated).max(applied.version);
+            self.monitor.protect(applied.key);
+        }
+    }
+
+    fn is_held_anywhere(&self, key: Key, version: Version) -> bool {
+        let held = |n: &crate::node::Node| n.data.get(slot_of(key), key).is_some_and(|v| v >= version);
+        self.nodes.iter().any(|n| n.life == Life::Up && held(n))
+    }
+
+    /// A process was killed: what only it had is lost, and asynchronous replication in memory may lose it.
+    pub(crate) fn watch_crash(&mut self) {
+        for key in 0..KEYS {
+            let version = self.monitor.protected(key);
+            if version > 0 && !self.is_held_anywhere(key, version) {
+                self.monitor.protected.remove(&key);
+                self.monitor.replicated.remove(&key);
+                self.stats.lost += 1;
+            }
+        }
+    }
+
+    /// Keys were dropped, or replaced by a full sync: a protected one must still be somewhere.
+    pub(crate) fn watch_keys_dropped(&mut self, node: usize) {
+        for key in 0..KEYS {
+            let version = self.monitor.protected(key);
+            if version > 0 && !self.is_held_anywhere(key, version) {
+                let member = self.nodes[node].member;
+                self.violation(format!("{member} dropped the last copy of key {key} (slot {}) at version {version}", slot_of(key)));
+                return;
+            }
+        }
+    }
+
+    /// A read was answered.
+    pub(crate) fn watch_read(&mut self, node: usize, key: Key, found: Option<Version>, at_least: Version) {
+        let stale = found.unwrap_or(0) < at_least && at_least <= self.monitor.protected(key);
+        if stale && self.is_calm() {
+            let member = self.nodes[node].member;
+            self.violation(format!("{member} answered key {key} with {found:?}; {at_least} was acknowledged and replicated"));
+        }
+    }
+
+    /// A node sends a frame: what it promises must be on its disk.
+    pub(crate) fn watch_send(&mut self, node: usize, frame: &[u8]) {
+        let member = self.nodes[node].member;
+        let packet = match node_server_protocol::bus::decode(frame) {
+            Ok(packet) => packet,
+            Err(error) => return self.violation(format!("{member} sends what cannot be decoded: {error}")),
+        };
+        if matches!(packet.body, Body::AuthRequest) {
+            self.stats.elections += 1;
+        }
+        let Some(disk) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else { return };
+        self.watch_promises(member, &packet, &disk);
+    }
+
+    fn watch_promises(&mut self, member: MemberId, packet: &Packet, disk: &NodesConf) {
+        let header = &packet.header;
+        if matches!(packet.body, Body::AuthAck) && disk.last_vote_epoch < header.current_epoch {
+            let epoch = header.current_epoch;
+            return self.violation(format!("{member} sends its vote of epoch {epoch} before it is on disk"));
+        }
+        let myself = disk.nodes.iter().find(|l| l.is_myself());
+        let is_master = header.flags.contains(NodeFlags::MASTER);
+        let Some(myself) = myself.filter(|l| is_master && l.master.is_none()) else { return };
+        if header.config_epoch > myself.config_epoch {
+            let (sent, stored) = (header.config_epoch, myself.config_epoch);
+            return self.violation(format!("{member} claims with epoch {sent}; its disk says {stored}"));
+        }
+        let unsaved = header.slots.difference(&myself.slots);
+        if !unsaved.is_empty() {
+            self.violation(format!("{member} claims {unsaved}, which are not on its disk"));
+        }
+    }
+
+    /// A vote arrives (it was sent): one voter, one epoch, one candidate.
+    pub(crate) fn watch_vote(&mut self, voter: NodeId, epoch: Epoch, candidate: NodeId) {
+        let first = *self.monitor.votes.entry((voter, epoch)).or_insert(candidate);
+        if first != candidate {
+            self.violation(format!("{voter} voted for {first} and for {candidate} in epoch {epoch}"));
+        }
+    }
+
+    /// A table was published: an empty master that came back does not serve.
+    pub(crate) fn watch_routing(&mut self, node: usize) {
+        let Some(routing) = self.nodes[node].routing.clone() else { return };
+        if routing.role != Role::Master || routing.serving != Serving::Ok {
+            return;
+        }
+        let conf = self.nodes[node].cluster.as_ref().map(|_| ());
+        if conf.is_none() {
+            return;
+        }
+        self.watch_owner_epochs(node);
+    }
+
+    /// In one view, a slot never goes to a claim with a lower epoch.
+    fn watch_owner_epochs(&mut self, node: usize) {
+        let Some(conf) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else { return };
+        let mut now: BTreeMap<Slot, (Epoch, NodeId)> = BTreeMap::new();
+        for line in &conf.nodes {
+            for key in 0..KEYS {
+                if line.slots.contains(slot_of(key)) {
+                    now.insert(slot_of(key), (line.config_epoch, line.id));
+                }
+            }
+        }
+        let before = self.monitor.owner_epochs.entry(node).or_default();
+        let lower = now.iter().find(|(slot, (epoch, _))| before.get(slot).is_some_and(|b| epoch < b));
+        let lower = lower.map(|(slot, (epoch, id))| (*slot, *epoch, *id, before.get(slot).copied()));
+        *before = now.iter().map(|(slot, (epoch, _))| (*slot, *epoch)).collect();
+        if let Some((slot, epoch, id, Some(was))) = lower {
+            let member = self.nodes[node].member;
+            self.violation(format!("{member} gave slot {slot} of epoch {was} to {id}, which claims it with epoch {epoch}"));
+        }
+    }
+
+    /// A replica has become master: with all well between them, it is the one that had most.
+    pub(crate) fn watch_promotion(&mut self, winner: usize, master: NodeId) {
+        self.watch_keys_dropped(winner);
+        let since = self.now.saturating_sub(CALM_MS);
+        let mine = self.nodes[winner].data.offset();
+        let calm_with = |n: usize| {
+            let (a, b) = (Party::Node(n), Party::Node(winner));
+            self.network.together_since(a, b, since)
+        };
+        let better = (0..self.nodes.len()).find(|n| {
+            let node = &self.nodes[*n];
+            let same = node.following.is_some_and(|f| f.master == master);
+            *n != winner && node.is_awake() && same && node.link_up_since(self.now) && node.data.offset() > mine + STALE_RECORDS && calm_with(*n)
+        });
+        if let Some(better) = better.filter(|_| self.is_calm()) {
+            let (a, b) = (self.nodes[winner].member, self.nodes[better].member);
+            let more = self.nodes[better].data.offset() - mine;
+            self.violation(format!("{a} was elected although {b} has {more} records more and was there all the time"));
+        }
+    }
+
+    /// A node said whom it knows: nobody vanishes whom the operator did not have forgotten.
+    pub(crate) fn watch_report(&mut self, node: usize, report: &NodeReport) {
+        let known: BTreeSet<NodeId> = report.view.iter().filter(|l| !l.flags.handshake).map(|l| l.id).collect();
+        let life = (node, self.nodes[node].incarnation);
+        let before = self.monitor.known.insert(life, known.clone()).unwrap_or_default();
+        let vanished = before.difference(&known).find(|id| !self.monitor.told_to_forget.contains(*id));
+        if let Some(id) = vanished.copied() {
+            let member = self.nodes[node].member;
+            self.violation(format!("{member} does not know {id} any more, and nobody told it to forget"));
+        }
+    }
+
+    /// The operator tells a node something.
+    pub(crate) fn watch_command(&mut self, node: usize, args: &[Vec<u8>]) {
+        match args {
+            [_, sub, id] if sub.eq_ignore_ascii_case(b"FORGET") => {
+                if let Ok(id) = NodeId::from_hex(id) {
+                    self.monitor.told_to_forget.insert(id);
+                }
+            }
+            [_, sub, ..] if sub.eq_ignore_ascii_case(b"RESET") => {
+                self.monitor.known.remove(&(node, self.nodes[node].incarnation));
+            }
+            _ => {}
+        }
+    }
+
+    /// A plan was made.
+    pub(crate) fn watch_plan(&mut self, _plan: &Plan) {
+        self.stats.events += 0;
+    }
+
+    /// A step begins: nobody who is wanted and alive is removed or forgotten.
+    pub(crate) fn watch_step(&mut self, step: &Step) {
+        let Step::Forget { id, .. } = step else { return };
+        let alive = self.nodes.iter().find(|n| n.life == Life::Up && n.id() == Some(*id));
+        if let Some(node) = alive.filter(|n| self.operator.desired.wants(n.member)) {
+            let member = node.member;
+            self.violation(format!("the operator has {member} forgotten, which is wanted and lives"));
+        }
+    }
+
+    /// When all has healed: every key that must be there is there, at the one owner of its slot.
+    pub(crate) fn watch_end(&mut self) {
+        for key in 0..KEYS {
+            let slot = slot_of(key);
+            let owner = self.nodes.iter().find(|n| {
+                let mine = |r: &std::sync::Arc<node_server_protocol::routing::Routing>| r.role == Role::Master && r.is_mine(slot);
+                n.life == Life::Up && n.routing.as_ref().is_some_and(mine)
+            });
+            let found = owner.and_then(|n| n.data.get(slot, key)).unwrap_or(0);
+            let protected = self.monitor.protected(key);
+            if found < protected {
+                let where_ = owner.map_or_else(|| "nobody".to_owned(), |n| n.member.to_string());
+                self.violation(format!("key {key} (slot {slot}) is at {found} on {where_}; {protected} was acknowledged and replicated"));
+                return;
+            }
+            if found < self.monitor.acknowledged.get(&key).copied().unwrap_or(0) {
+                self.stats.lost += 1;
+            }
+        }
+    }
+}
+
+/// A lead smaller than this is gossip's age.
+const STALE_RECORDS: u64 = 100;
