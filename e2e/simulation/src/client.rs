@@ -180,7 +180,8 @@ impl World {
         let Some(owner) = routing.owner(slot) else { return Answer::Later };
         let mine = owner.id == routing.myself && routing.role == Role::Master;
         let held = self.nodes[node].data.get(slot, operation.key);
-        if mine && held.is_none()
+        if mine
+            && held.is_none()
             && let Some(target) = routing.migrating_to(slot)
         {
             return self.ask_when_safe(node, slot, target.id);

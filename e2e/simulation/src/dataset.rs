@@ -120,7 +120,8 @@ impl Dataset {
     /// The answer to a replica that has `offset` records of `history`.
     #[must_use]
     pub fn sync(&self, history: History, offset: u64) -> Sync {
-        let known = history == self.history || self.earlier.is_some_and(|(id, end)| id == history && offset <= end);
+        let known =
+            history == self.history || self.earlier.is_some_and(|(id, end)| id == history && offset <= end);
         let oldest = self.offset - self.backlog.len() as u64;
         if known && (oldest..=self.offset).contains(&offset) {
             let effects = self.backlog[(offset - oldest) as usize..].to_vec();

@@ -56,7 +56,7 @@ pub fn schedule(rng: &mut Rng, begin: u64) -> Vec<Scheduled> {
             at: begin + rng.below(FAULT_WINDOW_MS),
             lasts_ms: rng.between(200, DURATION_MAX_MS),
             fault: draw(rng),
-            salt: rng.next(),
+            salt: rng.word(),
         })
         .collect();
     faults.sort_by_key(|f| f.at);

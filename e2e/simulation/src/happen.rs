@@ -217,6 +217,6 @@ impl World {
 
     /// A history's number that no other has.
     pub(crate) fn new_history(&mut self) -> History {
-        History(self.rng.next())
+        History(self.rng.word())
     }
 }

@@ -1,27 +1,11 @@
 //! The simulation: the real planner and the real cluster state machines in one process, with a seeded network, clients,
 //! and faults. `--reproduce SEED` replays one run with its log.
 
-mod client;
-mod dataset;
-mod faults;
-mod happen;
-mod monitor;
-mod network;
-mod node;
-mod operator;
-mod outputs;
-mod replication;
-mod rng;
-mod run;
-mod stats;
-mod wires;
-mod world;
-
 use anyhow::bail;
 use clap::Parser;
+use e2e_simulation::run::{self, Outcome, Settings};
+use e2e_simulation::stats::Stats;
 use node_server_cluster::config::Mutant;
-use run::{Outcome, Settings};
-use stats::Stats;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -11,7 +11,7 @@ use node_server_cluster::NodesConf;
 use node_server_protocol::bus::{Body, NodeFlags, Packet};
 use node_server_protocol::routing::Serving;
 use node_server_protocol::{Epoch, NodeId, Role, Slot};
-use operator_planner::{MemberId, NodeReport, Plan, Step};
+use operator_planner::{MemberId, NodeReport, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The network has to have been quiet for so long before a stale read or a stale replica's victory is a defect: until
@@ -42,6 +42,7 @@ pub struct Monitor {
     protected: BTreeMap<Key, Version>,
     replicated: BTreeMap<Key, Version>,
     votes: BTreeMap<(NodeId, Epoch), NodeId>,
+    candidates: BTreeSet<(NodeId, Epoch)>,
     last_disturbed: u64,
     known: BTreeMap<(usize, u32), BTreeSet<NodeId>>,
     told_to_forget: BTreeSet<NodeId>,
@@ -72,7 +73,9 @@ impl Monitor {
 impl World {
     fn is_calm(&self) -> bool {
         let quiet = self.now.saturating_sub(self.monitor.last_disturbed) > CALM_MS;
-        quiet && self.nodes.iter().all(|n| !n.paused) && self.network.weather.delay_max_ms <= Weather::FAIR.delay_max_ms
+        quiet
+            && self.nodes.iter().all(|n| !n.paused)
+            && self.network.weather.delay_max_ms <= Weather::FAIR.delay_max_ms
     }
 
     /// A node applied a client's write.
@@ -90,7 +93,8 @@ impl World {
     /// A replica said how far it is: writes that all replicas of the master have are protected from now on.
     pub(crate) fn watch_acknowledged(&mut self, master: usize, _replica: usize, _offset: u64) {
         let Some(id) = self.nodes[master].id() else { return };
-        let followers = |n: &crate::node::Node| n.life == Life::Up && n.following.is_some_and(|f| f.master == id);
+        let followers =
+            |n: &crate::node::Node| n.life == Life::Up && n.following.is_some_and(|f| f.master == id);
         let followers: Vec<usize> = (0..self.nodes.len()).filter(|n| followers(&self.nodes[*n])).collect();
         let seen = &self.nodes[master].replicas;
         let offsets: Option<Vec<u64>> = followers
@@ -131,7 +135,10 @@ impl World {
             let version = self.monitor.protected(key);
             if version > 0 && !self.is_held_anywhere(key, version) {
                 let member = self.nodes[node].member;
-                self.violation(format!("{member} dropped the last copy of key {key} (slot {}) at version {version}", slot_of(key)));
+                self.violation(format!(
+                    "{member} dropped the last copy of key {key} (slot {}) at version {version}",
+                    slot_of(key)
+                ));
                 return;
             }
         }
@@ -142,21 +149,30 @@ impl World {
         let stale = found.unwrap_or(0) < at_least && at_least <= self.monitor.protected(key);
         if stale && self.is_calm() {
             let member = self.nodes[node].member;
-            self.violation(format!("{member} answered key {key} with {found:?}; {at_least} was acknowledged and replicated"));
+            self.violation(format!(
+                "{member} answered key {key} with {found:?}; {at_least} was acknowledged and replicated"
+            ));
         }
     }
 
     /// A node sends a frame: what it promises must be on its disk.
-    pub(crate) fn watch_send(&mut self, node: usize, frame: &[u8]) {
+    pub(crate) fn watch_send(&mut self, node: usize, receiver: Option<usize>, frame: &[u8]) {
         let member = self.nodes[node].member;
         let packet = match node_server_protocol::bus::decode(frame) {
             Ok(packet) => packet,
             Err(error) => return self.violation(format!("{member} sends what cannot be decoded: {error}")),
         };
         if matches!(packet.body, Body::AuthRequest) {
-            self.stats.elections += 1;
+            self.monitor.candidates.insert((packet.header.sender, packet.header.current_epoch));
+            self.stats.elections = self.monitor.candidates.len() as u64;
         }
-        let Some(disk) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else { return };
+        let candidate = receiver.and_then(|r| self.nodes[r].id());
+        if let (Body::AuthAck, Some(candidate)) = (&packet.body, candidate) {
+            self.watch_vote(packet.header.sender, packet.header.current_epoch, candidate);
+        }
+        let Some(disk) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else {
+            return;
+        };
         self.watch_promises(member, &packet, &disk);
     }
 
@@ -166,9 +182,9 @@ impl World {
             let epoch = header.current_epoch;
             return self.violation(format!("{member} sends its vote of epoch {epoch} before it is on disk"));
         }
-        let myself = disk.nodes.iter().find(|l| l.is_myself());
+        let myself = disk.nodes.iter().find(|l| l.myself);
         let is_master = header.flags.contains(NodeFlags::MASTER);
-        let Some(myself) = myself.filter(|l| is_master && l.master.is_none()) else { return };
+        let Some(myself) = myself.filter(|l| is_master && l.role == Role::Master) else { return };
         if header.config_epoch > myself.config_epoch {
             let (sent, stored) = (header.config_epoch, myself.config_epoch);
             return self.violation(format!("{member} claims with epoch {sent}; its disk says {stored}"));
@@ -193,16 +209,14 @@ impl World {
         if routing.role != Role::Master || routing.serving != Serving::Ok {
             return;
         }
-        let conf = self.nodes[node].cluster.as_ref().map(|_| ());
-        if conf.is_none() {
-            return;
-        }
         self.watch_owner_epochs(node);
     }
 
     /// In one view, a slot never goes to a claim with a lower epoch.
     fn watch_owner_epochs(&mut self, node: usize) {
-        let Some(conf) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else { return };
+        let Some(conf) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else {
+            return;
+        };
         let mut now: BTreeMap<Slot, (Epoch, NodeId)> = BTreeMap::new();
         for line in &conf.nodes {
             for key in 0..KEYS {
@@ -217,7 +231,9 @@ impl World {
         *before = now.iter().map(|(slot, (epoch, _))| (*slot, *epoch)).collect();
         if let Some((slot, epoch, id, Some(was))) = lower {
             let member = self.nodes[node].member;
-            self.violation(format!("{member} gave slot {slot} of epoch {was} to {id}, which claims it with epoch {epoch}"));
+            self.violation(format!(
+                "{member} gave slot {slot} of epoch {was} to {id}, which claims it with epoch {epoch}"
+            ));
         }
     }
 
@@ -233,18 +249,26 @@ impl World {
         let better = (0..self.nodes.len()).find(|n| {
             let node = &self.nodes[*n];
             let same = node.following.is_some_and(|f| f.master == master);
-            *n != winner && node.is_awake() && same && node.link_up_since(self.now) && node.data.offset() > mine + STALE_RECORDS && calm_with(*n)
+            *n != winner
+                && node.is_awake()
+                && same
+                && node.link_up
+                && node.data.offset() > mine + STALE_RECORDS
+                && calm_with(*n)
         });
         if let Some(better) = better.filter(|_| self.is_calm()) {
             let (a, b) = (self.nodes[winner].member, self.nodes[better].member);
             let more = self.nodes[better].data.offset() - mine;
-            self.violation(format!("{a} was elected although {b} has {more} records more and was there all the time"));
+            self.violation(format!(
+                "{a} was elected although {b} has {more} records more and was there all the time"
+            ));
         }
     }
 
     /// A node said whom it knows: nobody vanishes whom the operator did not have forgotten.
     pub(crate) fn watch_report(&mut self, node: usize, report: &NodeReport) {
-        let known: BTreeSet<NodeId> = report.view.iter().filter(|l| !l.flags.handshake).map(|l| l.id).collect();
+        let known: BTreeSet<NodeId> =
+            report.view.iter().filter(|l| !l.flags.handshake).map(|l| l.id).collect();
         let life = (node, self.nodes[node].incarnation);
         let before = self.monitor.known.insert(life, known.clone()).unwrap_or_default();
         let vanished = before.difference(&known).find(|id| !self.monitor.told_to_forget.contains(*id));
@@ -269,11 +293,6 @@ impl World {
         }
     }
 
-    /// A plan was made.
-    pub(crate) fn watch_plan(&mut self, _plan: &Plan) {
-        self.stats.events += 0;
-    }
-
     /// A step begins: nobody who is wanted and alive is removed or forgotten.
     pub(crate) fn watch_step(&mut self, step: &Step) {
         let Step::Forget { id, .. } = step else { return };
@@ -289,7 +308,9 @@ impl World {
         for key in 0..KEYS {
             let slot = slot_of(key);
             let owner = self.nodes.iter().find(|n| {
-                let mine = |r: &std::sync::Arc<node_server_protocol::routing::Routing>| r.role == Role::Master && r.is_mine(slot);
+                let mine = |r: &std::sync::Arc<node_server_protocol::routing::Routing>| {
+                    r.role == Role::Master && r.is_mine(slot)
+                };
                 n.life == Life::Up && n.routing.as_ref().is_some_and(mine)
             });
             let found = owner.and_then(|n| n.data.get(slot, key)).unwrap_or(0);

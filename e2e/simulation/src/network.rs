@@ -55,7 +55,13 @@ impl Network {
     /// Fair weather, no cuts.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { weather: Weather::FAIR, cuts: BTreeSet::new(), mended: BTreeMap::new(), stream_tail: BTreeMap::new(), rng }
+        Self {
+            weather: Weather::FAIR,
+            cuts: BTreeSet::new(),
+            mended: BTreeMap::new(),
+            stream_tail: BTreeMap::new(),
+            rng,
+        }
     }
 
     /// Nothing from `from` reaches `to` any more.
@@ -81,7 +87,9 @@ impl Network {
     /// Whether both have reached each other since `since`, in fair weather now.
     #[must_use]
     pub fn together_since(&self, a: Party, b: Party, since: u64) -> bool {
-        let fair = |cut: (Party, Party)| !self.cuts.contains(&cut) && self.mended.get(&cut).is_none_or(|t| *t < since);
+        let fair = |cut: (Party, Party)| {
+            !self.cuts.contains(&cut) && self.mended.get(&cut).is_none_or(|t| *t < since)
+        };
         fair((a, b)) && fair((b, a))
     }
 

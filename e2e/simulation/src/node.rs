@@ -159,7 +159,7 @@ impl Node {
     pub fn start(&mut self, now: u64, config: Config, rng: &mut Rng) -> Result<(), String> {
         self.incarnation += 1;
         self.life = Life::Up;
-        self.data = Dataset::new(History(rng.next()));
+        self.data = Dataset::new(History(rng.word()));
         let start = match &self.disk {
             Some(text) => Start::Loaded(NodesConf::parse(text).map_err(|e| format!("nodes.conf: {e}"))?),
             None => Start::Fresh { id: random_id(rng), shard_id: random_id(rng) },
@@ -171,7 +171,7 @@ impl Node {
             announce_bus_port: self.address.bus_port,
             ..config
         };
-        self.cluster = Some(Cluster::new(config, start, true, rng.next(), self.clock.read(now)));
+        self.cluster = Some(Cluster::new(config, start, true, rng.word(), self.clock.read(now)));
         Ok(())
     }
 
@@ -191,12 +191,6 @@ impl Node {
         self.gone_at.clear();
         self.leaving.clear();
         self.data = Dataset::new(History(0));
-    }
-
-    /// It is a replica whose link is up now.
-    #[must_use]
-    pub fn link_up_since(&self, _now: u64) -> bool {
-        self.link_up
     }
 
     /// It runs and does not stand still.
@@ -233,7 +227,7 @@ pub fn address(index: usize, move_count: u8) -> Address {
 fn random_id(rng: &mut Rng) -> NodeId {
     let mut bytes = [0; 20];
     for chunk in bytes.chunks_mut(8) {
-        let word = rng.next().to_le_bytes();
+        let word = rng.word().to_le_bytes();
         chunk.copy_from_slice(&word[..chunk.len()]);
     }
     NodeId::from_bytes(bytes)

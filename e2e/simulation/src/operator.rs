@@ -12,6 +12,7 @@ use node_server_protocol::routing::Serving;
 use node_server_protocol::{NodeId, Role, Slot, SlotSet};
 use operator_planner::commands::{Errors, NodeCommand, Phase};
 use operator_planner::observed::Gone;
+use operator_planner::plan::plan_with_silence_as_death;
 use operator_planner::report::Replies;
 use operator_planner::{
     Desired, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, PlannedStep, Proof, Step, Why, plan,
@@ -65,7 +66,9 @@ impl OperatorEvent {
     #[must_use]
     pub fn node(&self) -> Option<usize> {
         match self {
-            Self::Asked { node, .. } | Self::Commands { node, .. } | Self::MoveRound { node, .. } => Some(*node),
+            Self::Asked { node, .. } | Self::Commands { node, .. } | Self::MoveRound { node, .. } => {
+                Some(*node)
+            }
             Self::CrossingOver { node, .. } => Some(*node),
             Self::Crossing(crossing) => Some(crossing.target),
             Self::Crossed { crossing, .. } => Some(crossing.source.0),
@@ -204,7 +207,10 @@ impl World {
         self.watch_report(node, &report);
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(node), Party::Operator) {
             let member = self.nodes[node].member;
-            self.at(arrival, Event::Operator(OperatorEvent::Answered { look, member, report: Box::new(report) }));
+            self.at(
+                arrival,
+                Event::Operator(OperatorEvent::Answered { look, member, report: Box::new(report) }),
+            );
         }
     }
 
@@ -230,7 +236,10 @@ impl World {
         match parsed.and_then(|counts| NodeReport::parse(&Replies { counts: &counts, ..read })) {
             Ok(report) => Some(report),
             Err(error) => {
-                self.violation(format!("{}: the planner cannot read its node: {error}", self.nodes[node].member));
+                self.violation(format!(
+                    "{}: the planner cannot read its node: {error}",
+                    self.nodes[node].member
+                ));
                 None
             }
         }
@@ -266,7 +275,6 @@ impl World {
         }
         let observed = self.observe();
         let made = plan_of(&self.operator, &observed);
-        self.watch_plan(&made);
         for planned in made.due() {
             self.begin(planned);
         }
@@ -313,7 +321,8 @@ impl World {
         let busy = self.operator.runs.values().any(|r| is_in_the_way(&r.step, &planned.step));
         // The expectations are checked against fresh reports, as the operator does just before it sends.
         let holds = planned.expect.iter().all(|expect| {
-            let node = self.member(expect.member).filter(|n| self.both_ways(Party::Operator, Party::Node(*n)));
+            let node =
+                self.member(expect.member).filter(|n| self.both_ways(Party::Operator, Party::Node(*n)));
             let report = node.filter(|n| self.nodes[*n].is_awake()).and_then(|n| self.report_of(n));
             report.is_some_and(|r| expect.violated_by(&r).is_none())
         });
@@ -455,7 +464,15 @@ impl World {
         self.watch_keys_dropped(node);
     }
 
-    fn move_round(&mut self, run: u64, node: usize, slots: SlotSet, target: NodeId, replace: bool, round: u32) {
+    fn move_round(
+        &mut self,
+        run: u64,
+        node: usize,
+        slots: SlotSet,
+        target: NodeId,
+        replace: bool,
+        round: u32,
+    ) {
         let Some(target_node) = self.node_with_id(target) else { return };
         if self.nodes[node].life != NodeLife::Up || !self.operator.runs.contains_key(&run) {
             return;
@@ -485,7 +502,15 @@ impl World {
     }
 
     /// One key of a MIGRATE: writers of it wait until its outcome is known or the time is over.
-    fn migrate_key(&mut self, node: usize, target: usize, slot: Slot, key: Key, version: Version, replace: bool) {
+    fn migrate_key(
+        &mut self,
+        node: usize,
+        target: usize,
+        slot: Slot,
+        key: Key,
+        version: Version,
+        replace: bool,
+    ) {
         if self.nodes[node].leaving.contains_key(&key) || self.role(node) != Some(Role::Master) {
             return;
         }
@@ -537,7 +562,9 @@ impl World {
 
     fn crossed_back(&mut self, crossing: &Crossing, taken: bool) {
         let (node, incarnation) = crossing.source;
-        if self.nodes[node].incarnation != incarnation || self.nodes[node].leaving.get(&crossing.key) != Some(&crossing.id) {
+        if self.nodes[node].incarnation != incarnation
+            || self.nodes[node].leaving.get(&crossing.key) != Some(&crossing.id)
+        {
             return;
         }
         self.nodes[node].leaving.remove(&crossing.key);
@@ -553,7 +580,7 @@ impl World {
 
 fn plan_of(operator: &Operator, observed: &Observed) -> Plan {
     if operator.silence_is_death {
-        operator_planner::plan::plan_with_silence_as_death(&operator.desired, observed)
+        plan_with_silence_as_death(&operator.desired, observed)
     } else {
         plan(&operator.desired, observed)
     }
@@ -565,7 +592,9 @@ fn info_replication(node: &Node) -> String {
         None => format!("role:master\r\nmaster_repl_offset:{offset}\r\n"),
         Some(_) => {
             let link = if node.link_up { "up" } else { "down" };
-            format!("role:slave\r\nmaster_link_status:{link}\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:{offset}\r\n")
+            format!(
+                "role:slave\r\nmaster_link_status:{link}\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:{offset}\r\n"
+            )
         }
     }
 }
@@ -595,4 +624,3 @@ fn touched(step: &Step) -> BTreeSet<MemberId> {
         Step::Meet { .. } | Step::Forget { .. } | Step::ReportLoss { .. } => BTreeSet::new(),
     }
 }
-

@@ -1,6 +1,6 @@
 //! Doing what a node's state machine wants done, as the node's shell would.
 
-use crate::dataset::{Effect, History};
+use crate::dataset::Effect;
 use crate::node::Following;
 use crate::world::{Event, World};
 use node_server_cluster::{Input, Output, Token};
@@ -60,7 +60,8 @@ impl World {
         match output {
             Output::Connect { link, to } => self.connect(node, link, to),
             Output::Send { link, frame } => {
-                self.watch_send(node, &frame);
+                let receiver = self.other_end(node, link);
+                self.watch_send(node, receiver, &frame);
                 self.send(node, link, frame);
             }
             Output::Close { link } => self.close(node, link),
@@ -92,7 +93,7 @@ impl World {
                 self.watch_keys_dropped(node);
             }
             Output::DropAllKeys => {
-                self.nodes[node].data = crate::dataset::Dataset::new(History(self.rng.next()));
+                self.nodes[node].data = crate::dataset::Dataset::new(self.new_history());
                 self.watch_keys_dropped(node);
             }
             Output::PauseWrites { until } => self.pause_writes(node, until),
@@ -111,7 +112,7 @@ impl World {
 
     fn become_master(&mut self, node: usize) {
         let was_replica = self.nodes[node].following.take();
-        let history = History(self.rng.next());
+        let history = self.new_history();
         let member = self.nodes[node].member;
         self.log(|| format!("{member} is a master now"));
         self.nodes[node].data.promote(history);

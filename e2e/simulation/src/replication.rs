@@ -37,7 +37,14 @@ impl World {
         }
     }
 
-    pub(crate) fn sync_asked(&mut self, master: usize, replica: usize, incarnation: u32, history: History, offset: u64) {
+    pub(crate) fn sync_asked(
+        &mut self,
+        master: usize,
+        replica: usize,
+        incarnation: u32,
+        history: History,
+        offset: u64,
+    ) {
         let Some(routing) = self.nodes[master].routing.clone() else { return };
         // A replica does not feed others here, and an empty closed master does not answer.
         let answers = routing.role == Role::Master && routing.serving != Serving::ClosedEmpty;

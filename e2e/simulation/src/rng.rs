@@ -12,7 +12,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Rng {
 
     /// A number below `bound`, which must not be zero. The bias of the modulo does not matter here.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.word() % bound
     }
 
     /// A number from `low` to `high`, both included.
@@ -42,6 +42,6 @@ impl Rng {
 
     /// A generator of its own for a part of the run, so that a change in one part does not shift the others.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.word())
     }
 }

@@ -9,7 +9,8 @@ use crate::stats::Stats;
 use crate::world::{Event, Violation, World};
 use node_server_cluster::Config;
 use node_server_cluster::config::Mutant;
-use operator_planner::{MemberId, check};
+use operator_planner::MemberId;
+use operator_planner::check::check;
 
 /// The cluster has to stand within this time.
 const FORMED_MS: u64 = 30_000;
@@ -89,12 +90,13 @@ impl World {
     /// Whether plan and invariant say that all is well, or else why not.
     fn findings(&self) -> (bool, Vec<String>) {
         let mut findings: Vec<String> =
-            check::check(&self.operator.desired, &self.operator.observed).iter().map(ToString::to_string).collect();
+            check(&self.operator.desired, &self.operator.observed).iter().map(ToString::to_string).collect();
         let plan = &self.operator.plan;
         findings.extend(plan.steps.iter().map(|s| format!("to do: {:?}", s.step)));
         findings.extend(plan.waiting.iter().map(|w| format!("waiting: {w:?}")));
         findings.extend(plan.unsafe_.iter().map(|u| format!("refused: {u:?}")));
-        let missing: Vec<MemberId> = self.operator.desired.members().filter(|m| self.member(*m).is_none()).collect();
+        let missing: Vec<MemberId> =
+            self.operator.desired.members().filter(|m| self.member(*m).is_none()).collect();
         findings.extend(missing.iter().map(|m| format!("{m} does not exist")));
         findings.truncate(12);
         (findings.is_empty(), findings)

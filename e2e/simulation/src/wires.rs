@@ -44,7 +44,8 @@ impl Wires {
             (false, Some(to)) => to.open = false,
             (false, None) => {}
         }
-        let dead = self.connections.get(&connection).is_some_and(|(f, t)| !f.open && t.is_none_or(|t| !t.open));
+        let dead =
+            self.connections.get(&connection).is_some_and(|(f, t)| !f.open && t.is_none_or(|t| !t.open));
         if dead {
             self.connections.remove(&connection);
         }
@@ -69,8 +70,12 @@ impl World {
                 self.nodes[node].links.insert(link, connection);
                 let number = self.nodes[target].next_inbound | LinkId::INBOUND;
                 self.nodes[target].next_inbound += 1;
-                let acceptor =
-                    End { node: target, incarnation: self.nodes[target].incarnation, link: LinkId(number), open: true };
+                let acceptor = End {
+                    node: target,
+                    incarnation: self.nodes[target].incarnation,
+                    link: LinkId(number),
+                    open: true,
+                };
                 if let Some(entry) = self.wires.connections.get_mut(&connection) {
                     entry.1 = Some(acceptor);
                 }
@@ -82,13 +87,15 @@ impl World {
     }
 
     pub(crate) fn established(&mut self, connection: u64) {
-        let (Some(from), Some(to)) = (self.wires.get(connection, true), self.wires.get(connection, false)) else {
+        let (Some(from), Some(to)) = (self.wires.get(connection, true), self.wires.get(connection, false))
+        else {
             return;
         };
         let gone = self.nodes[to.node].incarnation != to.incarnation || self.nodes[to.node].cluster.is_none();
         if gone {
             self.wires.connections.remove(&connection);
-            let failed = Event::ConnectFailed { node: from.node, incarnation: from.incarnation, link: from.link };
+            let failed =
+                Event::ConnectFailed { node: from.node, incarnation: from.incarnation, link: from.link };
             return self.at(self.now, failed);
         }
         if !from.open {
@@ -105,10 +112,19 @@ impl World {
         self.input_to(from.node, from.incarnation, Input::Connected { link: from.link, local_ip: from_ip });
     }
 
+    /// The node at the other end of a link.
+    #[must_use]
+    pub fn other_end(&self, node: usize, link: LinkId) -> Option<usize> {
+        let connection = *self.nodes[node].links.get(&link)?;
+        let initiator = self.wires.get(connection, true).is_some_and(|e| e.node == node && e.link == link);
+        self.wires.end(connection, !initiator)
+    }
+
     /// A node's core sends a frame.
     pub fn send(&mut self, node: usize, link: LinkId, bytes: Vec<u8>) {
         let Some(&connection) = self.nodes[node].links.get(&link) else { return };
-        let from_initiator = self.wires.get(connection, true).is_some_and(|e| e.node == node && e.link == link);
+        let from_initiator =
+            self.wires.get(connection, true).is_some_and(|e| e.node == node && e.link == link);
         let Some(other) = self.wires.get(connection, !from_initiator) else { return };
         let (from, to) = (Party::Node(node), Party::Node(other.node));
         for arrival in self.network.send(self.now, from, to, (connection, from_initiator)) {

@@ -68,7 +68,9 @@ impl Event {
             Self::Operator(event) => event.node(),
             // The kernel accepts connections and the disk syncs for a process that stands still; its core hears later,
             // which the handlers see to.
-            Self::Established { .. } | Self::Persisted { .. } | Self::FaultBegins(_) | Self::FaultEnds(_) => None,
+            Self::Established { .. } | Self::Persisted { .. } | Self::FaultBegins(_) | Self::FaultEnds(_) => {
+                None
+            }
         }
     }
 }
