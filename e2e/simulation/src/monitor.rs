@@ -9,7 +9,6 @@ use crate::replication::LINK_LOST_MS;
 use crate::world::{Violation, World};
 use node_server_cluster::NodesConf;
 use node_server_protocol::bus::{Body, NodeFlags, Packet};
-use node_server_protocol::routing::Serving;
 use node_server_protocol::{Epoch, NodeId, Role, Slot};
 use operator_planner::{MemberId, NodeReport, Step};
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,10 +169,9 @@ impl World {
         if let (Body::AuthAck, Some(candidate)) = (&packet.body, candidate) {
             self.watch_vote(packet.header.sender, packet.header.current_epoch, candidate);
         }
-        let Some(disk) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else {
-            return;
-        };
+        let Some(disk) = self.nodes[node].disk_conf.take() else { return };
         self.watch_promises(member, &packet, &disk);
+        self.nodes[node].disk_conf = Some(disk);
     }
 
     fn watch_promises(&mut self, member: MemberId, packet: &Packet, disk: &NodesConf) {
@@ -182,9 +180,9 @@ impl World {
             let epoch = header.current_epoch;
             return self.violation(format!("{member} sends its vote of epoch {epoch} before it is on disk"));
         }
-        let myself = disk.nodes.iter().find(|l| l.myself);
+        let myself = disk.nodes.iter().find(|l| l.is_myself());
         let is_master = header.flags.contains(NodeFlags::MASTER);
-        let Some(myself) = myself.filter(|l| is_master && l.role == Role::Master) else { return };
+        let Some(myself) = myself.filter(|l| is_master && l.master.is_none()) else { return };
         if header.config_epoch > myself.config_epoch {
             let (sent, stored) = (header.config_epoch, myself.config_epoch);
             return self.violation(format!("{member} claims with epoch {sent}; its disk says {stored}"));
@@ -203,18 +201,9 @@ impl World {
         }
     }
 
-    /// A table was published: an empty master that came back does not serve.
-    pub(crate) fn watch_routing(&mut self, node: usize) {
-        let Some(routing) = self.nodes[node].routing.clone() else { return };
-        if routing.role != Role::Master || routing.serving != Serving::Ok {
-            return;
-        }
-        self.watch_owner_epochs(node);
-    }
-
     /// In one view, a slot never goes to a claim with a lower epoch.
-    fn watch_owner_epochs(&mut self, node: usize) {
-        let Some(conf) = self.nodes[node].disk.as_deref().and_then(|text| NodesConf::parse(text).ok()) else {
+    pub(crate) fn watch_owner_epochs(&mut self, node: usize) {
+        let Some(conf) = &self.nodes[node].disk_conf else {
             return;
         };
         let mut now: BTreeMap<Slot, (Epoch, NodeId)> = BTreeMap::new();

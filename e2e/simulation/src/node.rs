@@ -88,6 +88,8 @@ pub struct Node {
     pub cluster: Option<Cluster>,
     /// nodes.conf as it is on disk.
     pub disk: Option<String>,
+    /// The same, parsed, for those who watch.
+    pub disk_conf: Option<NodesConf>,
     /// Its keys.
     pub data: Dataset,
     /// Its address.
@@ -133,6 +135,7 @@ impl Node {
             paused: false,
             cluster: None,
             disk: None,
+            disk_conf: None,
             data: Dataset::new(History(0)),
             address: address(index, 0),
             clock: Clock::TRUE,

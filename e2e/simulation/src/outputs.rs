@@ -75,9 +75,11 @@ impl World {
                 let offset = self.write(node, Effect::SetSlot(command));
                 self.hold(node, offset, SETSLOT_ACK_MS, HeldReply::Command(token, bytes));
             }
+            Output::Replicate { command } => {
+                self.write(node, Effect::SetSlot(command));
+            }
             Output::Publish(routing) => {
                 self.nodes[node].routing = Some(routing);
-                self.watch_routing(node);
             }
             Output::Follow { master, address, same_shard: _ } => {
                 let member = self.nodes[node].member;

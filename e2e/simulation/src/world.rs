@@ -10,7 +10,7 @@ use crate::operator::Operator;
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::wires::Wires;
-use node_server_cluster::{Config, Input, LinkId, Token};
+use node_server_cluster::{Config, Input, LinkId, NodesConf, Token};
 use node_server_protocol::{Millis, NodeId};
 use operator_planner::MemberId;
 use std::collections::BTreeMap;
@@ -263,7 +263,15 @@ impl World {
         if self.nodes[node].incarnation != incarnation || self.nodes[node].life != Life::Up {
             return;
         }
+        match NodesConf::parse(&text) {
+            Ok(conf) => self.nodes[node].disk_conf = Some(conf),
+            Err(error) => {
+                let member = self.nodes[node].member;
+                self.violation(format!("{member} writes a nodes.conf that it cannot read: {error}"));
+            }
+        }
         self.nodes[node].disk = Some(text);
+        self.watch_owner_epochs(node);
         self.input(node, Input::Persisted { seq });
     }
 

@@ -29,16 +29,29 @@ impl Cluster {
                 suspects.push(node.id);
             }
         }
-        for id in suspects {
+        for id in &suspects {
             self.log(Level::Debug, format!("*** NODE {id} possibly failing"));
             self.topology_changed();
-            self.mark_failed_if_agreed(id);
+            self.mark_failed_if_agreed(*id);
+        }
+        if !suspects.is_empty() {
+            self.report_suspects();
         }
         if self.config.is_mutant(Mutant::SilentRemoved) {
             let silent = |n: &&Node| n.is_failed() && self.age(n.fail_since) > timeout * UNDO_TIMEOUTS;
             let silent: Vec<NodeId> = self.view.others().filter(silent).map(|n| n.id).collect();
             silent.into_iter().for_each(|id| self.remove_node(id));
         }
+    }
+
+    /// Tells the other masters at once instead of with the next heartbeats: an unasked PONG, whose gossip has every
+    /// suspect in it and which disturbs no open PING.
+    fn report_suspects(&mut self) {
+        if !self.view.myself().votes() {
+            return;
+        }
+        let voters: Vec<NodeId> = self.view.others().filter(|n| n.votes()).map(|n| n.id).collect();
+        voters.into_iter().for_each(|id| self.send_to(id, Message::Pong));
     }
 
     /// How many masters report the node, in time.
