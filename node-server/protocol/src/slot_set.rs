@@ -32,6 +32,16 @@ impl SlotSet {
         !was
     }
 
+    /// Adds a range, a word at a time.
+    pub fn insert_range(&mut self, range: SlotRange) {
+        let (start, end) = (range.start().index(), range.end().index());
+        for word in start / 64..=end / 64 {
+            let low = start.max(word * 64) % 64;
+            let high = end.min(word * 64 + 63) % 64;
+            self.0[word] |= (u64::MAX << low) & (u64::MAX >> (63 - high));
+        }
+    }
+
     /// Takes a slot out; true when it was there.
     pub fn remove(&mut self, slot: Slot) -> bool {
         let was = self.contains(slot);
@@ -59,24 +69,36 @@ impl SlotSet {
 
     /// The slots in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        Slot::all().filter(|s| self.contains(*s))
+        self.runs().flat_map(|run| run.iter())
     }
 
     /// The fewest ranges that make up the set, ascending.
     #[must_use]
     pub fn ranges(&self) -> Vec<SlotRange> {
-        let mut ranges: Vec<SlotRange> = Vec::new();
-        for slot in self.iter() {
-            match ranges.last_mut() {
-                Some(last) if last.end().number() + 1 == slot.number() => {
-                    if let Some(longer) = SlotRange::new(last.start(), slot) {
-                        *last = longer;
-                    }
-                }
-                _ => ranges.extend(SlotRange::new(slot, slot)),
-            }
+        self.runs().collect()
+    }
+
+    /// Runs of slots, found a word at a time.
+    fn runs(&self) -> impl Iterator<Item = SlotRange> + '_ {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let start = self.next_with(from, true)?;
+            let end = self.next_with(start, false).unwrap_or(usize::from(SLOT_COUNT));
+            from = end;
+            SlotRange::new(Slot::new(start as u16)?, Slot::new(end as u16 - 1)?)
+        })
+    }
+
+    /// The first slot from `from` on that is in the set (or, with `wanted` false, is not).
+    fn next_with(&self, from: usize, wanted: bool) -> Option<usize> {
+        let mut word = from / 64;
+        let flip = if wanted { 0 } else { u64::MAX };
+        let mut bits = (self.0.get(word)? ^ flip) & (u64::MAX << (from % 64));
+        while bits == 0 {
+            word += 1;
+            bits = self.0.get(word)? ^ flip;
         }
-        ranges
+        Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
     /// Slots in both.
@@ -150,7 +172,11 @@ impl Extend<Slot> for SlotSet {
 
 impl FromIterator<SlotRange> for SlotSet {
     fn from_iter<I: IntoIterator<Item = SlotRange>>(ranges: I) -> Self {
-        ranges.into_iter().flat_map(|r| r.iter()).collect()
+        let mut set = Self::new();
+        for range in ranges {
+            set.insert_range(range);
+        }
+        set
     }
 }
 
