@@ -65,7 +65,7 @@ impl Engine {
         }
         let indexes = key_indexes(spec, request.args);
         let slot = self.slot_of(session, indexes.iter().map(|at| request.args[*at]))?;
-        slot.map_or(Ok(()), |slot| self.route_hint(session, &Need::of(spec, slot, indexes.len())))
+        slot.map_or(Ok(()), |slot| self.route_hint(session, &Need::of(spec, slot, false)))
     }
 
     /// EXEC.
@@ -144,14 +144,14 @@ impl Engine {
             }
             let keys = first_key.into_iter().chain(indexes.iter().map(|at| args[*at]));
             let Some(slot) = self.slot_of(session, keys)? else { continue };
-            first_key = first_key.or_else(|| queued.args.get(indexes[0]).map(Vec::as_slice));
-            let one = Need::of(spec, slot, indexes.len());
+            let first = *first_key.get_or_insert(queued.args[indexes[0]].as_slice());
+            let one = Need::of(spec, slot, indexes.iter().any(|at| args[*at] != first));
             plan.need = Some(match plan.need {
                 None => one,
                 Some(need) => Need {
                     reads_only: need.reads_only && one.reads_only,
                     asking: need.asking || one.asking,
-                    several: true,
+                    several: need.several || one.several,
                     ..need
                 },
             });
@@ -161,7 +161,7 @@ impl Engine {
 
     fn lock_for(&self, session: &Session, plan: &Plan) -> CommandResult<Locks<'_>> {
         if plan.all_slots {
-            return Ok(Locks::All(self.keyspace.lock_all(self.slots())));
+            return self.lock_all().map(Locks::All);
         }
         let Some(need) = plan.need else { return Ok(Locks::None) };
         let guard = self.keyspace.lock_or_park(need.slot, session.id);

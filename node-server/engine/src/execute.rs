@@ -105,8 +105,9 @@ impl Engine {
     }
 
     fn reject(&self, session: &mut Session, error: &CommandError, out: &mut Vec<u8>) -> Outcome {
-        if let Some(multi) = &mut session.multi {
-            multi.aborted = true;
+        match &mut session.multi {
+            Some(multi) => multi.aborted = true,
+            None => session.asking = false,
         }
         ReplyWriter::new(out, session.protocol).error(&error.to_string());
         Outcome::Done
@@ -183,7 +184,8 @@ impl Engine {
         let indexes = key_indexes(spec, request.args);
         let keys = || indexes.iter().map(|at| request.args[*at]);
         let Some(slot) = self.slot_of(session, keys())? else { return Err(CommandError::Syntax) };
-        let need = Need::of(spec, slot, indexes.len());
+        let need =
+            Need::of(spec, slot, indexes.iter().any(|at| request.args[*at] != request.args[indexes[0]]));
         self.route_hint(session, &need)?;
         let start = out.len();
         let mut guard =

@@ -3,9 +3,10 @@
 use crate::Engine;
 use crate::command::{CommandError, CommandResult};
 use crate::effects::Effects;
-use crate::keyspace::{AllSlots, Expired, Keys, SlotGuard, Table};
+use crate::gate::{Barrier, node_is_busy};
+use crate::keyspace::{AllSlots, Expired, Keys, SlotGuard, Table, WaitFor};
 use crate::log::put_command;
-use crate::session::Session;
+use crate::session::{Session, SessionId};
 use node_server_protocol::{Millis, Slot};
 
 impl Engine {
@@ -17,14 +18,7 @@ impl Engine {
         only: Option<u16>,
         now: Millis,
     ) -> CommandResult {
-        let barrier = self.wait_for_barrier().ok_or(CommandError::text(
-            "BUSY A command has been running for too long for all keys to be flushed; try again",
-        ))?;
-        // The barrier itself does not stop a flush; a pause of writes does.
-        if self.writes_paused() {
-            drop(barrier);
-            return Err(CommandError::Wait(crate::keyspace::WaitFor::Writes));
-        }
+        let barrier = self.barrier_for_flush(session.id)?;
         let mut record = Vec::new();
         put_command(&mut record, &[name]);
         let end = self.log.append(&record, only.unwrap_or(session.db), || !self.is_replica());
@@ -41,6 +35,19 @@ impl Engine {
         // Freed here, without any lock.
         drop(removed);
         Ok(())
+    }
+
+    fn barrier_for_flush(&self, session: SessionId) -> CommandResult<Barrier<'_>> {
+        loop {
+            if self.waits_for_gate(session) {
+                return Err(CommandError::Wait(WaitFor::Writes));
+            }
+            let barrier = self.wait_for_barrier().ok_or_else(node_is_busy)?;
+            // The barrier itself does not stop a flush; a pause that began meanwhile does.
+            if !self.writes_paused() {
+                return Ok(barrier);
+            }
+        }
     }
 
     /// The same under locks that are held already.

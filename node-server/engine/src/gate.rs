@@ -5,12 +5,18 @@
 //! that no writer is inside, and none gets in. Writers pay one load for it.
 
 use crate::Engine;
-use crate::keyspace::WaitFor;
+use crate::command::{CommandError, CommandResult};
+use crate::keyspace::{AllSlots, WaitFor};
 use crate::options::{BARRIER_ROUNDS, BARRIER_TRIES};
 use crate::session::SessionId;
 use node_server_protocol::{Millis, Slot};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// A worker gave up.
+pub(crate) fn node_is_busy() -> CommandError {
+    CommandError::text("BUSY A command has been holding its slot for too long; try again later")
+}
 
 /// Closed by a barrier.
 const BARRIER: u8 = 1;
@@ -64,6 +70,18 @@ impl Engine {
             self.host.pause(1);
         }
         None
+    }
+
+    /// Every slot's lock (the databases' without cluster mode), again and again, a millisecond apart, so that a slot
+    /// which is held for long keeps nobody from the others: only on worker threads.
+    pub(crate) fn lock_all(&self) -> CommandResult<AllSlots<'_>> {
+        for _ in 0..BARRIER_TRIES {
+            if let Some(all) = self.keyspace.try_lock_all(Slot::all().take(usize::from(self.slots()))) {
+                return Ok(all);
+            }
+            self.host.pause(1);
+        }
+        Err(node_is_busy())
     }
 
     /// Takes every slot's lock once.

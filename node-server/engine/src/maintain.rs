@@ -25,7 +25,15 @@ impl Engine {
                 self.keyspace.expire_from(slot);
                 break;
             }
-            left -= self.expire_slot(slot, left.min(EXPIRE_BATCH), now);
+            // Batch after batch, so that others get at the slot in between.
+            loop {
+                let batch = left.min(EXPIRE_BATCH);
+                let deleted = self.expire_slot(slot, batch, now);
+                left -= deleted;
+                if deleted < batch || left == 0 {
+                    break;
+                }
+            }
         }
         if left < budget {
             self.host.log_grew();

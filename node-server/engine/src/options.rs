@@ -16,7 +16,7 @@ pub const BACKLOG_MIN: usize = 16 * 1024;
 /// Most slots that one SCAN call looks into.
 pub const SCAN_SLOTS_MAX: usize = 1024;
 /// Most keys that an expiration cycle deletes under one hold of a slot.
-pub const EXPIRE_BATCH: usize = 64;
+pub const EXPIRE_BATCH: usize = 256;
 
 /// How an engine is made.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ pub enum Outcome {
     /// The reply (if any) has been written; close the connection after sending it.
     Close,
     /// Nothing was done: the session is on a waiter list. Run the same request again after [`crate::Host::wake`], and
-    /// no later one of the session before it.
+    /// no later one of the session before it. Also [`crate::Engine::execute_offloaded`] may return it.
     Park,
     /// Nothing was done: the request has no time bound. Hand session and request to a worker thread that calls
     /// [`crate::Engine::execute_offloaded`].

@@ -19,7 +19,7 @@ pub(crate) struct Need {
     pub asking: bool,
     /// MIGRATE: keys that are missing are no reason to redirect.
     pub migrates: bool,
-    /// It has more than one key.
+    /// It has more than one key; the same key again does not count.
     pub several: bool,
 }
 
@@ -136,13 +136,13 @@ impl Engine {
 
 impl Need {
     /// Of one command.
-    pub(crate) fn of(spec: &Spec, slot: Slot, keys: usize) -> Self {
+    pub(crate) fn of(spec: &Spec, slot: Slot, several: bool) -> Self {
         Self {
             slot,
             reads_only: spec.flags.has(Flags::READONLY),
             asking: spec.flags.has(Flags::ASKING),
             migrates: spec.flags.has(Flags::MIGRATES),
-            several: keys > 1,
+            several,
         }
     }
 }

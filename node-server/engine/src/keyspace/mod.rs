@@ -148,11 +148,6 @@ impl Keyspace {
         Some(guard)
     }
 
-    /// Every slot's lock (the databases' without cluster mode), waiting for each: only on worker threads.
-    pub(crate) fn lock_all(&self, count: u16) -> AllSlots<'_> {
-        AllSlots::new(self, Slot::all().take(usize::from(count)).map(|slot| self.lock(slot)).collect())
-    }
-
     /// Several slots' locks, or none when one is taken.
     pub(crate) fn try_lock_all(&self, slots: impl Iterator<Item = Slot>) -> Option<AllSlots<'_>> {
         let mut all = AllSlots::new(self, Vec::new());

@@ -257,7 +257,8 @@ impl Table {
             } else if keys.len() < max {
                 keys.push(entry.key.clone());
             } else {
-                soonest = soonest.min(entry.expire_at);
+                // There are more: the bound stays where it is.
+                return keys;
             }
         }
         self.soonest = soonest;

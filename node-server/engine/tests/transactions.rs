@@ -1,0 +1,140 @@
+//! MULTI, EXEC, DISCARD, WATCH.
+
+mod common;
+
+use common::*;
+use node_server_protocol::Millis;
+use node_server_protocol::resp::Reply;
+use std::sync::Arc;
+
+fn queued() -> Reply {
+    Reply::Simple("QUEUED".into())
+}
+
+#[test]
+fn a_transaction_is_one_stretch_of_the_log() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MULTI");
+    assert_eq!(client.line("SET {a}1 x"), queued());
+    assert_eq!(client.line("INCR {a}2"), queued());
+    assert_eq!(client.line("INCR {a}1"), queued());
+    assert_eq!(client.line("GET {a}2"), queued());
+    let Reply::Array(replies) = client.line("EXEC") else { panic!("EXEC gives an array") };
+    assert_eq!(replies[1], int(1));
+    assert_eq!(replies[2], Reply::Error("ERR value is not an integer or out of range".into()));
+    assert_eq!(replies[3], bulk("1"));
+    assert_eq!(node.records_from(0), ["SELECT 0", "MULTI", "SET {a}1 x", "INCR {a}2", "EXEC"]);
+    assert_eq!(client.session.last_write, node.engine.log().end());
+}
+
+#[test]
+fn refusals() {
+    let node = Node::master();
+    let mut client = node.client();
+    assert_eq!(client.error("EXEC"), "ERR EXEC without MULTI");
+    assert_eq!(client.error("DISCARD"), "ERR DISCARD without MULTI");
+    client.ok("MULTI");
+    assert_eq!(client.error("MULTI"), "ERR MULTI calls can not be nested");
+    assert_eq!(client.error("WATCH a"), "ERR WATCH inside MULTI is not allowed");
+    client.ok("DISCARD");
+    client.ok("MULTI");
+    assert!(client.error("GET").starts_with("ERR wrong number of arguments for 'get' command"));
+    assert_eq!(client.error("EXEC"), "EXECABORT Transaction discarded because of previous errors.");
+    client.ok("MULTI");
+    assert_eq!(client.line("SET a 1"), queued());
+    assert_eq!(client.line("SET b 1"), queued());
+    assert_eq!(client.error("EXEC"), "CROSSSLOT Keys in request don't hash to the same slot");
+    assert!(!client.session.in_multi());
+    client.ok("MULTI");
+    assert_eq!(client.error("CLUSTER INFO"), "ERR Command not allowed inside a transaction");
+    client.ok("DISCARD");
+    node.engine.publish_routing(Arc::new(routing(1, 2, &[("15495", 2)])));
+    client.ok("MULTI");
+    assert_eq!(client.error("SET a 1"), "MOVED 15495 127.0.0.2:7002");
+    assert_eq!(client.error("EXEC"), "EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(node.engine.log().end(), 0);
+}
+
+#[test]
+fn exec_is_redirected_when_the_slot_moved_meanwhile() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MULTI");
+    assert_eq!(client.line("SET a 1"), queued());
+    node.engine.publish_routing(Arc::new(routing(1, 2, &[("15495", 2)])));
+    assert_eq!(client.error("EXEC"), "MOVED 15495 127.0.0.2:7002");
+    assert!(!client.session.in_multi());
+}
+
+#[test]
+fn watch_sees_changes_deletions_expiry_and_flushes() {
+    let node = Node::master();
+    let (mut client, mut other) = (node.client(), node.client());
+    let changes: [(&str, &str); 5] = [
+        ("SET a 1", "SET a 2"),
+        ("SET a 1", "DEL a"),
+        ("DEL a", "SET a 1"),
+        ("SET a 1", "FLUSHALL"),
+        ("SET a 1", "PEXPIRE a 5000"),
+    ];
+    for (before, change) in changes {
+        other.line(before);
+        client.ok("WATCH a");
+        other.line(change);
+        client.ok("MULTI");
+        client.line("SET a mine");
+        assert_eq!(client.line("EXEC"), Reply::Null, "{before}, then {change}");
+    }
+    other.ok("SET a 1 PX 100");
+    client.ok("WATCH a");
+    client.now = Millis(NOW.0 + 200);
+    client.ok("MULTI");
+    client.line("SET a mine");
+    assert_eq!(client.line("EXEC"), Reply::Null, "it expired");
+    client.ok("WATCH a");
+    other.ok("SET b 1");
+    client.ok("MULTI");
+    client.line("SET a mine");
+    assert_ne!(client.line("EXEC"), Reply::Null, "nobody touched it");
+    client.ok("WATCH a");
+    client.ok("UNWATCH");
+    other.ok("SET a 2");
+    client.ok("MULTI");
+    client.line("SET a mine");
+    assert_ne!(client.line("EXEC"), Reply::Null, "not watched any more");
+}
+
+#[test]
+fn commands_about_all_keys_in_a_transaction() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    client.ok("SET b 2");
+    client.ok("MULTI");
+    for line in ["KEYS *", "SET a 3", "FLUSHALL", "DBSIZE", "SET a 4", "PING"] {
+        assert_eq!(client.line(line), queued());
+    }
+    let from = node.engine.log().end();
+    let Reply::Array(replies) = client.line("EXEC") else { panic!("EXEC gives an array") };
+    assert!(matches!(&replies[0], Reply::Array(keys) if keys.len() == 2));
+    assert_eq!(replies[5], Reply::Simple("PONG".into()));
+    assert_eq!(node.records_from(from), ["MULTI", "SET a 3", "FLUSHALL", "SET a 4", "EXEC"]);
+    assert_eq!(client.line("DBSIZE"), int(1));
+}
+
+#[test]
+fn select_in_a_transaction() {
+    let node = Node::standalone();
+    let mut client = node.client();
+    client.ok("MULTI");
+    for line in ["SET a 0", "SELECT 1", "SET a 1", "SELECT 0", "INCR a"] {
+        assert_eq!(client.line(line), queued());
+    }
+    assert!(matches!(client.line("EXEC"), Reply::Array(replies) if replies[4] == int(1)));
+    let expected = ["SELECT 0", "MULTI", "SET a 0", "SELECT 1", "SET a 1", "SELECT 0", "INCR a", "EXEC"];
+    assert_eq!(node.records_from(0), expected);
+    client.ok("SELECT 1");
+    client.ok("SET b 1");
+    assert_eq!(node.records_from(0)[8..], ["SELECT 1", "SET b 1"]);
+}
