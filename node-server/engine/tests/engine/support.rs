@@ -1,5 +1,4 @@
 //! What the engine's tests share: a host that notes what it is told, and a client that has no socket.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use node_server_engine::{Engine, Host, HostCommand, Options, Outcome, Session, SessionId};
 use node_server_protocol::resp::{Reply, ReplyWriter, parse_reply};
@@ -10,24 +9,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// A moment to begin at.
-pub const NOW: Millis = Millis(1_700_000_000_000);
+pub(crate) const NOW: Millis = Millis(1_700_000_000_000);
 
 #[derive(Default)]
-pub struct TestHost {
+pub(crate) struct TestHost {
     woken: Mutex<Vec<SessionId>>,
     bell: Condvar,
-    pub grew: AtomicU64,
+    pub(crate) grew: AtomicU64,
     /// What `pause` does; by default nothing.
     on_pause: Mutex<Option<Box<dyn Fn(u64) + Send>>>,
+    on_command: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl TestHost {
-    pub fn woken(&self) -> Vec<SessionId> {
+    pub(crate) fn woken(&self) -> Vec<SessionId> {
         std::mem::take(&mut self.woken.lock().unwrap())
     }
 
     /// Waits until the session is woken.
-    pub fn wait_for(&self, session: SessionId) {
+    pub(crate) fn wait_for(&self, session: SessionId) {
         let mut woken = self.woken.lock().unwrap();
         while !woken.contains(&session) {
             let (guard, timeout) = self.bell.wait_timeout(woken, std::time::Duration::from_secs(20)).unwrap();
@@ -37,7 +37,12 @@ impl TestHost {
         woken.retain(|s| *s != session);
     }
 
-    pub fn on_pause(&self, f: impl Fn(u64) + Send + 'static) {
+    /// What happens while the host answers a command.
+    pub(crate) fn on_command(&self, f: impl Fn() + Send + 'static) {
+        *self.on_command.lock().unwrap() = Some(Box::new(f));
+    }
+
+    pub(crate) fn on_pause(&self, f: impl Fn(u64) + Send + 'static) {
         *self.on_pause.lock().unwrap() = Some(Box::new(f));
     }
 }
@@ -60,6 +65,9 @@ impl Host for TestHost {
         _: Millis,
         reply: &mut ReplyWriter<'_>,
     ) {
+        if let Some(f) = self.on_command.lock().unwrap().as_ref() {
+            f();
+        }
         reply.simple(&format!("{command:?}"));
     }
 
@@ -74,24 +82,24 @@ impl Host for TestHost {
     }
 }
 
-pub struct Node {
-    pub engine: Arc<Engine>,
-    pub host: Arc<TestHost>,
+pub(crate) struct Node {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) host: Arc<TestHost>,
     sessions: AtomicU64,
 }
 
-pub fn node_id(n: u8) -> NodeId {
+pub(crate) fn node_id(n: u8) -> NodeId {
     NodeId::from_bytes([n; 20])
 }
 
-pub fn route_node(n: u8) -> RouteNode {
+pub(crate) fn route_node(n: u8) -> RouteNode {
     let address =
         Address { ip: [127, 0, 0, n].into(), port: 7000 + u16::from(n), bus_port: 17000 + u16::from(n) };
     RouteNode { id: node_id(n), endpoint: format!("127.0.0.{n}"), address }
 }
 
 /// Node `me` in a cluster of three masters, 1 to 3; 1 owns everything but what `others` says. Node 4 is a replica of 1.
-pub fn routing(me: u8, version: u64, others: &[(&str, u8)]) -> Routing {
+pub(crate) fn routing(me: u8, version: u64, others: &[(&str, u8)]) -> Routing {
     let nodes = (1..=4).map(route_node).collect();
     let role = if me == 4 { Role::Replica { of: node_id(1) } } else { Role::Master };
     let mut routing = Routing::new(version, node_id(me), role, Serving::Ok, nodes);
@@ -105,38 +113,38 @@ pub fn routing(me: u8, version: u64, others: &[(&str, u8)]) -> Routing {
 
 impl Node {
     /// A master that owns every slot.
-    pub fn master() -> Self {
+    pub(crate) fn master() -> Self {
         let node = Self::with(Options { seed: 7, replid: "a".repeat(40), ..Options::default() });
         node.engine.publish_routing(Arc::new(routing(1, 1, &[])));
         node
     }
 
     /// A replica of that master.
-    pub fn replica() -> Self {
+    pub(crate) fn replica() -> Self {
         let node = Self::with(Options { seed: 8, replid: "b".repeat(40), ..Options::default() });
         node.engine.publish_routing(Arc::new(routing(4, 1, &[])));
         node
     }
 
     /// Without cluster mode.
-    pub fn standalone() -> Self {
+    pub(crate) fn standalone() -> Self {
         Self::with(Options { cluster: false, replid: "c".repeat(40), ..Options::default() })
     }
 
-    pub fn with(options: Options) -> Self {
+    pub(crate) fn with(options: Options) -> Self {
         let host = Arc::new(TestHost::default());
         let engine = Arc::new(Engine::new(options, Arc::clone(&host) as Arc<dyn Host>));
         Self { engine, host, sessions: AtomicU64::new(1) }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let session = Session::new(id, NOW);
         Client { engine: Arc::clone(&self.engine), host: Arc::clone(&self.host), session, now: NOW }
     }
 
     /// Everything that is there: value and expiry by key.
-    pub fn content(&self, now: Millis) -> BTreeMap<Vec<u8>, (Vec<u8>, i64)> {
+    pub(crate) fn content(&self, now: Millis) -> BTreeMap<Vec<u8>, (Vec<u8>, i64)> {
         let mut client = self.client();
         client.now = now;
         client.session.readonly = true;
@@ -152,20 +160,20 @@ impl Node {
     }
 
     /// The log's bytes from `from` on.
-    pub fn log_from(&self, from: u64) -> Vec<u8> {
+    pub(crate) fn log_from(&self, from: u64) -> Vec<u8> {
         let mut out = Vec::new();
         self.engine.log().read_from(from, usize::MAX, &mut out).unwrap();
         out
     }
 
     /// The log's commands from `from` on, words joined by blanks.
-    pub fn records_from(&self, from: u64) -> Vec<String> {
+    pub(crate) fn records_from(&self, from: u64) -> Vec<String> {
         records(&self.log_from(from))
     }
 }
 
 /// The commands in a piece of the log.
-pub fn records(mut bytes: &[u8]) -> Vec<String> {
+pub(crate) fn records(mut bytes: &[u8]) -> Vec<String> {
     let mut records = Vec::new();
     while let Some((reply, used)) = parse_reply(bytes).unwrap() {
         let Reply::Array(words) = reply else { panic!("a command is an array") };
@@ -180,28 +188,28 @@ pub fn records(mut bytes: &[u8]) -> Vec<String> {
     records
 }
 
-pub struct Client {
-    pub engine: Arc<Engine>,
-    pub host: Arc<TestHost>,
-    pub session: Session,
-    pub now: Millis,
+pub(crate) struct Client {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) host: Arc<TestHost>,
+    pub(crate) session: Session,
+    pub(crate) now: Millis,
 }
 
 impl Client {
     /// One attempt.
-    pub fn try_once(&mut self, args: &[&[u8]]) -> (Outcome, Vec<u8>) {
+    pub(crate) fn try_once(&mut self, args: &[&[u8]]) -> (Outcome, Vec<u8>) {
         let mut out = Vec::new();
         let outcome = self.engine.execute(&mut self.session, args, self.now, &mut out);
         (outcome, out)
     }
 
-    pub fn outcome(&mut self, args: &[&str]) -> Outcome {
+    pub(crate) fn outcome(&mut self, args: &[&str]) -> Outcome {
         let args: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
         self.try_once(&args).0
     }
 
     /// Runs a request as the shell does: parks until woken, offloads to "a worker".
-    pub fn call(&mut self, args: &[&[u8]]) -> Reply {
+    pub(crate) fn call(&mut self, args: &[&[u8]]) -> Reply {
         loop {
             let (mut outcome, mut out) = self.try_once(args);
             if outcome == Outcome::Offload {
@@ -223,23 +231,23 @@ impl Client {
         }
     }
 
-    pub fn run(&mut self, args: &[&str]) -> Reply {
+    pub(crate) fn run(&mut self, args: &[&str]) -> Reply {
         let args: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
         self.call(&args)
     }
 
     /// Runs a line of words.
-    pub fn line(&mut self, line: &str) -> Reply {
+    pub(crate) fn line(&mut self, line: &str) -> Reply {
         self.run(&line.split(' ').collect::<Vec<_>>())
     }
 
     /// Runs a line and expects `+OK`.
-    pub fn ok(&mut self, line: &str) {
+    pub(crate) fn ok(&mut self, line: &str) {
         assert_eq!(self.line(line), Reply::Simple("OK".into()), "{line}");
     }
 
     /// Runs a line and expects an error.
-    pub fn error(&mut self, line: &str) -> String {
+    pub(crate) fn error(&mut self, line: &str) -> String {
         match self.line(line) {
             Reply::Error(text) => text,
             other => panic!("{line} gave {other:?} and no error"),
@@ -247,10 +255,10 @@ impl Client {
     }
 }
 
-pub fn bulk(text: &str) -> Reply {
+pub(crate) fn bulk(text: &str) -> Reply {
     Reply::Bulk(text.as_bytes().to_vec())
 }
 
-pub fn int(n: i64) -> Reply {
+pub(crate) fn int(n: i64) -> Reply {
     Reply::Integer(n)
 }

@@ -1,8 +1,6 @@
 //! Who answers: MOVED, ASK, TRYAGAIN, CROSSSLOT, CLUSTERDOWN and READONLY in Redis's words, and the gate for ASK.
 
-mod common;
-
-use common::*;
+use crate::support::*;
 use node_server_engine::{Outcome, ReplicaAck};
 use node_server_protocol::routing::Serving;
 use node_server_protocol::{Slot, key_slot};

@@ -1,8 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH.
 
-mod common;
-
-use common::*;
+use crate::support::*;
 use node_server_protocol::Millis;
 use node_server_protocol::resp::Reply;
 use std::sync::Arc;

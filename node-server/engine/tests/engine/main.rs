@@ -1,0 +1,22 @@
+//! The engine from outside: many threads, demotions, moves, snapshots, replicas.
+
+#[cfg(test)]
+mod gates;
+#[cfg(test)]
+mod migration;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod parking;
+#[cfg(test)]
+mod replication;
+#[cfg(test)]
+mod routing;
+#[cfg(test)]
+mod scanning;
+#[cfg(test)]
+mod snapshots;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod transactions;

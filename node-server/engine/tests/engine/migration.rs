@@ -1,0 +1,130 @@
+//! MIGRATE: reads pass, writers of marked keys wait, and what has crossed is deleted and logged once.
+
+use crate::support::*;
+use node_server_engine::{MigrateBegin, MigrateRequest, Migration, Outcome, ReplicaAck};
+use node_server_protocol::resp::Reply;
+use node_server_protocol::{Millis, key_slot};
+use std::sync::Arc;
+
+fn request(line: &str) -> MigrateRequest {
+    let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    MigrateRequest::parse(&args).unwrap()
+}
+
+fn begin(node: &Node, line: &str) -> Migration {
+    match node.engine.migrate_begin(&request(line), 0, NOW).unwrap() {
+        MigrateBegin::Send(migration) => migration,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The slot of `{a}` is moving to node 2 from now on.
+fn open_slot(node: &Node) {
+    let mut routing = routing(1, 3, &[]);
+    routing.set_migrating(key_slot(b"a"), node_id(2));
+    node.engine.publish_routing(Arc::new(routing));
+}
+
+const THREE: &str = "MIGRATE 127.0.0.2 7002  0 5000 REPLACE KEYS {a}1 {a}2 {a}3";
+
+#[test]
+fn parses_what_redis_cli_sends() {
+    let one = request("MIGRATE h 7 key 0 10 COPY REPLACE AUTH2 user secret");
+    assert_eq!((one.keys, one.copy, one.replace, one.timeout_ms), (vec![b"key".to_vec()], true, true, 10));
+    assert_eq!(one.auth, Some((Some(b"user".to_vec()), b"secret".to_vec())));
+    let many = request("MIGRATE h 7  0 0 AUTH secret KEYS a b");
+    assert_eq!((many.keys.len(), many.timeout_ms), (2, 1000));
+    let bad = |line: &str| {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        MigrateRequest::parse(&args).unwrap_err().to_string()
+    };
+    assert_eq!(
+        bad("MIGRATE h 7 k 0 10 KEYS a"),
+        "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string"
+    );
+    assert_eq!(bad("MIGRATE h 7 k 0 10 WHAT"), "ERR syntax error");
+    assert_eq!(bad("MIGRATE h 7 k 0 x"), "ERR value is not an integer or out of range");
+}
+
+#[test]
+fn keys_cross() {
+    let node = Node::master();
+    let (mut client, mut other) = (node.client(), node.client());
+    client.ok("MSET {a}1 one {a}2 two");
+    assert_eq!(client.line("PEXPIRE {a}2 60000"), int(1));
+    open_slot(&node);
+    let migration = begin(&node, THREE);
+    assert_eq!(migration.keys.iter().map(|k| k.key.as_slice()).collect::<Vec<_>>(), [b"{a}1", b"{a}2"]);
+    assert_eq!(migration.keys.iter().map(|k| k.ttl_ms).collect::<Vec<_>>(), [0, 60000]);
+    assert!(matches!(node.engine.migrate_begin(&request(THREE), 0, NOW).unwrap(), MigrateBegin::Busy));
+    assert_eq!(other.line("GET {a}1"), bulk("one"), "reads pass");
+    assert_eq!(client.outcome(&["SET", "{a}1", "x"]), Outcome::Park);
+    assert_eq!(other.line("GET {a}1"), bulk("one"), "letting the slot go does not wake the writer");
+    assert_eq!(node.host.woken(), []);
+    let from = node.engine.log().end();
+    // The second key's outcome is unclear: it stays.
+    let end = node.engine.migrate_end(migration, |n| n == 0, NOW).unwrap().expect("one key has crossed");
+    assert_eq!(node.records_from(from), ["DEL {a}1"]);
+    assert_eq!(end, node.engine.log().end());
+    assert_eq!(node.host.woken(), [client.session.id]);
+    assert_eq!(client.error("SET {a}1 x"), "ASK 15495 127.0.0.2:7002");
+    assert_eq!(other.line("GET {a}2"), bulk("two"));
+    client.ok("SET {a}2 three");
+}
+
+#[test]
+fn the_first_ask_is_held_until_a_replica_has_the_deletion() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MSET {a}1 one {a}2 two");
+    open_slot(&node);
+    node.engine.acks().set(vec![ReplicaAck { offset: 0, in_sync: true }]);
+    let migration = begin(&node, THREE);
+    assert_eq!(client.error("GET {a}9"), "ASK 15495 127.0.0.2:7002");
+    assert_eq!(client.session.hold.take(), None, "nothing has crossed yet");
+    let end = node.engine.migrate_end(migration, |_| true, NOW).unwrap().unwrap();
+    assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
+    assert_eq!(client.session.hold.take().map(|h| h.offset), Some(end));
+    node.engine.acks().set(vec![ReplicaAck { offset: end, in_sync: true }]);
+    assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
+    assert_eq!(client.session.hold.take(), None);
+}
+
+#[test]
+fn no_key_copies_and_foreign_slots() {
+    let node = Node::master();
+    let mut client = node.client();
+    assert!(matches!(node.engine.migrate_begin(&request(THREE), 0, NOW).unwrap(), MigrateBegin::NoKey));
+    client.ok("SET {a}1 one PX 100");
+    let late = Millis(NOW.0 + 200);
+    assert!(matches!(node.engine.migrate_begin(&request(THREE), 0, late).unwrap(), MigrateBegin::NoKey));
+    client.ok("SET {a}1 one");
+    let copy = begin(&node, "MIGRATE h 7  0 5 COPY KEYS {a}1 {a}1");
+    assert_eq!(copy.keys.len(), 2);
+    client.ok("SET {a}1 two");
+    assert_eq!(node.engine.migrate_end(copy, |_| true, NOW).unwrap(), None);
+    assert_eq!(client.line("GET {a}1"), bulk("two"));
+    let twice = begin(&node, "MIGRATE h 7  0 5 KEYS {a}1 {a}1");
+    assert_eq!(twice.keys.len(), 1);
+    assert!(node.engine.migrate_end(twice, |_| true, NOW).unwrap().is_some());
+    assert_eq!(client.line("GET {a}1"), Reply::Null);
+    node.engine.publish_routing(Arc::new(routing(1, 2, &[("15495", 2)])));
+    let refused = node.engine.migrate_begin(&request(THREE), 0, NOW).unwrap_err();
+    assert_eq!(refused.to_string(), "MOVED 15495 127.0.0.2:7002");
+}
+
+#[test]
+fn the_deletion_waits_for_the_end_of_a_pause_and_never_happens_after_a_demotion() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 one");
+    let migration = begin(&node, THREE);
+    node.engine.pause_writes(Millis(NOW.0 + 100));
+    let end = node.engine.log().end();
+    let held = node.engine.migrate_end(migration, |_| true, NOW).unwrap_err();
+    assert_eq!(node.engine.log().end(), end);
+    node.engine.publish_routing(Arc::new(routing(1, 2, &[("0-16383", 2)])));
+    assert_eq!(node.engine.migrate_end(held.0, |_| true, NOW).unwrap(), None);
+    assert_eq!(node.engine.log().end(), end);
+    assert_eq!(node.engine.keyspace().len(), 1);
+}
