@@ -11,14 +11,16 @@ use std::sync::{Arc, Condvar, Mutex};
 /// A moment to begin at.
 pub(crate) const NOW: Millis = Millis(1_700_000_000_000);
 
+type Hook<T> = Box<dyn Fn(T) + Send>;
+
 #[derive(Default)]
 pub(crate) struct TestHost {
     woken: Mutex<Vec<SessionId>>,
     bell: Condvar,
     pub(crate) grew: AtomicU64,
     /// What `pause` does; by default nothing.
-    on_pause: Mutex<Option<Box<dyn Fn(u64) + Send>>>,
-    on_command: Mutex<Option<Box<dyn Fn() + Send>>>,
+    on_pause: Mutex<Option<Hook<u64>>>,
+    on_command: Mutex<Option<Hook<()>>>,
 }
 
 impl TestHost {
@@ -39,7 +41,7 @@ impl TestHost {
 
     /// What happens while the host answers a command.
     pub(crate) fn on_command(&self, f: impl Fn() + Send + 'static) {
-        *self.on_command.lock().unwrap() = Some(Box::new(f));
+        *self.on_command.lock().unwrap() = Some(Box::new(move |()| f()));
     }
 
     pub(crate) fn on_pause(&self, f: impl Fn(u64) + Send + 'static) {
@@ -66,7 +68,7 @@ impl Host for TestHost {
         reply: &mut ReplyWriter<'_>,
     ) {
         if let Some(f) = self.on_command.lock().unwrap().as_ref() {
-            f();
+            f(());
         }
         reply.simple(&format!("{command:?}"));
     }
