@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod connection;
 pub mod error;
 pub mod generic;
+pub mod introspection;
 pub mod keys;
 pub mod server;
 pub mod spec;

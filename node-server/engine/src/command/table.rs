@@ -11,6 +11,7 @@ const SLICES: &[&[Spec]] = &[
     super::cluster::TABLE,
     super::connection::TABLE,
     super::generic::TABLE,
+    super::introspection::TABLE,
     super::server::TABLE,
     super::strings::TABLE,
     super::transactions::TABLE,

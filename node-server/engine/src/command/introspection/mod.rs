@@ -1,0 +1,11 @@
+//! COMMAND: what the table says, for clients.
+
+mod categories;
+mod docs;
+mod handlers;
+mod info;
+mod list;
+mod table;
+
+pub use categories::categories;
+pub use table::TABLE;
