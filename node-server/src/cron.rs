@@ -30,6 +30,7 @@ fn run(node: &Node) {
         let began = now();
         let percent = EXPIRE_PERCENT + 2 * (settings.active_expire_effort - 1);
         tick(node, began, Duration::from_micros(round_ms * 1000 * percent / 100));
+        crate::log::set_replica(node.engine.is_replica());
         sample(node);
         let took = now().since(began);
         std::thread::sleep(Duration::from_millis(round_ms.saturating_sub(took).max(1)));

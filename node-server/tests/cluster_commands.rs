@@ -1,0 +1,57 @@
+//! CLUSTER commands through the connections: pipelined ones go on together, their replies keep their places.
+#![allow(clippy::unwrap_used, reason = "test helpers")]
+
+mod common;
+
+use common::{Server, encode};
+use node_server_protocol::resp::Reply;
+
+fn ok() -> Reply {
+    Reply::Simple("OK".into())
+}
+
+#[test]
+fn replies_keep_the_order_of_the_requests() {
+    let server = Server::start(&["--cluster-enabled", "yes"]);
+    let mut client = server.client();
+    let mut requests = encode(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    requests.extend(encode(&["CLUSTER", "KEYSLOT", "name"]));
+    requests.extend(encode(&["CLUSTER", "NONSENSE"]));
+    requests.extend(encode(&["CLUSTER", "MYID"]));
+    requests.extend(encode(&["PING"]));
+    requests.extend(encode(&["CLUSTER", "COUNTKEYSINSLOT", "5798"]));
+    requests.extend(encode(&["CLUSTER", "INFO"]));
+    requests.extend(encode(&["ECHO", "last"]));
+    client.send_raw(&requests);
+    assert_eq!(client.receive(), ok());
+    assert_eq!(client.receive(), Reply::Integer(5798));
+    let unknown = "ERR unknown subcommand 'NONSENSE'. Try CLUSTER HELP.";
+    assert_eq!(client.receive(), Reply::Error(unknown.into()));
+    assert!(matches!(client.receive(), Reply::Bulk(id) if id.len() == 40));
+    assert_eq!(client.receive(), Reply::Simple("PONG".into()));
+    assert_eq!(client.receive(), Reply::Integer(0));
+    assert!(matches!(client.receive(), Reply::Bulk(text) if text.starts_with(b"cluster_state:")));
+    assert_eq!(client.receive(), Reply::Bulk(b"last".to_vec()));
+}
+
+#[test]
+fn more_pipelined_cluster_commands_than_may_be_pending_are_all_answered() {
+    const COUNT: usize = 20_000;
+    let server = Server::start(&["--cluster-enabled", "yes"]);
+    let mut client = server.client();
+    let mut writer = client.stream.try_clone().unwrap();
+    let requests = encode(&["CLUSTER", "MYID"]).repeat(COUNT);
+    let sender = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &requests).unwrap());
+    for _ in 0..COUNT {
+        assert!(matches!(client.receive(), Reply::Bulk(id) if id.len() == 40));
+    }
+    sender.join().unwrap();
+    assert_eq!(client.text(&["PING"]), "PONG");
+}
+
+#[test]
+fn cluster_is_refused_without_cluster_mode() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    assert_eq!(client.text(&["CLUSTER", "INFO"]), "ERR This instance has cluster support disabled");
+}
