@@ -1,4 +1,5 @@
 //! Partitions, crashes and restarts at random; then everything heals and all must agree.
+#![allow(clippy::unwrap_used, reason = "failures panic")]
 
 mod net;
 

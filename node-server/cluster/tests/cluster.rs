@@ -1,4 +1,5 @@
 //! Whole clusters in virtual time.
+#![allow(clippy::unwrap_used, reason = "failures panic")]
 
 mod net;
 

@@ -1,0 +1,266 @@
+//! Votes, candidates, manual failovers, the closed master.
+#![allow(clippy::unwrap_used, reason = "failures panic")]
+
+mod lone;
+
+use lone::{Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots};
+use node_server_cluster::{Cluster, Config, Input, LinkId, NodesConf, Output, ReplicationStatus, Start};
+use node_server_protocol::bus::{Body, MessageFlags, Packet, Update};
+use node_server_protocol::{Epoch, Millis, Role};
+
+/// Node 4 after its master failed: it has asked for votes in the epoch that is returned.
+fn candidate() -> (Lone, Epoch) {
+    let mut lone = Lone::new(4);
+    replicate(&mut lone, 1000);
+    lone.settle();
+    lone.hear(header(2), Body::Fail { node: id(1) });
+    let outputs = lone.settle();
+    let requests: Vec<_> =
+        packets(&outputs).into_iter().filter(|(_, p)| p.body == Body::AuthRequest).collect();
+    assert_eq!(requests.len(), 5, "the only replica need not wait");
+    assert!(requests[0].1.header.message_flags.contains(MessageFlags::FORCE_ACK));
+    (lone, requests[0].1.header.current_epoch)
+}
+
+#[test]
+fn votes() {
+    let mut lone = Lone::new(1);
+    lone.hear(request(5, 4), Body::AuthRequest);
+    assert!(logged(&lone.settle(), "its master is up"));
+    lone.hear(header(3), Body::Fail { node: id(2) });
+    lone.settle();
+    lone.hear(request(5, 3), Body::AuthRequest);
+    assert!(logged(&lone.settle(), "reqEpoch (3) < curEpoch(4)"));
+    lone.hear(request(3, 5), Body::AuthRequest);
+    assert!(logged(&lone.settle(), "it is a master node"));
+    // Not before it is on disk.
+    lone.hear(request(5, 6), Body::AuthRequest);
+    let before = lone.outputs();
+    assert!(!names(&before).contains(&"auth-ack"));
+    let written: Vec<u64> = before
+        .iter()
+        .filter_map(|o| match o {
+            Output::Persist { seq, text } if text.contains("lastVoteEpoch 6") => Some(*seq),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(written.len(), 1);
+    lone.input(Input::Persisted { seq: written[0] });
+    let after = lone.outputs();
+    let acks: Vec<_> = packets(&after).into_iter().filter(|(_, p)| p.body == Body::AuthAck).collect();
+    assert_eq!((acks.len(), acks[0].0, acks[0].1.header.current_epoch), (1, lone.to[&5], Epoch(6)));
+    // Once in an epoch.
+    lone.hear(request(5, 6), Body::AuthRequest);
+    assert!(logged(&lone.settle(), "already voted for epoch 6"));
+}
+
+#[test]
+fn a_vote_that_waited_says_the_epoch_it_was_given_in() {
+    let mut lone = Lone::new(1);
+    lone.hear(header(3), Body::Fail { node: id(2) });
+    lone.settle();
+    lone.hear(request(5, 6), Body::AuthRequest);
+    let seq = lone.outputs().into_iter().find_map(|o| match o {
+        Output::Persist { seq, .. } => Some(seq),
+        _ => None,
+    });
+    lone.hear(request(3, 9), ping());
+    lone.input(Input::Persisted { seq: seq.unwrap() });
+    let outputs = lone.settle();
+    let ack = packets(&outputs).into_iter().find(|(_, p)| p.body == Body::AuthAck).unwrap();
+    assert_eq!(ack.1.header.current_epoch, Epoch(6));
+}
+
+#[test]
+fn forced_requests_and_stale_ones() {
+    let mut lone = Lone::new(1);
+    let mut stale = request(5, 4);
+    stale.message_flags = MessageFlags::FORCE_ACK;
+    stale.config_epoch = Epoch(1);
+    lone.hear(stale, Body::AuthRequest);
+    let outputs = lone.settle();
+    let update = packets(&outputs).into_iter().find_map(|(_, p)| match p.body {
+        Body::Update(update) => Some(update),
+        _ => None,
+    });
+    assert_eq!(update, Some(Update { config_epoch: Epoch(2), node: id(2), slots: slots(5461, 10_922) }));
+    let mut forced = request(5, 5);
+    forced.message_flags = MessageFlags::FORCE_ACK;
+    lone.hear(forced, Body::AuthRequest);
+    assert!(names(&lone.settle()).contains(&"auth-ack"));
+}
+
+#[test]
+fn a_restarted_master_does_not_vote_at_once() {
+    let text = {
+        let mut lone = Lone::new(1);
+        command(&mut lone, "SAVECONFIG");
+        lone.outputs().into_iter().find_map(|o| match o {
+            Output::Persist { text, .. } => Some(text),
+            _ => None,
+        })
+    };
+    let conf = NodesConf::parse(&text.unwrap()).unwrap();
+    let now = Millis(5_000_000);
+    let start = Start::Loaded(conf);
+    let mut core = Cluster::new(Config::default(), start, false, 1, now);
+    let link = LinkId(LinkId::INBOUND | 1);
+    core.handle_input(
+        now,
+        Input::Accepted { link, peer: ([10, 0, 0, 5], 1).into(), local_ip: [10, 0, 0, 1].into() },
+    );
+    let mut forced = request(5, 9);
+    forced.message_flags = MessageFlags::FORCE_ACK;
+    let bytes = Packet { header: forced, body: Body::AuthRequest }.encode();
+    core.handle_input(now, Input::Frame { link, bytes });
+    let outputs: Vec<Output> = std::iter::from_fn(|| core.poll_output()).collect();
+    assert!(
+        !outputs
+            .iter()
+            .any(|o| matches!(o, Output::Persist { text, .. } if text.contains("lastVoteEpoch 9")))
+    );
+}
+
+#[test]
+fn an_election_is_won_by_different_masters_in_this_epoch() {
+    let (mut lone, epoch) = candidate();
+    let ack = |lone: &mut Lone, from: u8, epoch: u64| {
+        lone.hear(request(from, epoch), Body::AuthAck);
+        lone.settle()
+    };
+    ack(&mut lone, 2, epoch.0 - 1);
+    ack(&mut lone, 2, epoch.0);
+    ack(&mut lone, 2, epoch.0);
+    ack(&mut lone, 5, epoch.0);
+    assert_eq!(lone.core.role(), Role::Replica { of: id(1) }, "old, double and replicas' votes do not count");
+    lone.hear(request(3, epoch.0), Body::AuthAck);
+    assert_eq!(lone.core.role(), Role::Master);
+    let before = lone.outputs();
+    assert!(logged(&before, "Failover election won: I'm the new master."));
+    let early = |o: &Output| matches!(o, Output::BecomeMaster | Output::Publish(_) | Output::Send { .. });
+    assert!(!before.iter().any(early), "nothing before it is on disk");
+    let seq = before.iter().find_map(|o| match o {
+        Output::Persist { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    lone.input(Input::Persisted { seq: seq.unwrap() });
+    let after = lone.settle();
+    let order: Vec<&str> = after
+        .iter()
+        .filter_map(|o| match o {
+            Output::BecomeMaster => Some("master"),
+            Output::Publish(_) => Some("publish"),
+            Output::Send { .. } => Some("send"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["master", "publish", "send", "send", "send", "send", "send"]);
+    let (_, pong) = &packets(&after)[0];
+    assert_eq!((pong.header.config_epoch, pong.header.master), (epoch, None));
+    assert_eq!(pong.header.slots, slots(0, 5460));
+}
+
+#[test]
+fn who_does_not_stand_for_election() {
+    let fail = |lone: &mut Lone| {
+        lone.hear(header(2), Body::Fail { node: id(1) });
+        let mut outputs = lone.settle();
+        outputs.extend(lone.pass(2000));
+        names(&outputs).contains(&"auth-req")
+    };
+    let config = Config { node_timeout_ms: TIMEOUT_MS, ..Config::default() };
+    // Told not to.
+    let mut lone = Lone::start(4, false, Config { replica_no_failover: true, ..config.clone() });
+    replicate(&mut lone, 1000);
+    assert!(!fail(&mut lone));
+    // Never synced since its start.
+    let mut lone = Lone::start(4, true, config.clone());
+    assert!(!fail(&mut lone));
+    // Not even where the age of the data does not matter: it is empty.
+    let mut lone = Lone::start(4, true, Config { replica_validity_factor: 0, ..config.clone() });
+    assert!(!fail(&mut lone));
+    // Half a full sync.
+    let mut lone = Lone::start(4, false, config.clone());
+    let last_master_io = Some(lone.now);
+    let status = ReplicationStatus { offset: 9, master_link_up: false, last_master_io, loading: true };
+    lone.input(Input::Replication(status));
+    assert!(!fail(&mut lone));
+    // Too old.
+    let config = Config { replica_validity_factor: 1, repl_ping_period_ms: 1000, ..config };
+    let mut lone = Lone::start(4, false, config);
+    replicate(&mut lone, 1000);
+    for _ in 0..TIMEOUT_MS * 3 / 100 {
+        lone.alive();
+        lone.pass(100);
+    }
+    assert!(!fail(&mut lone));
+}
+
+#[test]
+fn a_manual_failover_pauses_the_master() {
+    let mut lone = Lone::new(1);
+    lone.hear(header(5), Body::MfStart);
+    assert!(!lone.settle().iter().any(|o| matches!(o, Output::PauseWrites { .. })), "not its replica");
+    lone.hear(header(4), Body::MfStart);
+    let outputs = lone.settle();
+    assert!(logged(&outputs, &format!("Manual failover requested by replica {}.", id(4))));
+    assert!(outputs.iter().any(|o| matches!(o, Output::PauseWrites { .. })));
+    assert!(packets(&outputs).is_empty(), "nothing is said before the writes stand still");
+    lone.input(Input::WritesPaused { offset: 4711 });
+    let (to, ping) = packets(&lone.settle()).remove(0);
+    assert_eq!((to, ping.body.name(), ping.header.offset), (lone.to[&4], "ping", 4711));
+    assert!(ping.header.message_flags.contains(MessageFlags::PAUSED));
+    // Nobody takes over.
+    let mut all = Vec::new();
+    for _ in 0..60 {
+        lone.alive();
+        all.extend(lone.pass(100));
+    }
+    assert!(logged(&all, "Manual failover timed out."));
+    assert_eq!(all.iter().filter(|o| matches!(o, Output::ResumeWrites)).count(), 1);
+}
+
+#[test]
+fn a_manual_failover_waits_for_the_offset() {
+    let mut lone = Lone::new(4);
+    replicate(&mut lone, 900);
+    command(&mut lone, "FAILOVER");
+    assert!(names(&lone.settle()).contains(&"mfstart"));
+    let mut paused = header(1);
+    paused.message_flags = MessageFlags::PAUSED;
+    paused.offset = 1000;
+    lone.hear(paused, ping());
+    assert!(!names(&lone.settle()).contains(&"auth-req"));
+    replicate(&mut lone, 1000);
+    let outputs = lone.settle();
+    assert!(logged(&outputs, "All master replication stream processed, manual failover can start."));
+    let request = packets(&outputs).into_iter().find(|(_, p)| p.body == Body::AuthRequest).unwrap().1;
+    assert!(request.header.message_flags.contains(MessageFlags::FORCE_ACK));
+}
+
+#[test]
+fn our_master_may_ask_for_a_failover() {
+    let mut lone = Lone::new(4);
+    replicate(&mut lone, 1000);
+    lone.hear(header(1), Body::MfStart);
+    assert!(names(&lone.settle()).contains(&"mfstart"));
+}
+
+#[test]
+fn a_closed_master_is_silent_votes_and_says_that_it_failed() {
+    let mut lone = Lone::start(1, true, Config { node_timeout_ms: TIMEOUT_MS, ..Config::default() });
+    assert!(lone.core.is_closed_empty(), "its replica answered: it has data");
+    lone.hear(header(2), ping());
+    assert!(!names(&lone.settle()).contains(&"pong"));
+    let again = lone.pass(TIMEOUT_MS / 2 + 100);
+    assert!(packets(&again).iter().any(|(_, p)| p.body == Body::Fail { node: id(1) }));
+    lone.hear(header(4), Body::MfStart);
+    assert!(!lone.settle().iter().any(|o| matches!(o, Output::PauseWrites { .. })), "it has nothing to give");
+    lone.hear(header(3), Body::Fail { node: id(2) });
+    lone.hear(request(5, 9), Body::AuthRequest);
+    assert!(names(&lone.settle()).contains(&"auth-ack"));
+    command(&mut lone, "REOPEN");
+    lone.settle();
+    lone.hear(header(2), ping());
+    assert!(names(&lone.settle()).contains(&"pong"));
+}
