@@ -20,9 +20,10 @@ pub(crate) fn death_of(world: &World<'_>, id: NodeId) -> Option<Proof> {
     }
 }
 
-/// What proves that no process will ever answer as `id` again.
+/// What proves that no process will ever answer as `id` again. An old record does not, of a node that has come back as
+/// a member (scaled down and up again over a kept directory) and is silent now.
 pub(crate) fn proven_gone(world: &World<'_>, id: NodeId) -> Option<Proof> {
-    if world.report_of(id).is_some() {
+    if world.ids.contains_key(&id) {
         return None;
     }
     let listed = world.gone.iter().find(|g| g.id == id).map(|g| g.proof);

@@ -389,3 +389,17 @@ fn nobody_is_left_with_one_copy_to_save_a_pod() {
     assert!(model.members.contains_key(&m(0, 2)), "its sibling that stays is not in sync");
     assert!(!model.members.contains_key(&m(1, 2)));
 }
+
+#[test]
+fn a_node_that_came_back_is_not_gone_because_it_once_was() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let id = model.node(m(1, 0)).id;
+    model.gone.push(operator_planner::observed::Gone {
+        id,
+        member: m(1, 0),
+        proof: operator_planner::Proof::Terminated,
+    });
+    model.silence(m(1, 0));
+    assert_eq!(model.round(&desired), []);
+}
