@@ -1,18 +1,23 @@
 //! Commands about the connection.
 
+use super::arguments::{block, integer, text};
 use super::call::SessionCall;
-use super::spec::{Argument, Flags, Group, Run, Spec};
+use super::spec::{Argument, Deprecated, Flags, Group, Run, Spec};
 use super::{CommandError, CommandResult};
+use crate::Engine;
 use crate::outcome::Outcome;
 use crate::session::Session;
-use crate::{Engine, HostCommand};
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 
 const FAST: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::FAST);
 const SESSION: Flags = FAST.with(Flags::NOSCRIPT).with(Flags::ALLOW_BUSY);
 
-const TEXT: Argument = Argument { name: "message", ..Argument::BASE };
+const HELLO: &[Argument] = &[
+    integer("protover"),
+    block("auth", &[text("username"), text("password")]).after("AUTH").optional(),
+    text("clientname").after("SETNAME").optional(),
+];
 
 /// This file's part of the table.
 pub const TABLE: &[Spec] = &[
@@ -21,27 +26,17 @@ pub const TABLE: &[Spec] = &[
         flags: Flags::FAST,
         group: Group::Cluster,
         since: "3.0.0",
-        summary: "Signals that a cluster client is following an -ASK redirect.",
+        summary: "Lets the next command use a slot that is being imported.",
         categories: &["connection"],
         run: Run::Session(asking),
-        ..CONNECTION
-    },
-    Spec {
-        name: "client",
-        arity: -2,
-        flags: Flags::NONE,
-        since: "2.4.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for client connection commands.",
-        run: Run::Host(HostCommand::Client),
         ..CONNECTION
     },
     Spec {
         name: "echo",
         arity: 2,
         flags: FAST,
-        summary: "Returns the given string.",
-        arguments: &[TEXT],
+        summary: "Answers with its argument.",
+        arguments: &[text("message")],
         run: Run::Session(echo),
         ..CONNECTION
     },
@@ -50,17 +45,18 @@ pub const TABLE: &[Spec] = &[
         arity: -1,
         flags: SESSION.with(Flags::NO_AUTH),
         since: "6.0.0",
-        summary: "Handshakes with the Redis server.",
+        summary: "Chooses the version of the protocol.",
+        arguments: &[block("arguments", HELLO).optional()],
         run: Run::Session(hello),
         ..CONNECTION
     },
     Spec {
         name: "ping",
         arity: -1,
-        flags: FAST,
-        summary: "Returns the server's liveliness response.",
+        flags: Flags::FAST,
+        summary: "Answers with PONG, or with its argument.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        arguments: &[Argument { flags: &["optional"], ..TEXT }],
+        arguments: &[text("message").optional()],
         run: Run::Session(ping),
         ..CONNECTION
     },
@@ -68,7 +64,8 @@ pub const TABLE: &[Spec] = &[
         name: "quit",
         arity: -1,
         flags: SESSION.with(Flags::NO_AUTH).with(Flags::IN_MULTI_NOW),
-        summary: "Closes the connection.",
+        summary: "Ends the connection.",
+        deprecated: Some(Deprecated { since: "7.2.0", by: "just closing the connection" }),
         run: Run::Session(quit),
         ..CONNECTION
     },
@@ -77,7 +74,7 @@ pub const TABLE: &[Spec] = &[
         flags: FAST,
         group: Group::Cluster,
         since: "3.0.0",
-        summary: "Enables read-only queries for a connection to a Redis Cluster replica node.",
+        summary: "Lets a replica answer reads.",
         categories: &["connection"],
         run: Run::Session(readonly),
         ..CONNECTION
@@ -87,7 +84,7 @@ pub const TABLE: &[Spec] = &[
         flags: FAST,
         group: Group::Cluster,
         since: "3.0.0",
-        summary: "Enables read-write queries for a connection to a Reids Cluster replica node.",
+        summary: "Takes READONLY back.",
         categories: &["connection"],
         run: Run::Session(readwrite),
         ..CONNECTION
@@ -96,7 +93,7 @@ pub const TABLE: &[Spec] = &[
         name: "reset",
         flags: SESSION.with(Flags::NO_AUTH).with(Flags::IN_MULTI_NOW),
         since: "6.2.0",
-        summary: "Resets the connection.",
+        summary: "Makes the connection as new.",
         run: Run::Session(reset),
         ..CONNECTION
     },
@@ -104,8 +101,8 @@ pub const TABLE: &[Spec] = &[
         name: "select",
         arity: 2,
         flags: FAST,
-        summary: "Changes the selected database.",
-        arguments: &[Argument { name: "index", kind: "integer", ..Argument::BASE }],
+        summary: "Chooses the database.",
+        arguments: &[integer("index")],
         run: Run::Session(select),
         ..CONNECTION
     },

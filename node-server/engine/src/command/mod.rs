@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod call;
 pub mod cluster;
 pub mod connection;
+pub mod containers;
 pub mod error;
 pub mod generic;
 pub mod introspection;

@@ -1,5 +1,6 @@
 //! Commands about the node and all its keys.
 
+use super::arguments::{integer, one_of, text, word};
 use super::call::{Access, NodeCall, SessionCall};
 use super::spec::{Argument, Flags, Group, Run, Spec};
 use super::{CommandError, CommandResult};
@@ -8,16 +9,7 @@ use crate::outcome::{Deferred, Outcome, Shutdown};
 use node_server_protocol::resp::request::parse_number;
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
-const MODE: &[Argument] = &[Argument {
-    name: "flush-type",
-    kind: "oneof",
-    flags: &["optional"],
-    parts: &[
-        Argument { name: "async", kind: "pure-token", token: "ASYNC", ..Argument::BASE },
-        Argument { name: "sync", kind: "pure-token", token: "SYNC", ..Argument::BASE },
-    ],
-    ..Argument::BASE
-}];
+const MODE: &[Argument] = &[one_of("flush-type", &[word("async", "ASYNC"), word("sync", "SYNC")]).optional()];
 
 /// What the rows have in common.
 const SERVER: Spec = Spec { group: Group::Server, ..Spec::BASE };
@@ -25,20 +17,10 @@ const SERVER: Spec = Spec { group: Group::Server, ..Spec::BASE };
 /// This file's part of the table.
 pub const TABLE: &[Spec] = &[
     Spec {
-        name: "config",
-        arity: -2,
-        flags: ADMIN,
-        since: "2.0.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for server configuration commands.",
-        run: Run::Host(HostCommand::Config),
-        ..SERVER
-    },
-    Spec {
         name: "dbsize",
         flags: Flags::READONLY.with(Flags::FAST),
         categories: &["keyspace"],
-        summary: "Returns the number of keys in the database.",
+        summary: "Counts the keys.",
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         run: Run::Session(dbsize),
         ..SERVER
@@ -47,8 +29,9 @@ pub const TABLE: &[Spec] = &[
         name: "debug",
         arity: -2,
         flags: ADMIN,
-        complexity: "Depends on subcommand.",
-        summary: "A container for debugging commands.",
+        complexity: "Depends on the subcommand.",
+        summary: "Tools for tests: SLEEP and others.",
+        doc_flags: &["syscmd"],
         run: Run::Session(debug),
         ..SERVER
     },
@@ -57,8 +40,8 @@ pub const TABLE: &[Spec] = &[
         arity: -1,
         flags: Flags::WRITE.with(Flags::OFFLOAD),
         categories: &["keyspace", "dangerous"],
-        complexity: "O(N) where N is the total number of keys in all databases",
-        summary: "Removes all keys from all databases.",
+        complexity: "O(N), N being the number of keys",
+        summary: "Deletes every key of every database.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arguments: MODE,
         run: Run::Node(flush),
@@ -69,8 +52,8 @@ pub const TABLE: &[Spec] = &[
         arity: -1,
         flags: Flags::WRITE.with(Flags::OFFLOAD),
         categories: &["keyspace", "dangerous"],
-        complexity: "O(N) where N is the number of keys in the selected database",
-        summary: "Remove all keys from the current database.",
+        complexity: "O(N), N being the number of keys",
+        summary: "Deletes every key of the database in use.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arguments: MODE,
         run: Run::Node(flush),
@@ -81,8 +64,9 @@ pub const TABLE: &[Spec] = &[
         arity: -1,
         flags: Flags::LOADING.with(Flags::STALE),
         categories: &["dangerous"],
-        summary: "Returns information and statistics about the server.",
+        summary: "Answers with what the node tells about itself.",
         tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        arguments: &[text("section").any_number()],
         run: Run::Host(HostCommand::Info),
         ..SERVER
     },
@@ -90,19 +74,9 @@ pub const TABLE: &[Spec] = &[
         name: "lastsave",
         flags: Flags::LOADING.with(Flags::STALE).with(Flags::FAST),
         categories: &["admin", "dangerous"],
-        summary: "Returns the Unix timestamp of the last successful save to disk.",
+        summary: "Answers with the moment of the last save.",
         tips: &["nondeterministic_output"],
         run: Run::Host(HostCommand::LastSave),
-        ..SERVER
-    },
-    Spec {
-        name: "latency",
-        arity: -2,
-        flags: ADMIN,
-        since: "2.8.13",
-        complexity: "Depends on subcommand.",
-        summary: "A container for latency diagnostics commands.",
-        run: Run::Host(HostCommand::Latency),
         ..SERVER
     },
     Spec {
@@ -110,7 +84,8 @@ pub const TABLE: &[Spec] = &[
         arity: -3,
         flags: REPLICATION,
         since: "2.8.0",
-        summary: "An internal command used in replication.",
+        summary: "Replicas send it to get the stream of writes.",
+        arguments: &[text("replicationid"), integer("offset")],
         run: Run::Session(psync),
         ..SERVER
     },
@@ -123,7 +98,8 @@ pub const TABLE: &[Spec] = &[
             .with(Flags::STALE)
             .with(Flags::ALLOW_BUSY),
         since: "3.0.0",
-        summary: "An internal command for configuring the replication stream.",
+        summary: "Replicas send it to tell about themselves.",
+        doc_flags: &["syscmd"],
         run: Run::Host(HostCommand::Replconf),
         ..SERVER
     },
@@ -132,7 +108,7 @@ pub const TABLE: &[Spec] = &[
         flags: Flags::NOSCRIPT.with(Flags::LOADING).with(Flags::STALE).with(Flags::FAST),
         categories: &["admin", "dangerous"],
         since: "2.8.12",
-        summary: "Returns the replication role.",
+        summary: "Answers with the role in replication.",
         run: Run::Host(HostCommand::Role),
         ..SERVER
     },
@@ -140,25 +116,21 @@ pub const TABLE: &[Spec] = &[
         name: "shutdown",
         arity: -1,
         flags: ADMIN.with(Flags::NO_MULTI).with(Flags::ALLOW_BUSY),
-        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
-        summary: "Synchronously saves the database(s) to disk and shuts down the Redis server.",
+        complexity: "O(1)",
+        summary: "Ends the process; a replica takes over first if one can.",
+        arguments: &[
+            one_of("save-selector", &[word("nosave", "NOSAVE"), word("save", "SAVE")]).optional(),
+            word("now", "NOW").optional(),
+            word("force", "FORCE").optional(),
+            word("abort", "ABORT").optional(),
+        ],
         run: Run::Session(shutdown),
-        ..SERVER
-    },
-    Spec {
-        name: "slowlog",
-        arity: -2,
-        flags: ADMIN,
-        since: "2.2.12",
-        complexity: "Depends on subcommand.",
-        summary: "A container for slow log commands.",
-        run: Run::Host(HostCommand::Slowlog),
         ..SERVER
     },
     Spec {
         name: "sync",
         flags: REPLICATION,
-        summary: "An internal command used in replication.",
+        summary: "Old replicas send it to get everything and the stream of writes.",
         run: Run::Session(sync),
         ..SERVER
     },
@@ -166,7 +138,7 @@ pub const TABLE: &[Spec] = &[
         name: "time",
         flags: Flags::LOADING.with(Flags::STALE).with(Flags::FAST),
         since: "2.6.0",
-        summary: "Returns the server time.",
+        summary: "Answers with the time.",
         tips: &["nondeterministic_output"],
         run: Run::Host(HostCommand::Time),
         ..SERVER

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SLICES: &[&[Spec]] = &[
     super::cluster::TABLE,
     super::connection::TABLE,
+    super::containers::TABLE,
     super::generic::TABLE,
     super::introspection::TABLE,
     super::server::TABLE,

@@ -1,8 +1,9 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
+use super::arguments::KEYS;
 use super::call::{Call, SessionCall};
 use super::spec::{Flags, Group, Run, Spec, keys};
-use super::{Argument, CommandError, CommandResult};
+use super::{CommandError, CommandResult};
 use crate::outcome::Outcome;
 use crate::transaction::{Multi, Watched};
 use std::sync::atomic::Ordering;
@@ -18,8 +19,8 @@ pub const TABLE: &[Spec] = &[
         flags: SESSION.with(Flags::IN_MULTI_NOW),
         group: Group::Transactions,
         since: "2.0.0",
-        complexity: "O(N), when N is the number of queued commands",
-        summary: "Discards a transaction.",
+        complexity: "O(N), N being the number of queued commands",
+        summary: "Forgets the queued commands.",
         run: Run::Session(discard),
         ..Spec::BASE
     },
@@ -33,8 +34,8 @@ pub const TABLE: &[Spec] = &[
             .with(Flags::IN_MULTI_NOW),
         group: Group::Transactions,
         since: "1.2.0",
-        complexity: "Depends on commands in the transaction",
-        summary: "Executes all commands in a transaction.",
+        complexity: "Depends on the queued commands.",
+        summary: "Runs the queued commands, all in a row.",
         run: Run::Session(exec),
         ..Spec::BASE
     },
@@ -45,7 +46,7 @@ pub const TABLE: &[Spec] = &[
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "O(1)",
-        summary: "Starts a transaction.",
+        summary: "Queues the commands that follow.",
         run: Run::Session(multi),
         ..Spec::BASE
     },
@@ -56,7 +57,7 @@ pub const TABLE: &[Spec] = &[
         group: Group::Transactions,
         since: "2.2.0",
         complexity: "O(1)",
-        summary: "Forgets about watched keys of a transaction.",
+        summary: "Forgets the watched keys.",
         run: Run::Session(unwatch),
         ..Spec::BASE
     },
@@ -67,15 +68,9 @@ pub const TABLE: &[Spec] = &[
         keys: &[keys(1, -1, 1, &["RO"])],
         group: Group::Transactions,
         since: "2.2.0",
-        complexity: "O(1) for every key.",
-        summary: "Monitors changes to keys to determine the execution of a transaction.",
-        arguments: &[Argument {
-            name: "key",
-            kind: "key",
-            key_spec: Some(0),
-            flags: &["multiple"],
-            ..Argument::BASE
-        }],
+        complexity: "O(N), N being the number of keys",
+        summary: "Lets EXEC do nothing if one of the keys has changed.",
+        arguments: &[KEYS],
         run: Run::Slot(watch),
         ..Spec::BASE
     },

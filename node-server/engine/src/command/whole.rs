@@ -1,5 +1,6 @@
 //! Commands that look at keys wherever they are: SCAN, KEYS, RANDOMKEY, and MIGRATE.
 
+use super::arguments::{KEY, block, integer, key, one_of, pattern, text, word};
 use super::call::{NodeCall, SessionCall};
 use super::keys::SKIP_EMPTY;
 use super::spec::{Argument, Begin, Find, Flags, KeySpec, Run, Spec, one_key};
@@ -12,7 +13,21 @@ use crate::outcome::{Deferred, Outcome};
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::{SLOT_COUNT, Slot};
 
-const PATTERN: Argument = Argument { name: "pattern", kind: "pattern", ..Argument::BASE };
+const MIGRATE: &[Argument] = &[
+    text("host"),
+    integer("port"),
+    one_of("key-selector", &[KEY, word("empty-string", "")]),
+    integer("destination-db"),
+    integer("timeout"),
+    word("copy", "COPY").optional(),
+    word("replace", "REPLACE").optional(),
+    one_of(
+        "authentication",
+        &[text("auth").after("AUTH"), block("auth2", &[text("username"), text("password")]).after("AUTH2")],
+    )
+    .optional(),
+    key("keys", 1).after("KEYS").any_number(),
+];
 
 /// This file's part of the table.
 pub const TABLE: &[Spec] = &[
@@ -21,10 +36,10 @@ pub const TABLE: &[Spec] = &[
         arity: 2,
         flags: Flags::READONLY.with(Flags::OFFLOAD),
         categories: &["keyspace", "dangerous"],
-        complexity: "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.",
-        summary: "Returns all key names that match a pattern.",
+        complexity: "O(N), N being the number of keys",
+        summary: "Names the keys that match a pattern.",
         tips: &["request_policy:all_shards", "nondeterministic_output_order"],
-        arguments: &[PATTERN],
+        arguments: &[pattern("pattern")],
         run: Run::Node(keys_command),
         ..Spec::BASE
     },
@@ -43,9 +58,10 @@ pub const TABLE: &[Spec] = &[
             },
         ],
         since: "2.6.0",
-        complexity: "This command actually executes a DUMP+DEL in the source instance, and a RESTORE in the target instance. See the pages of these commands for time complexity. Also an O(N) data transfer between the two instances is performed.",
-        summary: "Atomically transfers a key from one Redis instance to another.",
+        complexity: "O(N), N being the size of the values",
+        summary: "Moves keys to another node.",
         tips: &["nondeterministic_output"],
+        arguments: MIGRATE,
         run: Run::Session(migrate),
         ..Spec::BASE
     },
@@ -54,7 +70,7 @@ pub const TABLE: &[Spec] = &[
         arity: 1,
         flags: Flags::READONLY,
         categories: &["keyspace"],
-        summary: "Returns a random key name from the database.",
+        summary: "Names any key.",
         tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         run: Run::Node(randomkey),
         ..Spec::BASE
@@ -65,20 +81,14 @@ pub const TABLE: &[Spec] = &[
         flags: Flags::READONLY,
         categories: &["keyspace"],
         since: "2.8.0",
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
-        summary: "Iterates over the key names in the database.",
+        complexity: "O(1) for every call; O(N) for a whole iteration, N being the number of keys",
+        summary: "Names the keys bit by bit.",
         tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         arguments: &[
-            Argument { name: "cursor", kind: "integer", ..Argument::BASE },
-            Argument { token: "MATCH", flags: &["optional"], ..PATTERN },
-            Argument {
-                name: "count",
-                kind: "integer",
-                token: "COUNT",
-                flags: &["optional"],
-                ..Argument::BASE
-            },
-            Argument { name: "type", token: "TYPE", flags: &["optional"], ..Argument::BASE },
+            integer("cursor"),
+            pattern("pattern").after("MATCH").optional(),
+            integer("count").after("COUNT").optional(),
+            text("type").after("TYPE").optional(),
         ],
         run: Run::Node(scan),
         ..Spec::BASE

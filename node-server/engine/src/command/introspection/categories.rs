@@ -27,7 +27,8 @@ fn belongs(spec: &Spec, category: &str) -> bool {
         "fast" => has(Flags::FAST),
         "slow" => !has(Flags::FAST),
         "blocking" => has(Flags::BLOCKING),
-        "connection" => spec.group == Group::Connection,
+        // Of the subcommands, not of what contains them.
+        "connection" => spec.group == Group::Connection && spec.subcommands.is_empty(),
         "transaction" => spec.group == Group::Transactions,
         _ => false,
     };

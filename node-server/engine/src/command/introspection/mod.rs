@@ -7,5 +7,8 @@ mod info;
 mod list;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use categories::categories;
 pub use table::TABLE;
