@@ -41,7 +41,7 @@ impl Host for NodeHost {
 
     fn log_grew(&self) {
         if let Some(node) = self.node() {
-            node.replication.log_grew.notify_one();
+            node.replication.note_growth();
         }
     }
 

@@ -14,6 +14,7 @@ pub use node_server_cluster::HandOver;
 use node_server_engine::{Engine, MigrateRequest};
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -186,7 +187,7 @@ pub struct ToMigrate {
 /// The way to the replication thread, and what it last said about itself.
 pub struct ReplicationHandle {
     sender: Sender<ToReplication>,
-    /// Notified when the log has grown: there is something to send to replicas.
+    /// Notified when the log has grown and there are replicas to send it to, or an acknowledgement is wanted.
     pub log_grew: Notify,
     /// The largest offset whose acknowledgement some reply waits for.
     wanted_ack: AtomicU64,
@@ -194,7 +195,36 @@ pub struct ReplicationHandle {
     pub status: ArcSwap<ReplicationStatus>,
 }
 
+thread_local! {
+    /// Set on a data thread while it executes a turn's requests: many writes, one notice.
+    static IN_TURN: Cell<bool> = const { Cell::new(false) };
+    static GREW: Cell<bool> = const { Cell::new(false) };
+}
+
 impl ReplicationHandle {
+    /// The log has grown: the replication thread is woken, if it has replicas. Within a turn of a data thread the
+    /// notice waits for the turn's end.
+    pub fn note_growth(&self) {
+        if IN_TURN.get() {
+            GREW.set(true);
+        } else if !self.status.load().replicas.is_empty() {
+            self.log_grew.notify_one();
+        }
+    }
+
+    /// This data thread begins to execute a turn's requests.
+    pub fn begin_turn(&self) {
+        IN_TURN.set(true);
+    }
+
+    /// They are executed.
+    pub fn end_turn(&self) {
+        IN_TURN.set(false);
+        if GREW.take() {
+            self.note_growth();
+        }
+    }
+
     /// A reply waits until a replica has acknowledged `offset`: ask the replicas (REPLCONF GETACK).
     pub fn want_ack(&self, offset: u64) {
         if self.wanted_ack.fetch_max(offset, Ordering::AcqRel) < offset {

@@ -1,5 +1,5 @@
 //! A slot that is held for long delays nobody but its own clients (design.md, The node, 2), and no PONG (9).
-#![allow(clippy::unwrap_used, reason = "test helpers")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test helpers, and figures for the reader")]
 
 mod common;
 

@@ -43,9 +43,11 @@ impl DataThread {
                 Rest::More => hub.next.push(at),
             }
         }
+        hub.node.replication.begin_turn();
         for request in batch {
             hub.execute_request(request);
         }
+        hub.node.replication.end_turn();
         // Input that was not executed, because a request before it has to wait, is parsed again.
         unfinished
             .retain(|rest| hub.connections[rest.at].as_ref().is_some_and(|c| c.consumed == rest.begins));
