@@ -1,7 +1,7 @@
 //! Persist before promise. Whatever promises something waits here until nodes.conf with it is on disk; headers
 //! claim only what is on disk. While one write is under way, further changes gather for the next (group commit).
 
-use crate::io::Output;
+use crate::io::{LinkId, Output};
 use crate::wire::Message;
 use node_server_protocol::{Epoch, NodeId, SlotSet};
 use std::collections::VecDeque;
@@ -24,7 +24,9 @@ pub(crate) struct Claim {
 pub(crate) enum Promise {
     /// A message to one node, built when it may leave.
     Send(NodeId, Message),
-    /// The same to every node.
+    /// A late answer on a connection.
+    Answer(LinkId, Message),
+    /// A message to every node.
     Broadcast(Message),
     /// PONG to the replicas of this shard: they learn this one's offset.
     PongToShard,

@@ -193,7 +193,7 @@ impl Cluster {
         self.view.unassign(&left);
         self.become_master = false;
         self.drop_keys = SlotSet::new();
-        self.guard.open();
+        self.open_guard();
         self.election.reset();
         self.end_manual_failover();
         self.handover_done();

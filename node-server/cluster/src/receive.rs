@@ -90,6 +90,7 @@ impl Cluster {
             self.learn_own_ip(id);
         }
         if self.guard_is_silent() {
+            self.guard.owe(id);
             return;
         }
         // The receiver may not be bound to the link yet: its extensions depend on it.

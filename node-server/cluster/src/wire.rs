@@ -156,6 +156,7 @@ impl Cluster {
     pub(crate) fn keep_promise(&mut self, promise: Promise) {
         match promise {
             Promise::Send(node, message) => self.send_to(node, message),
+            Promise::Answer(link, message) => self.send_on(link, message),
             Promise::Broadcast(message) => self.broadcast(message),
             Promise::PongToShard => {
                 let Some(master) = self.view.myself().master else { return };

@@ -204,6 +204,8 @@ fn an_empty_restarted_master_is_replaced() {
     assert!(net.peers[3].offset >= offset, "the replica kept its data");
     net.run_until(20_000, |n| n.role(0) == Role::Replica { of: id_of(3) });
     assert!(!net.peers[0].core.is_closed_empty());
+    let marked = |n: &Net| (0..6).any(|i| n.peers[i].core.nodes_text().contains(",fail"));
+    net.run_until(500, |n| !marked(n));
     net.run(3 * TIMEOUT_MS);
     assert!(net.agreed() && net.all_ok());
 }

@@ -92,7 +92,7 @@ impl Cluster {
     pub(super) fn reopen(&mut self) {
         if self.guard.is_closed() {
             self.log(Level::Warning, "CLUSTER REOPEN: this master serves again, without its data.".into());
-            self.guard.open();
+            self.open_guard();
             self.topology_changed();
         }
     }
@@ -111,7 +111,7 @@ impl Cluster {
         self.end_manual_failover();
         self.handover_failed();
         self.election.reset();
-        self.guard.open();
+        self.open_guard();
         let others: Vec<NodeId> = self.view.others().map(|n| n.id).collect();
         others.into_iter().for_each(|id| self.remove_node(id));
         self.view.migrating.clear();

@@ -6,6 +6,7 @@ use crate::config::EndpointType;
 use crate::node::Node;
 use crate::stats::TYPES;
 use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::routing::Serving;
 use node_server_protocol::{SLOT_COUNT, Slot};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -52,7 +53,7 @@ impl Cluster {
         let (pfail, fail) = (count(|n| n.is_suspect() && !n.is_failed()), count(Node::is_failed));
         let assigned = count(|_| true);
         let fields = [
-            ("cluster_state", if self.state.ok { "ok".into() } else { "fail".to_owned() }),
+            ("cluster_state", if self.serving() == Serving::Ok { "ok".into() } else { "fail".to_owned() }),
             ("cluster_slots_assigned", assigned.to_string()),
             ("cluster_slots_ok", (assigned - pfail - fail).to_string()),
             ("cluster_slots_pfail", pfail.to_string()),
