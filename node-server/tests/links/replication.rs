@@ -1,0 +1,241 @@
+//! PSYNC from both sides.
+
+use super::*;
+use e2e::{PortBlock, cli};
+use node_server_engine::log::put_command;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+#[test]
+fn redis_cli_creates_a_cluster_whose_replicas_are_equal() {
+    let ports = PortBlock::reserve(6).unwrap();
+    let nodes: Vec<Server> = (0..6).map(|n| Server::start(lone(ports.port(n))).unwrap()).collect();
+    let addresses: Vec<String> = nodes.iter().map(|n| n.address().to_string()).collect();
+    let mut args = vec!["--cluster", "create"];
+    args.extend(addresses.iter().map(String::as_str));
+    args.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+    let output = cli::redis_cli(&args).unwrap();
+    assert!(output.contains("[OK] All 16384 slots covered."), "{output}");
+    wait::until("every replica's link is up", SOON, || {
+        nodes[3..].iter().all(|n| {
+            info(n, "replication", "role") == "slave" && info(n, "replication", "master_link_status") == "up"
+        })
+    })
+    .unwrap();
+    for (n, master) in nodes[..3].iter().enumerate() {
+        let keys = keys_of(n as u32, 3, "k", 500);
+        set_all(&mut master.client().unwrap(), &keys);
+        let port = master.port().to_string();
+        let replica = nodes[3..].iter().find(|r| info(r, "replication", "master_port") == port).unwrap();
+        wait_same_offset(master, replica);
+        let mut reader = replica.client().unwrap();
+        reader.call(&["READONLY"]).unwrap();
+        assert!(has_all(&mut reader, &keys));
+        assert_eq!(reader.call(&["DBSIZE"]).unwrap(), Reply::Integer(500));
+        let moved = replica.client().unwrap().command(&["GET", &keys[0]]).unwrap();
+        assert!(matches!(moved, Reply::Error(text) if text.starts_with("MOVED ") && text.ends_with(&port)));
+    }
+}
+
+/// What was written before comes by a snapshot, what is written meanwhile by the log.
+#[test]
+fn a_replica_that_joins_under_load_gets_everything() {
+    let ports = PortBlock::reserve(2).unwrap();
+    let (master, replica) =
+        (Server::start(lone(ports.port(0))).unwrap(), Server::start(lone(ports.port(1))).unwrap());
+    let mut client = master.client().unwrap();
+    client.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
+    client.call(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()]).unwrap();
+    wait::until("the master serves", SOON, || {
+        client.command(&["SET", "a", "b"]).unwrap() == Reply::Simple("OK".into())
+    })
+    .unwrap();
+    let keys: Vec<String> = (0..20_000).map(|n| format!("before{n}")).collect();
+    set_all(&mut client, &keys);
+    let name = id(&master).to_string();
+    wait::until("it may be followed", SOON, || {
+        replica.client().unwrap().command(&["CLUSTER", "REPLICATE", &name]).unwrap()
+            == Reply::Simple("OK".into())
+    })
+    .unwrap();
+    let mut written = Vec::new();
+    while info(&replica, "replication", "master_link_status") != "up" || written.len() < 5 {
+        let batch: Vec<String> = (0..200).map(|n| format!("during{}-{n}", written.len())).collect();
+        set_all(&mut client, &batch);
+        written.push(batch);
+    }
+    wait_same_offset(&master, &replica);
+    let mut reader = replica.client().unwrap();
+    reader.call(&["READONLY"]).unwrap();
+    assert!(has_all(&mut reader, &keys));
+    assert!(written.iter().all(|batch| has_all(&mut reader, batch)));
+    assert_eq!(info(&master, "stats", "sync_full"), "1");
+}
+
+/// The replica sleeps until its master gives it up; what it missed is in the backlog.
+#[test]
+fn a_cut_link_goes_on_where_it_ended() {
+    let shape = Shape::new(1, 1).with("repl-timeout", 1).with("cluster-node-timeout", 60_000);
+    let cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
+    let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
+    replica.pause().unwrap();
+    wait::until("the master gives the replica up", SOON, || {
+        info(master, "replication", "connected_slaves") == "0"
+    })
+    .unwrap();
+    let keys: Vec<String> = (0..1000).map(|n| format!("k{n}")).collect();
+    set_all(&mut master.client().unwrap(), &keys);
+    replica.resume().unwrap();
+    wait::until("the link is up again", SOON, || info(master, "replication", "connected_slaves") == "1")
+        .unwrap();
+    wait_same_offset(master, replica);
+    let mut reader = replica.client().unwrap();
+    reader.call(&["READONLY"]).unwrap();
+    assert!(has_all(&mut reader, &keys));
+    assert_eq!(
+        (info(master, "stats", "sync_full"), info(master, "stats", "sync_partial_ok")),
+        ("1".into(), "1".into())
+    );
+}
+
+/// A replica as Redis writes one, by hand.
+struct Peer {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Peer {
+    fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    fn say(&mut self, args: &[&str]) {
+        let mut request = Vec::new();
+        put_command(&mut request, &args.iter().map(|a| a.as_bytes()).collect::<Vec<_>>());
+        self.stream.write_all(&request).unwrap();
+    }
+
+    fn fill(&mut self) {
+        let mut part = [0; 4096];
+        let n = self.stream.read(&mut part).unwrap();
+        assert!(n > 0, "the master closed the link; had {:?}", String::from_utf8_lossy(&self.buffer));
+        self.buffer.extend_from_slice(&part[..n]);
+    }
+
+    /// The next line; empty ones are signs of life.
+    fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if !text.is_empty() {
+                    return text;
+                }
+            } else {
+                self.fill();
+            }
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        while self.buffer.len() < len {
+            self.fill();
+        }
+        self.buffer.drain(..len).collect()
+    }
+
+    fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        while !self.buffer.windows(end.len()).any(|w| w == end) {
+            self.fill();
+        }
+        let at = self.buffer.windows(end.len()).position(|w| w == end).unwrap();
+        self.take(at + end.len())
+    }
+
+    /// `+FULLRESYNC id offset`.
+    fn full(&mut self) -> (String, u64) {
+        let line = self.line();
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(words[0], "+FULLRESYNC", "{line}");
+        (words[1].into(), words[2].parse().unwrap())
+    }
+}
+
+fn serving(port: u16) -> Server {
+    let server = Server::start(lone(port)).unwrap();
+    let mut client = server.client().unwrap();
+    client.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
+    wait::until("it serves", SOON, || {
+        client.command(&["SET", "a", "1"]).unwrap() == Reply::Simple("OK".into())
+    })
+    .unwrap();
+    server
+}
+
+#[test]
+fn a_master_speaks_the_protocol_of_redis() {
+    let ports = PortBlock::reserve(1).unwrap();
+    let server = serving(ports.port(0));
+    let mut client = server.client().unwrap();
+    // With a length, as a replica without `capa eof` wants it.
+    let mut old = Peer::connect(&server);
+    old.say(&["REPLCONF", "listening-port", "7777"]);
+    assert_eq!(old.line(), "+OK");
+    old.say(&["PSYNC", "?", "-1"]);
+    let (replid, offset) = old.full();
+    let len: usize = old.line().strip_prefix('$').unwrap().parse().unwrap();
+    let rdb = old.take(len);
+    assert!(rdb.starts_with(b"REDIS0010"), "{rdb:?}");
+    // Of unknown length; the stream begins after the first acknowledgement.
+    let mut new = Peer::connect(&server);
+    new.say(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    assert_eq!(new.line(), "+OK");
+    new.say(&["PSYNC", "?", "-1"]);
+    let (_, second) = new.full();
+    assert!(second >= offset);
+    let mark = new.line().strip_prefix("$EOF:").unwrap().to_owned();
+    let rdb = new.until(mark.as_bytes());
+    assert!(rdb.starts_with(b"REDIS0010"));
+    client.call(&["SET", "b", "2"]).unwrap();
+    new.say(&["REPLCONF", "ACK", &second.to_string()]);
+    let set = b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n";
+    let stream = new.until(set);
+    assert!(stream.starts_with(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"), "{}", String::from_utf8_lossy(&stream));
+    // WAIT asks those who do not acknowledge by themselves.
+    client.send(&e2e::client::request(&["WAIT", "1", "20000"])).unwrap();
+    new.until(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
+    new.say(&["REPLCONF", "ACK", &info(&server, "replication", "master_repl_offset")]);
+    assert_eq!(client.read_reply().unwrap(), Reply::Integer(1));
+    // Partial: from where the first one was, and not from where nobody has been.
+    drop(old);
+    let mut again = Peer::connect(&server);
+    again.say(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    assert_eq!(again.line(), "+OK");
+    again.say(&["PSYNC", &replid, &(offset + 1).to_string()]);
+    assert_eq!(again.line(), format!("+CONTINUE {replid}"));
+    assert!(again.until(set).starts_with(b"*2\r\n$6\r\nSELECT"));
+    let mut ahead = Peer::connect(&server);
+    ahead.say(&["PSYNC", &replid, &(offset + 1_000_000).to_string()]);
+    ahead.full();
+    assert_eq!(info(&server, "stats", "sync_partial_err"), "1");
+}
+
+/// Rule 12: a master that has lost its data gives nothing to replicas that still have it.
+#[test]
+fn a_closed_master_does_not_answer_psync() {
+    let ports = PortBlock::reserve(1).unwrap();
+    let mut server = serving(ports.port(0));
+    server.kill().unwrap();
+    server.restart().unwrap();
+    let mut peer = Peer::connect(&server);
+    peer.say(&["PSYNC", "?", "-1"]);
+    assert_eq!(peer.line(), "-NOMASTERLINK Can't SYNC while not connected with my master");
+    let mut client = server.client().unwrap();
+    assert_eq!(info_field(&client.text(&["CLUSTER", "INFO"]).unwrap(), "cluster_closed_empty"), Some("1"));
+    client.call(&["CLUSTER", "REOPEN"]).unwrap();
+    let mut peer = Peer::connect(&server);
+    peer.say(&["PSYNC", "?", "-1"]);
+    peer.full();
+}
