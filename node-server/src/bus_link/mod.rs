@@ -21,7 +21,9 @@ use sockets::Sockets;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
@@ -32,6 +34,8 @@ const EVENTS_MAX: usize = 4096;
 const BATCH_MAX: usize = 1024;
 /// How often the core is told of replication, and the longest sleep.
 const TICK_MS: u64 = 100;
+/// How long a new node may take to write its name down before it serves.
+const FIRST_WRITE: Duration = Duration::from_secs(10);
 /// Threads for deletions, which may wait for slots.
 const BLOCKING_THREADS: usize = 2;
 
@@ -75,10 +79,11 @@ pub(crate) enum Event {
     AllDropped,
 }
 
-/// Starts the thread. It ends after [`ToBus::Stop`].
+/// Starts the thread. It ends after [`ToBus::Stop`]. A new node's name is on disk when this returns, so that nobody
+/// hears of a name that a crash would change.
 ///
 /// # Errors
-/// The system refuses threads or sockets.
+/// The system refuses threads or sockets, or nodes.conf cannot be written.
 pub(crate) fn start(
     node: Arc<Node>,
     requests: Receiver<ToBus>,
@@ -87,6 +92,7 @@ pub(crate) fn start(
     opened: Opened,
 ) -> anyhow::Result<JoinHandle<()>> {
     let Opened { file, conf, listeners, config } = opened;
+    let is_new = conf.is_none();
     let begin = match conf {
         Some(conf) => Start::Loaded(conf),
         None => Start::Fresh { id: random_id()?, shard_id: random_id()? },
@@ -98,10 +104,15 @@ pub(crate) fn start(
         .context("the bus thread's runtime")?;
     let (sender, events) = channel(EVENTS_MAX);
     let written = sender.clone();
+    let (first, first_written) = sync_channel(1);
     let writer = Writer::start(
         file,
-        // Fails only when the bus thread has ended, and then nobody waits for it.
-        Box::new(move |seq, result| drop(written.blocking_send(Event::Persisted(seq, result)))),
+        Box::new(move |seq, result| {
+            // Full after the first, which is the only one that is waited for.
+            let _ = first.try_send(());
+            // Fails only when the bus thread has ended, and then nobody waits for it.
+            let _ = written.blocking_send(Event::Persisted(seq, result));
+        }),
     )?;
     let dataset_empty = node.engine.keyspace().is_empty();
     let cluster = Cluster::new(config, begin, dataset_empty, random_u64()?, now());
@@ -118,6 +129,11 @@ pub(crate) fn start(
             bus.run(Inboxes { events, requests, records }).await;
         });
     })?;
+    if is_new {
+        first_written
+            .recv_timeout(FIRST_WRITE)
+            .context("nodes.conf was not written: is the disk overloaded?")?;
+    }
     Ok(thread)
 }
 
