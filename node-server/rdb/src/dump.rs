@@ -28,12 +28,12 @@ pub fn encode_string_dump(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
-/// The value of a payload. A checksum of zero is not checked, as in Redis.
+/// The value of a payload. Unlike a stream's, its checksum is always checked.
 ///
 /// # Errors
 /// Wrong checksum, a version that is too new, a type that is not held, bytes that do not decode.
 pub fn decode_dump(payload: &[u8]) -> Result<Value, RdbError> {
-    let body_len = payload.len().checked_sub(FOOTER).ok_or(RdbError::Truncated("a DUMP payload"))?;
+    let body_len = payload.len().checked_sub(FOOTER).ok_or(RdbError::Footer)?;
     let mut footer = Input::new(&payload[body_len..]);
     let version = u16::from_le_bytes(footer.array("the version")?);
     let stored = u64::from_le_bytes(footer.array("the checksum")?);
@@ -41,7 +41,7 @@ pub fn decode_dump(payload: &[u8]) -> Result<Value, RdbError> {
         return Err(RdbError::Version(version));
     }
     let computed = crc64(0, &payload[..body_len + 2]);
-    if stored != 0 && stored != computed {
+    if stored != computed {
         return Err(RdbError::Checksum { stored, computed });
     }
     let mut body = Input::new(&payload[..body_len]);

@@ -20,6 +20,12 @@ pub enum RdbError {
         /// As computed.
         computed: u64,
     },
+    /// A DUMP payload too short for its version and checksum.
+    #[error("the DUMP payload has no version and checksum at its end")]
+    Footer,
+    /// One item of a stream that would have to be kept whole in memory and is longer than that.
+    #[error("an item of the RDB stream is longer than {max} bytes", max = crate::reader::ITEM_MAX)]
+    ItemLength,
     /// A value of a type that this release does not hold.
     #[error("key {key:?} has type {kind}, which this release does not hold; only strings (type 0) are")]
     Type {

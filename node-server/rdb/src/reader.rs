@@ -18,6 +18,9 @@ const HEADER: usize = 9;
 /// Bytes that were read are dropped from the front when they are more than this.
 const COMPACT_AT: usize = 1 << 20;
 
+/// Longest item: a string of 512 MiB (Redis's default limit), its key, and what stands before them.
+pub const ITEM_MAX: usize = (512 + 512 + 1) << 20;
+
 /// One thing in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -88,6 +91,9 @@ impl Reader {
                         Some(item) => return self.checked(item).map(Some),
                         None => continue,
                     }
+                }
+                Err(RdbError::Truncated(_)) if self.buffer.len() - self.at > ITEM_MAX => {
+                    return Err(RdbError::ItemLength);
                 }
                 Err(RdbError::Truncated(_)) => return Ok(None),
                 Err(error) => return Err(error),

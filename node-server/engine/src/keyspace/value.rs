@@ -10,7 +10,7 @@ pub enum Value {
 }
 
 /// A string; numbers that are written canonically are kept as numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Text {
     /// The decimal text of a 64-bit integer.
     Int(i64),
@@ -67,18 +67,15 @@ impl Text {
         self.len() == 0
     }
 
-    /// The bytes to change in place.
-    pub fn raw_mut(&mut self) -> &mut Vec<u8> {
-        if let Self::Int(_) = self {
-            *self = Self::Raw(self.to_vec());
-        }
-        match self {
-            Self::Raw(bytes) => {
-                bytes.reserve(1);
-                bytes
-            }
-            Self::Int(_) => unreachable!("made raw just above"),
-        }
+    /// Lets `change` have the bytes; from then on the string counts as raw.
+    pub fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = match std::mem::replace(self, Self::Int(0)) {
+            Self::Raw(bytes) => bytes,
+            Self::Int(n) => Self::Int(n).to_vec(),
+        };
+        change(&mut bytes);
+        bytes.reserve_exact(1);
+        *self = Self::Raw(bytes);
     }
 
     /// OBJECT ENCODING's word.
@@ -98,6 +95,22 @@ impl Text {
         match self {
             Self::Int(_) => 0,
             Self::Raw(bytes) => bytes.capacity(),
+        }
+    }
+}
+
+impl Clone for Text {
+    /// What has room to grow has it in the copy too: see [`Text::encoding`].
+    fn clone(&self) -> Self {
+        match self {
+            Self::Int(n) => Self::Int(*n),
+            Self::Raw(bytes) => {
+                let mut copy = bytes.clone();
+                if bytes.capacity() > bytes.len() {
+                    copy.reserve_exact(1);
+                }
+                Self::Raw(copy)
+            }
         }
     }
 }
@@ -142,6 +155,17 @@ fn format_integer(n: i64, buffer: &mut [u8; INT_TEXT_MAX]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_string_that_was_edited_is_raw_and_so_are_its_copies() {
+        let mut text = Text::new(b"12");
+        assert_eq!(text.encoding(), "int");
+        text.edit(|bytes| bytes.extend_from_slice(b"ab"));
+        assert_eq!((text.to_vec(), text.encoding()), (b"12ab".to_vec(), "raw"));
+        assert_eq!(text.clone().encoding(), "raw");
+        assert_eq!(Text::new(b"12ab").clone().encoding(), "embstr");
+        assert_eq!(Text::new(&[b'x'; 45]).encoding(), "raw");
+    }
 
     #[test]
     fn integers_keep_their_text() {

@@ -60,18 +60,17 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
 /// When the key expires; a TTL of zero means never.
 fn expiry(call: &Call<'_, '_>, options: &Options) -> CommandResult<Option<Millis>> {
     let ttl = parse_number(call.args[2]).ok_or(CommandError::NotInteger)?;
-    let ttl = u64::try_from(ttl).map_err(|_| CommandError::text("ERR Invalid TTL value, must be >= 0"))?;
-    Ok(match ttl {
-        0 => None,
-        _ if options.absolute => Some(Millis(ttl)),
-        _ => Some(call.now().after(ttl)),
-    })
+    // The moment goes to the log, where it is read as a signed number again.
+    let base = if options.absolute { 0 } else { i64::try_from(call.now().0).unwrap_or(i64::MAX) };
+    let at = if ttl >= 0 { ttl.checked_add(base) } else { None };
+    let at = at.ok_or(CommandError::text("ERR Invalid TTL value, must be >= 0"))?;
+    Ok((ttl > 0).then_some(Millis(at.unsigned_abs())))
 }
 
 fn decode(payload: &[u8]) -> CommandResult<Value> {
     match decode_dump(payload) {
         Ok(node_server_rdb::Value::String(bytes)) => Ok(Value::String(Text::new(&bytes))),
-        Err(RdbError::Checksum { .. } | RdbError::Version(_)) => {
+        Err(RdbError::Checksum { .. } | RdbError::Version(_) | RdbError::Footer) => {
             Err(CommandError::text("ERR DUMP payload version or checksum are wrong"))
         }
         Err(_) => Err(CommandError::text("ERR Bad data format")),

@@ -82,12 +82,21 @@ fn keys_of(args: &[&[u8]]) -> CommandResult<Vec<(usize, &'static [&'static str])
     for one in spec.keys {
         let mut indexes = KeyIndexes::new();
         find(one, args, &mut indexes);
-        keys.extend(indexes.into_iter().map(|at| (at, one.flags)));
+        keys.extend(indexes.into_iter().map(|at| (at, actual_flags(one.flags, args))));
     }
     if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(CommandError::text("ERR Invalid arguments specified for command"));
     }
     Ok(keys)
+}
+
+/// What is done with a key, where that depends on the options: SET reads only with GET.
+fn actual_flags(flags: &'static [&'static str], args: &[&[u8]]) -> &'static [&'static str] {
+    if !flags.contains(&"variable_flags") {
+        return flags;
+    }
+    let reads = args.get(3..).unwrap_or(&[]).iter().any(|arg| arg.eq_ignore_ascii_case(b"GET"));
+    if reads { &["RW", "access", "update"] } else { &["OW", "update"] }
 }
 
 fn spec_of(args: &[&[u8]]) -> Option<&'static Spec> {

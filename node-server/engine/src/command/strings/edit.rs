@@ -16,8 +16,9 @@ pub(super) fn append(call: &mut Call<'_, '_>) -> CommandResult {
     let total = match before {
         Some(len) => {
             let total = check_length(len.checked_add(more.len()))?;
-            let change =
-                |value: &mut Value| text_mut(value).map(|text| text.raw_mut().extend_from_slice(more));
+            let change = |value: &mut Value| {
+                text_mut(value).map(|text| text.edit(|bytes| bytes.extend_from_slice(more)))
+            };
             call.keys.update(key, change).transpose()?;
             total
         }
@@ -48,7 +49,8 @@ pub(super) fn setrange(call: &mut Call<'_, '_>) -> CommandResult {
     if before.is_none() {
         call.keys.set(key, Value::String(Text::Raw(Vec::new())), None);
     }
-    let change = |value: &mut Value| text_mut(value).map(|text| overwrite(text.raw_mut(), offset, piece));
+    let change =
+        |value: &mut Value| text_mut(value).map(|text| text.edit(|bytes| overwrite(bytes, offset, piece)));
     call.keys.update(key, change).transpose()?;
     call.replicate_verbatim();
     call.reply.integer(before.unwrap_or(0).max(end) as i64);

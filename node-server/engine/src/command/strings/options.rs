@@ -25,6 +25,24 @@ pub(super) enum Expiry<'a> {
     },
 }
 
+impl<'a> Expiry<'a> {
+    /// The same word may be said twice, and the last one counts; two different ones contradict each other.
+    fn replace(&mut self, other: Self) -> CommandResult {
+        let same = match (*self, other) {
+            (Self::Unsaid, _) => true,
+            (Self::At { unit: a, relative: b, .. }, Self::At { unit: x, relative: y, .. }) => {
+                (a, b) == (x, y)
+            }
+            (a, b) => a == b,
+        };
+        if !same {
+            return Err(CommandError::Syntax);
+        }
+        *self = other;
+        Ok(())
+    }
+}
+
 /// Of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -59,18 +77,13 @@ pub(super) fn parse<'a>(args: &[&'a [u8]], of: Of) -> CommandResult<Options<'a>>
             b"NX" if set && !options.xx => options.nx = true,
             b"XX" if set && !options.nx => options.xx = true,
             b"GET" if set => options.get = true,
-            b"KEEPTTL" if set && matches!(options.expiry, Expiry::Unsaid | Expiry::Keep) => {
-                options.expiry = Expiry::Keep;
-            }
-            b"PERSIST" if !set && matches!(options.expiry, Expiry::Unsaid | Expiry::Clear) => {
-                options.expiry = Expiry::Clear;
-            }
-            word if options.expiry == Expiry::Unsaid => {
+            b"KEEPTTL" if set => options.expiry.replace(Expiry::Keep)?,
+            b"PERSIST" if !set => options.expiry.replace(Expiry::Clear)?,
+            word => {
                 let (unit, relative) = time_word(word).ok_or(CommandError::Syntax)?;
                 let time = rest.next().ok_or(CommandError::Syntax)?;
-                options.expiry = Expiry::At { time, unit, relative };
+                options.expiry.replace(Expiry::At { time, unit, relative })?;
             }
-            _ => return Err(CommandError::Syntax),
         }
     }
     Ok(options)
@@ -156,6 +169,7 @@ mod tests {
             ("pxat 10", " pxat"),
             ("px 1", " px"),
             ("exat 1", " exat"),
+            ("ex 1 ex 2", " ex"),
         ] {
             assert_eq!(parsed(text, Of::Set).as_deref(), Ok(expected), "{text}");
         }
