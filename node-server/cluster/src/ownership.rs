@@ -199,6 +199,8 @@ impl Cluster {
         self.handover_done();
         self.follow_master();
         self.topology_changed();
+        // The others need to know now: the master for a manual failover, and all before this node may end.
+        self.promise(Promise::Broadcast(Message::Pong));
     }
 
     /// Tells the shell whom to replicate from, after the slot map has said so.

@@ -114,6 +114,16 @@ fn manual_failover_is_quick_and_pauses_the_master() {
 }
 
 #[test]
+fn roles_are_known_to_all_at_once() {
+    let mut net = Net::with_masters(3, 1);
+    net.ok(3, "FAILOVER");
+    net.run_until(2000, |n| n.role(0) == Role::Replica { of: id_of(3) });
+    net.run(20);
+    let line = format!("slave {} ", id_of(3));
+    assert!((0..6).all(|n| net.peers[n].core.nodes_text().contains(&line)));
+}
+
+#[test]
 fn force_and_takeover() {
     let mut net = Net::three_masters();
     net.ok(3, "FAILOVER FORCE");
