@@ -2,7 +2,7 @@
 
 use crate::acks::Acks;
 use crate::gate::Gate;
-use crate::keyspace::{Counters, Keyspace, SlotState};
+use crate::keyspace::{Counters, Keyspace, SlotState, WaitFor};
 use crate::log::Log;
 use crate::options::Options;
 use crate::{Host, HostCommand, Session};
@@ -11,7 +11,7 @@ use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::routing::{Routing, Serving};
 use node_server_protocol::{Millis, NodeId, Role, SLOT_COUNT, Slot};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One node's data and commands. Shared by all threads; every method takes `&self`.
 pub struct Engine {
@@ -27,6 +27,8 @@ pub struct Engine {
     refuse_stale: AtomicBool,
     resync: AtomicBool,
     moves: AtomicU64,
+    /// Keys on their way to other nodes.
+    pub(crate) leaving: AtomicUsize,
     random: AtomicU64,
 }
 
@@ -47,6 +49,7 @@ impl Engine {
             refuse_stale: AtomicBool::new(false),
             resync: AtomicBool::new(false),
             moves: AtomicU64::new(0),
+            leaving: AtomicUsize::new(0),
             random: AtomicU64::new(options.seed),
             options,
             host,
@@ -63,6 +66,10 @@ impl Engine {
         self.replica.store(!routing.role.is_master(), Ordering::SeqCst);
         for slot in Slot::all() {
             self.keyspace.set_state(slot, state_of(&routing, slot));
+        }
+        // Writers that wait for the end of a pause may have to go elsewhere now, and need not wait for that.
+        if self.gate.is_closed() {
+            self.keyspace.wake(WaitFor::Writes);
         }
     }
 

@@ -6,8 +6,10 @@ use crate::effects::Effects;
 use crate::gate::{Barrier, node_is_busy};
 use crate::keyspace::{AllSlots, Expired, Keys, SlotGuard, Table, WaitFor};
 use crate::log::put_command;
+use crate::options::BARRIER_TRIES;
 use crate::session::{Session, SessionId};
 use node_server_protocol::{Millis, Slot};
+use std::sync::atomic::Ordering;
 
 impl Engine {
     /// Removes all keys, or those of database `only`, behind a barrier: on a worker thread.
@@ -38,16 +40,20 @@ impl Engine {
     }
 
     fn barrier_for_flush(&self, session: SessionId) -> CommandResult<Barrier<'_>> {
-        loop {
+        for _ in 0..BARRIER_TRIES {
             if self.waits_for_gate(session) {
                 return Err(CommandError::Wait(WaitFor::Writes));
             }
             let barrier = self.wait_for_barrier().ok_or_else(node_is_busy)?;
-            // The barrier itself does not stop a flush; a pause that began meanwhile does.
-            if !self.writes_paused() {
+            // The barrier does not stop a flush; a pause that began meanwhile does. So do keys that are on their way:
+            // they would come to life again at their target.
+            if !self.writes_paused() && self.leaving.load(Ordering::SeqCst) == 0 {
                 return Ok(barrier);
             }
+            drop(barrier);
+            self.host.pause(1);
         }
+        Err(node_is_busy())
     }
 
     /// The same under locks that are held already.

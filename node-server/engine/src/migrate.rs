@@ -9,6 +9,7 @@ use crate::session::Session;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::{Millis, Slot};
 use node_server_rdb::dump::encode_string_dump;
+use std::sync::atomic::Ordering;
 
 /// Most keys of one MIGRATE.
 pub const MIGRATE_KEYS_MAX: usize = 100_000;
@@ -183,6 +184,7 @@ impl Engine {
             let table = guard.table_mut();
             // A key that is named twice is sent once.
             keys.retain(|leaving| table.mark_leaving(&leaving.key, id));
+            self.leaving.fetch_add(keys.len(), Ordering::SeqCst);
         }
         Ok(MigrateBegin::Send(Migration { keys, slot, id, copy: request.copy }))
     }
@@ -224,6 +226,7 @@ impl Engine {
         for leaving in &migration.keys {
             guard.table_mut().unmark_leaving(&leaving.key, migration.id);
         }
+        self.leaving.fetch_sub(migration.keys.len(), Ordering::SeqCst);
         if let Some(offset) = offset {
             guard.table_mut().set_crossed_at(offset);
         }

@@ -81,17 +81,19 @@ impl<'a, 'k> Keys<'a, 'k> {
         (!hidden).then_some(entry)
     }
 
-    /// Deletes the key if its time has passed and this node is the one to do so.
-    fn settle(&mut self, hash: u64, key: &[u8]) {
-        if self.expired != Expired::Delete {
-            return;
+    /// Where a key is. One whose time has passed is deleted, if this node is the one to do so, and is not there.
+    fn live(&mut self, hash: u64, key: &[u8]) -> Option<usize> {
+        let table = self.table()?;
+        let position = table.position(hash, key)?;
+        if self.expired == Expired::Ignore || !table.at(position).is_expired(self.now) {
+            return Some(position);
         }
-        let is_expired = |t: &Table| t.get(hash, key).is_some_and(|e| e.is_expired(self.now));
-        if self.table().is_some_and(is_expired) {
+        if self.expired == Expired::Delete {
             self.delete(hash, key);
             self.effects.push(&[b"DEL", key]);
             self.counters().expired.fetch_add(1, Ordering::Relaxed);
         }
+        None
     }
 
     fn counters(&self) -> &'k Counters {
@@ -100,28 +102,27 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// A key's entry, for a command that reads: counts as a hit or a miss and marks the key as used.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
-        let found = self.find(key).is_some();
         let counters = self.counters();
-        let counter = if found { &counters.hits } else { &counters.misses };
+        let found = self.find(key);
+        let counter = if found.is_some() { &counters.hits } else { &counters.misses };
         counter.fetch_add(1, Ordering::Relaxed);
-        if found { self.peek(key) } else { None }
+        found
     }
 
     /// A key's entry, for a command that will change it: marks the key as used.
     pub fn find(&mut self, key: &[u8]) -> Option<&Entry> {
-        let hash = self.hash(key);
-        self.settle(hash, key);
-        if self.touch && self.table().is_some_and(|t| !t.is_empty()) {
+        let position = self.live(self.hash(key), key)?;
+        if self.touch {
             let clock = self.clock_s();
-            self.guard.table_mut().keys.touch(hash, key, clock);
+            self.guard.table_mut().keys.touch_at(position, clock);
         }
-        self.peek(key)
+        self.table().map(|table| table.at(position))
     }
 
     /// Sets a key to a value with an expiry (`None`: it does not expire). Returns whether it is new.
     pub fn set(&mut self, key: &[u8], value: Value, expire_at: Option<Millis>) -> bool {
         let hash = self.hash(key);
-        self.settle(hash, key);
+        self.live(hash, key);
         let clock = self.clock_s();
         let table = self.guard.table_to_write();
         table.touched(key);
@@ -139,10 +140,10 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// Sets or clears a key's expiry; false when there is no such key.
     pub fn set_expiry(&mut self, key: &[u8], expire_at: Option<Millis>) -> bool {
-        if self.find(key).is_none() {
+        let hash = self.hash(key);
+        if self.live(hash, key).is_none() {
             return false;
         }
-        let hash = self.hash(key);
         let table = self.guard.table_to_write();
         table.touched(key);
         table.keys.set_expiry(hash, key, expire_at)
@@ -152,7 +153,9 @@ impl<'a, 'k> Keys<'a, 'k> {
     pub fn set_idle(&mut self, key: &[u8], idle_s: u32) {
         let hash = self.hash(key);
         let clock = self.clock_s().saturating_sub(idle_s);
-        self.guard.table_mut().keys.touch(hash, key, clock);
+        if let Some(position) = self.table().and_then(|t| t.position(hash, key)) {
+            self.guard.table_mut().keys.touch_at(position, clock);
+        }
     }
 
     /// How long ago a key was last used, in seconds.
@@ -164,8 +167,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Takes a key out.
     pub fn remove(&mut self, key: &[u8]) -> Option<Box<Entry>> {
         let hash = self.hash(key);
-        self.settle(hash, key);
-        self.peek(key)?;
+        self.live(hash, key)?;
         self.delete(hash, key)
     }
 
@@ -229,7 +231,7 @@ impl<'a, 'k> Keys<'a, 'k> {
                 continue;
             }
             let hash = self.hash(key);
-            self.settle(hash, key);
+            self.live(hash, key);
             deleted += 1;
         }
         deleted

@@ -89,7 +89,8 @@ impl Table {
         self.positions.len() - 1
     }
 
-    fn position(&self, hash: u64, key: &[u8]) -> Option<usize> {
+    /// Where a key is.
+    pub(crate) fn position(&self, hash: u64, key: &[u8]) -> Option<usize> {
         if self.len == 0 {
             return None;
         }
@@ -109,9 +110,14 @@ impl Table {
         self.positions[self.position(hash, key)?].as_deref()
     }
 
-    /// Notes when a key was last used, in seconds.
-    pub fn touch(&mut self, hash: u64, key: &[u8], used_s: u32) {
-        if let Some(entry) = self.position(hash, key).and_then(|at| self.positions[at].as_mut())
+    /// The entry at a position that [`Table::position`] has given.
+    pub(crate) fn at(&self, position: usize) -> &Entry {
+        self.positions[position].as_deref().expect("the position of an entry")
+    }
+
+    /// Notes when the key at a position was last used, in seconds.
+    pub(crate) fn touch_at(&mut self, position: usize, used_s: u32) {
+        if let Some(entry) = self.positions[position].as_mut()
             && entry.used_s != used_s
         {
             entry.used_s = used_s;

@@ -147,3 +147,14 @@ fn keys_of_a_lost_slot_are_dropped_and_logged() {
     let records = node.records_from(from);
     assert!(records == ["DEL {a}1 {a}2"] || records == ["DEL {a}2 {a}1"], "{records:?}");
 }
+
+#[test]
+fn writers_behind_a_pause_hear_of_a_demotion_at_once() {
+    let node = Node::master();
+    let mut client = node.client();
+    node.engine.pause_writes(Millis(NOW.0 + 100_000));
+    assert_eq!(client.outcome(&["SET", "a", "1"]), Outcome::Park);
+    node.engine.publish_routing(Arc::new(routing(1, 2, &[("0-16383", 2)])));
+    assert_eq!(node.host.woken(), [client.session.id]);
+    assert_eq!(client.error("SET a 1"), "MOVED 15495 127.0.0.2:7002");
+}

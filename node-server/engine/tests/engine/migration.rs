@@ -128,3 +128,22 @@ fn the_deletion_waits_for_the_end_of_a_pause_and_never_happens_after_a_demotion(
     assert_eq!(node.engine.log().end(), end);
     assert_eq!(node.engine.keyspace().len(), 1);
 }
+
+#[test]
+fn a_flush_waits_for_keys_on_their_way() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 one");
+    client.ok("SET b two");
+    let migration = std::sync::Mutex::new(Some(begin(&node, THREE)));
+    let engine = node.engine.clone();
+    // The worker's first wait is long enough for the target to answer.
+    node.host.on_pause(move |_| {
+        if let Some(migration) = migration.lock().unwrap().take() {
+            assert_eq!(engine.keyspace().len(), 2, "nothing is flushed before");
+            engine.migrate_end(migration, |_| true, NOW).unwrap();
+        }
+    });
+    client.ok("FLUSHALL");
+    assert_eq!(node.records_from(0)[3..], ["DEL {a}1", "FLUSHALL"]);
+}
