@@ -249,3 +249,47 @@ fn config_and_info_answer() {
     let Reply::Array(role) = client.call(&["ROLE"]) else { panic!("no array") };
     assert_eq!(role[0], bulk("master"));
 }
+
+#[test]
+fn several_data_threads_share_the_connections() {
+    let server = Server::start(&["--io-threads", "3", "--enable-debug-command", "yes"]);
+    let mut clients: Vec<_> = (0..9).map(|_| server.client()).collect();
+    let ids: std::collections::BTreeSet<String> =
+        clients.iter_mut().map(|c| c.text(&["CLIENT", "ID"])).collect();
+    assert_eq!(ids.len(), clients.len(), "numbers are not shared");
+    for round in 0..200 {
+        for client in &mut clients {
+            client.send(&["INCR", "counter"]);
+        }
+        let sum: i64 = clients
+            .iter_mut()
+            .map(|c| match c.receive() {
+                Reply::Integer(n) => n,
+                other => panic!("{other:?}"),
+            })
+            .sum();
+        let first = round * 9;
+        assert_eq!(sum, (first + 1..=first + 9).sum::<i64>());
+    }
+    // Commands on a worker come back to the thread of their connection, and a kill finds its way to any thread.
+    for client in &mut clients {
+        client.send(&["DEBUG", "SLEEP", "0.01"]);
+    }
+    clients.iter_mut().for_each(|c| assert_eq!(c.receive(), Reply::Simple("OK".into())));
+    let victims = clients.split_off(1);
+    assert_eq!(clients[0].text(&["CLIENT", "KILL", "TYPE", "normal"]), "8");
+    for mut victim in victims {
+        assert_eq!(victim.try_receive(), None);
+    }
+    assert_eq!(clients[0].text(&["GET", "counter"]), "1800");
+}
+
+#[test]
+fn debug_is_refused_unless_enabled() {
+    let server = Server::start(&[]);
+    assert!(server.client().text(&["DEBUG", "SLEEP", "0"]).starts_with("ERR DEBUG command not allowed."));
+    let server = Server::start(&["--enable-debug-command", "local"]);
+    assert_eq!(server.client().text(&["DEBUG", "SLEEP", "0"]), "OK");
+    assert_eq!(server.client().text(&["DEBUG", "LOG", "a message"]), "OK");
+    assert!(server.log().contains("DEBUG LOG: a message"));
+}
