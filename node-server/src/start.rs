@@ -161,6 +161,8 @@ fn prepare_process(invocation: &Invocation, loaded: &Loaded) -> Result<(), Confi
 fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let settings = Settings::from_values(&loaded.values);
     let pidfile = pid_file_path(&loaded);
+    let (shutdown, requests) = ShutdownHandle::new();
+    watch_signals(shutdown.clone())?;
     let clients_max = allow_clients(settings.maxclients);
     let mut storage = links::open(&settings)?;
     let listeners = match settings.port {
@@ -171,7 +173,6 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let polls = (0..settings.data_threads).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
     let wakers =
         polls.iter().map(|poll| Waker::new(poll.registry(), MAIL_TOKEN)).collect::<Result<Vec<_>, _>>()?;
-    let (shutdown, requests) = ShutdownHandle::new();
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
     let parts = Parts {
@@ -238,12 +239,12 @@ fn start_threads(
         })?;
     }
     cron::start(Arc::clone(node))?;
-    watch_signals(node)
+    Ok(())
 }
 
-fn watch_signals(node: &Arc<Node>) -> anyhow::Result<()> {
+/// Before the node listens: who was answered once may send a signal that is heard.
+fn watch_signals(shutdown: ShutdownHandle) -> anyhow::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals")?;
-    let shutdown = node.shutdown.clone();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             // SIGHUP: a closed terminal is no reason to stop serving.

@@ -35,6 +35,7 @@ impl DataThread {
 impl Hub {
     fn deliver(&mut self, to: ReplyTo, bytes: Vec<u8>) {
         let Some(at) = self.by_id.get(&to.session).copied() else { return };
+        self.node.stats.errors.count(&bytes);
         let Some(connection) = self.connection(at) else { return };
         if !connection.output.fulfil(to.seq, bytes) {
             tracing::warn!("a second reply to request {} of client id={} was dropped", to.seq, to.session);

@@ -30,7 +30,7 @@ pub fn load(command_line: &CommandLine, standard_input: &str) -> Result<Loaded, 
     lines.extend(command_line.options.iter().cloned());
     let mut values = Values::default();
     values.apply(&lines)?;
-    rules::check(&values).map_err(ConfigError::Rule)?;
+    rules::check(&values).map_err(|broken| ConfigError::Rule(broken.reason))?;
     Ok(Loaded { values, file })
 }
 

@@ -12,11 +12,25 @@ const MEMORY_ONLY: &str = "this version keeps data in memory only and writes non
      start with a configuration that expects otherwise. Remove the directive, or start with \
      `--allow-memory-only yes` to accept that data lives as long as one copy of it runs";
 
+/// A rule that the configuration as a whole breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Broken {
+    /// The directive to change.
+    pub directive: &'static str,
+    /// What, why, and what to do about it.
+    pub reason: String,
+}
+
+fn broken(directive: &'static str, reason: impl Into<String>) -> Result<(), Broken> {
+    Err(Broken { directive, reason: reason.into() })
+}
+
 /// Checks what a whole configuration says.
 ///
 /// # Errors
-/// What, why, and what to do about it.
-pub fn check(values: &Values) -> Result<(), String> {
+/// The first rule that is broken.
+pub fn check(values: &Values) -> Result<(), Broken> {
     check_memory_only(values)?;
     let refused: [(&str, bool, &str); 9] = [
         ("requirepass", !values.get("requirepass").is_empty(), "this version does not ask for passwords"),
@@ -31,21 +45,21 @@ pub fn check(values: &Values) -> Result<(), String> {
     ];
     for (name, wrong, reason) in refused {
         if wrong {
-            return Err(format!("{name}: {reason}. Remove the directive"));
+            return broken(name, format!("{name}: {reason}. Remove the directive"));
         }
     }
     if !values.get("replicaof").is_empty() {
-        return Err(if values.is_yes("cluster-enabled") {
-            "replicaof directive not allowed in cluster mode".into()
+        let reason = if values.is_yes("cluster-enabled") {
+            "replicaof directive not allowed in cluster mode"
         } else {
-            "replicaof: this version replicates in cluster mode only. Use cluster-enabled yes and CLUSTER REPLICATE".into()
-        });
+            "replicaof: this version replicates in cluster mode only. Use cluster-enabled yes and CLUSTER REPLICATE"
+        };
+        return broken("replicaof", reason);
     }
     let port = values.port("port");
     if values.is_yes("cluster-enabled") && values.port("cluster-port") == 0 && port > 55_535 {
-        return Err(format!(
-            "port {port}: the cluster bus port would be above 65535. Use a lower port, or set cluster-port"
-        ));
+        let reason = "the cluster bus port would be above 65535. Use a lower port, or set cluster-port";
+        return broken("port", format!("port {port}: {reason}"));
     }
     Ok(())
 }
@@ -58,15 +72,15 @@ pub fn without_effect(values: &Values) -> Vec<&'static str> {
     rows.filter(|(row, d)| changed(*row) && !ACTED_ON.contains(&d.name)).map(|(_, d)| d.name).collect()
 }
 
-fn check_memory_only(values: &Values) -> Result<(), String> {
+fn check_memory_only(values: &Values) -> Result<(), Broken> {
     if values.is_yes("allow-memory-only") {
         return Ok(());
     }
     if values.is_yes("appendonly") {
-        return Err(format!("appendonly yes: {MEMORY_ONLY}"));
+        return broken("appendonly", format!("appendonly yes: {MEMORY_ONLY}"));
     }
     if !values.get("save").is_empty() {
-        return Err(format!("save {}: {MEMORY_ONLY}", values.get("save")));
+        return broken("save", format!("save {}: {MEMORY_ONLY}", values.get("save")));
     }
     Ok(())
 }

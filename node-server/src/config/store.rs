@@ -92,21 +92,19 @@ impl ConfigStore {
         let mut values = self.values.lock();
         let mut changed = values.clone();
         let mut rows = Vec::new();
+        // As in Redis, what may not be set at all is said before what has a bad value.
         for (name, value) in pairs {
-            let refused = |reason: String| SetError::Refused { name: (*name).into(), reason };
             let (row, directive) = find(name).ok_or_else(|| SetError::Unknown((*name).into()))?;
             if rows.contains(&row) {
-                return Err(refused("duplicate parameter".into()));
+                return Err(refused(name, "duplicate parameter".into()));
             }
-            self.may_change(directive.change, value, values.text(row)).map_err(refused)?;
+            self.may_change(directive.change, value, values.text(row)).map_err(|r| refused(name, r))?;
             rows.push(row);
-            changed.replace(row, value).map_err(refused)?;
         }
-        // Unknown names are reported before bad values by Redis; the loop above stops at the first of either.
-        rules::check(&changed).map_err(|reason| {
-            let name = pairs.first().map_or("", |(name, _)| name).to_string();
-            SetError::Refused { name, reason }
-        })?;
+        for ((name, value), row) in pairs.iter().zip(&rows) {
+            changed.replace(*row, value).map_err(|reason| refused(name, reason))?;
+        }
+        rules::check(&changed).map_err(|broken| refused(broken.directive, broken.reason))?;
         self.settings.store(Arc::new(Settings::from_values(&changed)));
         *values = changed;
         Ok(rows.into_iter().map(|row| DIRECTIVES[row].name).collect())
@@ -136,6 +134,10 @@ impl ConfigStore {
         let text = rewrite::rewritten(&old, &self.values.lock());
         Ok(rewrite::replace_file(file, &text)?)
     }
+}
+
+fn refused(name: &str, reason: String) -> SetError {
+    SetError::Refused { name: name.into(), reason }
 }
 
 /// `dir` is shown as the absolute path that the process works in.

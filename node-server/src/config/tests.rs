@@ -224,7 +224,10 @@ fn set_changes_all_or_nothing() {
         format!("{failed} 'daemonize') - can't set immutable config")
     );
     assert_eq!(message(&[("dir", "/tmp")]), format!("{failed} 'dir') - can't set protected config"));
-    assert!(message(&[("appendonly", "yes")]).contains("memory only"));
+    assert!(
+        message(&[("timeout", "3"), ("appendonly", "yes")]).starts_with(&format!("{failed} 'appendonly')"))
+    );
+    assert!(message(&[("timeout", "x"), ("foo", "1")]).starts_with("ERR Unknown option"));
     assert_eq!(store.set(&[("timeout", "7"), ("maxmemory", "1kb")]).unwrap(), ["timeout", "maxmemory"]);
     let settings = store.settings();
     assert_eq!((settings.timeout_s, settings.maxmemory), (7, 1024));
