@@ -1,6 +1,8 @@
 //! The engine from outside: many threads, demotions, moves, snapshots, replicas.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod migration;

@@ -30,7 +30,7 @@ pub(super) fn info_of_some(call: &mut SessionCall<'_>) -> CommandResult<Outcome>
     for name in names {
         match full_name(name) {
             Some(found) => info::put(&mut call.reply, found),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
     Ok(Outcome::Done)
@@ -64,7 +64,7 @@ fn full_name(name: &[u8]) -> Option<&'static Command> {
 pub(super) fn list_names(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let filter = list::Filter::parse(&call.args[2..])?;
     let names = list::names(&filter);
-    call.reply.set(names.len());
+    call.reply.array(names.len());
     names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
     Ok(Outcome::Done)
 }

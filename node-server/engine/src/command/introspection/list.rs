@@ -7,7 +7,7 @@ use crate::glob;
 
 /// Which names are wanted.
 pub(super) enum Filter {
-    /// All but subcommands.
+    /// All.
     Everything,
     /// Those of a module: there are no modules.
     Module,
@@ -43,14 +43,8 @@ impl Filter {
     }
 }
 
-/// The names that a filter takes. Only a real filter looks at subcommands, as in Redis.
+/// The names that a filter takes, subcommands' included.
 pub(super) fn names(filter: &Filter) -> Vec<&'static str> {
-    let with_subcommands = !matches!(filter, Filter::Everything);
-    let mut names = Vec::new();
-    for command in all() {
-        let subcommands = command.subcommands.values().filter(|_| with_subcommands);
-        let wanted = std::iter::once(command).chain(subcommands).filter(|c| filter.takes(c));
-        names.extend(wanted.map(|c| c.spec.name));
-    }
-    names
+    let everything = all().flat_map(|c| std::iter::once(c).chain(c.subcommands.values()));
+    everything.filter(|c| filter.takes(c)).map(|c| c.spec.name).collect()
 }
