@@ -90,3 +90,6 @@ impl Replies {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,8 +41,11 @@ pub(super) struct Replica {
     pub(super) sent: u64,
     /// Log offset that it acknowledged; `None`: it has not said anything yet.
     pub(super) acknowledged: Option<u64>,
-    /// When it acknowledged, or took something.
-    pub(super) last_io: Millis,
+    /// When it last said anything.
+    pub(super) last_heard: Millis,
+    /// When it last took anything.
+    pub(super) last_taken: Millis,
+    /// When it last acknowledged.
     pub(super) last_ack: Millis,
     /// It acknowledges by itself.
     pub(super) batch_ack: bool,
@@ -51,6 +54,14 @@ pub(super) struct Replica {
 }
 
 impl Replica {
+    /// When there was last a sign of life. That the system takes bytes for it is one only before it has to acknowledge.
+    pub(super) fn last_sign(&self) -> Millis {
+        match self.state {
+            ReplicaState::Online => self.last_heard,
+            ReplicaState::Waiting | ReplicaState::Sending => self.last_heard.max(self.last_taken),
+        }
+    }
+
     fn in_sync(&self, now: Millis) -> bool {
         self.state == ReplicaState::Online
             && self.acknowledged.is_some()
@@ -147,7 +158,7 @@ impl Hub {
         let at = now();
         self.update(number, |replica| {
             replica.acknowledged = Some(offset);
-            (replica.last_io, replica.last_ack) = (at, at);
+            (replica.last_heard, replica.last_ack) = (at, at);
             replica.acked.notify_one();
         });
         self.acks_changed();

@@ -239,3 +239,53 @@ fn a_closed_master_does_not_answer_psync() {
     peer.say(&["PSYNC", "?", "-1"]);
     peer.full();
 }
+
+#[test]
+fn a_replica_that_is_reset_is_empty_when_it_says_ok() {
+    let cluster = cluster(3, 1);
+    let keys = keys_of(0, 3, "k", 2000);
+    set_all(&mut cluster.nodes[0].client().unwrap(), &keys);
+    wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
+    let mut client = cluster.nodes[3].client().unwrap();
+    assert_eq!(client.call(&["DBSIZE"]).unwrap(), Reply::Integer(2000));
+    client.call(&["CLUSTER", "RESET"]).unwrap();
+    assert_eq!(client.call(&["DBSIZE"]).unwrap(), Reply::Integer(0));
+    // Its data is no part of any history any more.
+    assert_eq!(info(&cluster.nodes[3], "replication", "role"), "master");
+    assert_eq!(info(&cluster.nodes[3], "replication", "master_repl_offset"), "0");
+    assert!(has_all(&mut cluster.nodes[0].client().unwrap(), &keys));
+}
+
+/// The backlog is 16 kB here, and the replica misses more than that.
+#[test]
+fn a_replica_that_fell_out_of_the_backlog_syncs_fully() {
+    let shape = Shape::new(1, 1)
+        .with("repl-timeout", 1)
+        .with("repl-backlog-size", "16kb")
+        .with("cluster-node-timeout", 60_000);
+    let cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
+    let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let mut client = master.client().unwrap();
+    let old: Vec<String> = (0..100).map(|n| format!("old{n}")).collect();
+    set_all(&mut client, &old);
+    wait_same_offset(master, replica);
+    replica.pause().unwrap();
+    wait::until("the master gives the replica up", SOON, || {
+        info(master, "replication", "connected_slaves") == "0"
+    })
+    .unwrap();
+    let keys: Vec<String> = (0..5000).map(|n| format!("k{n}")).collect();
+    set_all(&mut client, &keys);
+    for key in &old {
+        client.call(&["DEL", key]).unwrap();
+    }
+    replica.resume().unwrap();
+    wait::until("the link is up again", SOON, || info(master, "replication", "connected_slaves") == "1")
+        .unwrap();
+    wait_same_offset(master, replica);
+    let mut reader = replica.client().unwrap();
+    reader.call(&["READONLY"]).unwrap();
+    assert!(has_all(&mut reader, &keys));
+    assert_eq!(reader.call(&["DBSIZE"]).unwrap(), client.call(&["DBSIZE"]).unwrap());
+    assert_eq!(info(master, "stats", "sync_full"), "2");
+}

@@ -27,7 +27,7 @@ pub(super) async fn read(
         if reader.read_buf(&mut buffer).await? == 0 {
             return Ok(());
         }
-        hub.update(number, |replica| replica.last_io = now());
+        hub.update(number, |replica| replica.last_heard = now());
     }
 }
 

@@ -20,10 +20,11 @@ pub(super) async fn watch(hub: &Hub, number: u64) -> io::Result<()> {
         let settings = hub.node.config.settings();
         let end = hub.node.engine.log().end();
         // In the first states nothing of the log has been sent, and none of it is held for the replica alone.
-        let look =
-            |r: &mut super::Replica| (r.last_io, if r.sent == 0 { 0 } else { end.saturating_sub(r.sent) });
-        let Some((last_io, waiting)) = hub.update(number, look) else { return Ok(()) };
-        let silent_s = now().since(last_io) / 1000;
+        let look = |r: &mut super::Replica| {
+            (r.last_sign(), if r.sent == 0 { 0 } else { end.saturating_sub(r.sent) })
+        };
+        let Some((last_sign, waiting)) = hub.update(number, look) else { return Ok(()) };
+        let silent_s = now().since(last_sign) / 1000;
         if silent_s > settings.repl_timeout_s {
             return Err(io::Error::other(format!("nothing from it for {silent_s} s (repl-timeout)")));
         }

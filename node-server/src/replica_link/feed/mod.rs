@@ -73,10 +73,12 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     let mut feed = Feed { hub: Arc::clone(&hub), number, writer, acked, name };
     let name = feed.name.clone();
     let ended = tokio::select! {
+        biased;
+        // First: of another log not one byte is sent.
+        _ = cut.changed() => Err(io::Error::other("it has to begin anew, the history changed")),
         ended = acks::read(&hub, number, reader, unread) => ended,
         ended = feed.run(&wanted) => ended,
         ended = limits::watch(&hub, number) => ended,
-        _ = cut.changed() => Err(io::Error::other("it has to begin anew, the history changed")),
     };
     drop(feed);
     hub.remove(number);
@@ -92,7 +94,8 @@ fn introduce(ip: String, hello: &ReplicaHello) -> (Replica, Arc<Notify>) {
         state: ReplicaState::Waiting,
         sent: 0,
         acknowledged: None,
-        last_io: now(),
+        last_heard: now(),
+        last_taken: now(),
         last_ack: now(),
         batch_ack: acknowledges_batches(&hello.capabilities),
         acked: Arc::clone(&acked),
@@ -158,7 +161,7 @@ impl Feed {
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.writer.write_all(bytes).await?;
         self.hub.node.stats.replication_output_bytes.add(bytes.len() as u64);
-        self.hub.update(self.number, |replica| replica.last_io = now());
+        self.hub.update(self.number, |replica| replica.last_taken = now());
         Ok(())
     }
 }

@@ -37,6 +37,8 @@ impl Link {
             }
         };
         self.unless_stopped(read).await?;
+        // Our own replicas must not read on in a log that begins anew.
+        hub.cut_replicas();
         let replid = replid.to_owned();
         // It waits for slots, and must not be given up halfway: a change of role waits for it.
         let committed = tokio::task::spawn_blocking(move || loader.commit(&replid, offset)).await;

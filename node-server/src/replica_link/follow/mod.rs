@@ -135,7 +135,6 @@ impl Link {
             handshake::Answer::Full { replid, offset } => {
                 hub.link_state("sync");
                 self.load(&mut connection, &replid, offset).await?;
-                hub.cut_replicas();
             }
         }
         target.partial = true;
