@@ -54,7 +54,9 @@ impl Cluster {
     fn candidates(&self, in_sync: &[SocketAddr]) -> VecDeque<NodeId> {
         let unable = NodeFlags::PFAIL | NodeFlags::FAIL;
         let unable = unable.with(NodeFlags::NO_FAILOVER);
-        let able = |n: &&Node| !n.has(unable) && self.links.is_up(n.link) && n.offset.unwrap_or(0) > 0;
+        // One that has just synced may not have said its offset on the bus yet; the shell knows that it has the data.
+        let has_data = |n: &Node| n.offset.unwrap_or(0) > 0 || in_sync.contains(&n.address.client());
+        let able = |n: &&Node| !n.has(unable) && self.links.is_up(n.link) && has_data(n);
         let mut able: Vec<&Node> = self.view.replicas_of(self.view.me).filter(able).collect();
         let place = |n: &Node| in_sync.iter().position(|a| *a == n.address.client());
         able.sort_by_key(|n| (place(n).unwrap_or(usize::MAX), u64::MAX - n.offset.unwrap_or(0), n.id));
