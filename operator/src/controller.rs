@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_api::RedisClusterStatus;
 use operator_planner::{Life, MemberId, Names, Observed, Plan, Step, check, plan};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,6 +57,14 @@ impl<W: Write> Controller<W> {
     /// The last status.
     pub fn status(&self) -> &RedisClusterStatus {
         &self.status
+    }
+
+    /// Members that were masters with slots at the last look.
+    pub fn masters(&self) -> BTreeSet<MemberId> {
+        let named = |shard: &operator_api::ShardStatus| {
+            MemberId::from_name(self.manifest.desired.name(), &shard.master)
+        };
+        self.status.shards.iter().filter(|s| s.slot_count > 0).filter_map(named).collect()
     }
 
     /// Follows another declaration from now on.

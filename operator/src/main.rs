@@ -107,7 +107,8 @@ async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
         controller.terminal.line("left running; the same command takes over again");
     } else {
         controller.terminal.line("stopping what was started");
-        controller.platform.stop_all().await;
+        let masters = controller.masters();
+        controller.platform.stop_all(&masters).await;
         controller.terminal.line("stopped");
     }
     followed

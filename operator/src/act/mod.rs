@@ -10,12 +10,15 @@ pub use connections::Connections;
 use operator_planner::{MemberId, Names, PlannedStep, Step};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Most steps that run at a time.
 const STEPS_MAX: usize = 64;
 /// Most moves of slots that run at a time: each keeps a source and a target busy.
 const MOVES_MAX: usize = 16;
+/// For so long one and the same failover is not asked for again: it would begin anew instead of ending.
+const FAILOVER_PAUSE: Duration = Duration::from_secs(1);
 /// Ends of steps that may wait to be read.
 const ENDED_QUEUE: usize = 256;
 
@@ -30,13 +33,14 @@ pub struct Ended {
     /// Or why it did not work.
     pub result: Result<(), String>,
     /// How long it took.
-    pub took: std::time::Duration,
+    pub took: Duration,
 }
 
 /// Runs steps beside each other. A step that runs keeps others from touching what it touches.
 pub struct Executor {
     connections: Connections,
     running: BTreeMap<Claim, Step>,
+    failovers: BTreeMap<MemberId, (Step, Instant)>,
     ended: mpsc::Receiver<Ended>,
     report: mpsc::Sender<Ended>,
 }
@@ -59,7 +63,7 @@ impl Executor {
     #[must_use]
     pub fn new(connections: Connections) -> Self {
         let (report, ended) = mpsc::channel(ENDED_QUEUE);
-        Self { connections, running: BTreeMap::new(), ended, report }
+        Self { connections, running: BTreeMap::new(), failovers: BTreeMap::new(), ended, report }
     }
 
     /// Begins a step unless it, or something in its way, runs already. True when it was begun.
@@ -73,14 +77,14 @@ impl Executor {
         let moves = self.running.keys().filter(|c| matches!(c, Claim::Move(..))).count();
         let full =
             self.running.len() >= STEPS_MAX || (matches!(claim, Claim::Move(..)) && moves >= MOVES_MAX);
-        if full || self.is_in_the_way(&claim, &planned.step) {
+        if full || self.is_in_the_way(&claim, &planned.step) || self.is_too_soon(&planned.step) {
             return false;
         }
         self.running.insert(claim.clone(), planned.step.clone());
         let (connections, report, planned) = (self.connections.clone(), self.report.clone(), planned.clone());
         let (words, addresses) = (names.step(&planned.step), addresses.clone());
         tokio::spawn(async move {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let result = execute::execute(&connections, &planned, &addresses).await;
             let ended = Ended { claim, step: planned.step, words, result, took: begun.elapsed() };
             if report.send(ended).await.is_err() {
@@ -117,17 +121,32 @@ impl Executor {
         self.running.values()
     }
 
-    /// Healing a shard waits for no move; everything else waits for the moves of the members that it touches.
+    /// Healing a shard waits for no move; everything else waits for the moves of the members that it touches. Nodes
+    /// are introduced when nothing is being done to either: a node's epoch is given while it knows nobody.
     fn is_in_the_way(&self, claim: &Claim, step: &Step) -> bool {
         if self.running.contains_key(claim) {
             return true;
         }
         let heals = matches!(step, Step::Failover { .. });
-        let touched = match claim {
-            Claim::Member(member) if !heals => *member,
-            _ => return false,
-        };
-        self.running.keys().any(|c| matches!(c, Claim::Move(from, to) if *from == touched || *to == touched))
+        let moves = |c: &Claim, m: MemberId| matches!(c, Claim::Move(from, to) if *from == m || *to == m);
+        match claim {
+            Claim::Member(member) if !heals => self.running.keys().any(|c| moves(c, *member)),
+            Claim::Pair(at, peer) => {
+                [at, peer].iter().any(|m| self.running.contains_key(&Claim::Member(**m)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes a failover, and says whether the same was asked for just now.
+    fn is_too_soon(&mut self, step: &Step) -> bool {
+        let Step::Failover { replica, .. } = step else { return false };
+        let asked = self.failovers.get(&replica.member);
+        if asked.is_some_and(|(before, when)| before == step && when.elapsed() < FAILOVER_PAUSE) {
+            return true;
+        }
+        self.failovers.insert(replica.member, (step.clone(), Instant::now()));
+        false
     }
 }
 

@@ -38,6 +38,14 @@ pub enum LocalError {
     /// No port is left.
     #[error("no port is left above {0}: choose a lower --port-base")]
     Ports(u16),
+    /// Another program listens where a process would.
+    #[error("{taken} is taken ({source}): end the program that listens there, or choose another --port-base")]
+    PortTaken {
+        /// Where.
+        taken: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The server program does not start.
     #[error("could not start {program}: {source}")]
     Start {
@@ -88,6 +96,18 @@ pub(crate) struct Record {
     /// It is being removed.
     #[serde(default)]
     pub leaving: bool,
+    /// The process that was started last, so that a later operator finds it.
+    #[serde(default)]
+    pub process: Option<ProcessMark>,
+}
+
+/// What tells one process from every other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessMark {
+    /// Its number.
+    pub pid: i32,
+    /// When it was started, and since which boot: numbers are used again.
+    pub started: String,
 }
 
 /// Every process.
@@ -150,7 +170,7 @@ impl Layout {
         let port = port.ok_or(LocalError::Ports(self.port_base))?;
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let uid = format!("{}-{number}-{:x}", self.name(member), started.as_nanos());
-        let record = Record { number, port, uid, id: None, leaving: false };
+        let record = Record { number, port, uid, id: None, leaving: false, process: None };
         // Whatever an earlier process left under this number is not this member's.
         self.delete(&record)?;
         for part in ["bin", "conf", "data", "log"] {

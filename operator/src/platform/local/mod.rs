@@ -11,7 +11,7 @@ use node_server_protocol::NodeId;
 use operator_planner::observed::Gone;
 use operator_planner::{Fact, Life, MemberId, Proof};
 use process::{Process, Running};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -66,7 +66,8 @@ impl Local {
             if let Some(process) = &process {
                 local.events.push(format!("{} adopted: pid {}", local.layout.name(member), process.pid()));
             }
-            let start_again = process.is_none().then(Instant::now);
+            // One that has ended without its data must not be back before its replica could take over.
+            let start_again = process.is_none().then(|| Instant::now() + BACKOFF_MIN);
             let leaving = record.leaving.then(|| Instant::now() + STOP_TIMEOUT);
             let supervised =
                 Supervised { process, started: Instant::now(), backoff: BACKOFF_MIN, start_again, leaving };
@@ -91,16 +92,23 @@ impl Local {
         Arc::clone(&self.changed)
     }
 
-    /// Ends every process: SIGTERM to all at once, then SIGKILL to what is left after a bounded time.
-    pub async fn stop_all(&mut self) {
-        let running: Vec<&mut Process> =
-            self.processes.values_mut().filter_map(|s| s.process.as_mut()).collect();
-        for process in &running {
-            process.terminate();
-        }
+    /// Ends every process: SIGTERM, then SIGKILL to what is left after a bounded time. Masters go last, all at once:
+    /// with no replica left, none of them hands over.
+    pub async fn stop_all(&mut self, masters: &BTreeSet<MemberId>) {
         let deadline = Instant::now() + STOP_TIMEOUT;
-        for process in running {
-            process.wait_until(deadline).await;
+        for last in [false, true] {
+            let running: Vec<&mut Process> = self
+                .processes
+                .iter_mut()
+                .filter(|(member, _)| masters.contains(member) == last)
+                .filter_map(|(_, supervised)| supervised.process.as_mut())
+                .collect();
+            for process in &running {
+                process.terminate();
+            }
+            for process in running {
+                process.wait_until(deadline).await;
+            }
         }
     }
 
@@ -169,8 +177,12 @@ impl Local {
         match started {
             Ok(process) => {
                 self.events.push(format!("{name} started: port {}, pid {}", record.port, process.pid()));
-                supervised.process = Some(process);
                 supervised.start_again = None;
+                if let Some(record) = self.records.members.get_mut(&member) {
+                    record.process = process.mark();
+                }
+                supervised.process = Some(process);
+                self.save();
             }
             Err(error) => {
                 self.events.push(format!("{name} did not start: {error}"));

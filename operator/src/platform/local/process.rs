@@ -1,6 +1,6 @@
 //! One server process: a child of ours, or one that an earlier operator left running.
 
-use super::files::{Layout, LocalError, Record};
+use super::files::{Layout, LocalError, ProcessMark, Record};
 use rustix::process::{Pid, Signal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the server of a record in a process group of its own, so that Ctrl-C reaches the operator alone.
     pub(crate) fn start(layout: &Layout, record: &Record, changed: Arc<Notify>) -> Result<Self, LocalError> {
+        check_ports(layout, record)?;
         layout.write_config(record)?;
         let failed = |source| LocalError::Start { program: layout.program.clone(), source };
         let output = layout.home(record).join("log/stderr.log");
@@ -49,19 +50,20 @@ impl Process {
         Ok(Self { pid, state })
     }
 
-    /// Takes over a process that runs already: its pid file names it, and it serves this very configuration file.
+    /// Takes over a process that an earlier operator started: the one that it noted, or, should it have ended before it
+    /// noted it, the one that the pid file names and that works in the record's directory.
     pub(crate) fn adopt(layout: &Layout, record: &Record, changed: Arc<Notify>) -> Option<Self> {
-        let text = std::fs::read_to_string(layout.pid_file(record)).ok()?;
-        let pid = Pid::from_raw(text.trim().parse().ok()?)?;
-        let identity = identity(pid)?;
-        // Programs rewrite their arguments; the directory they work in is theirs alone.
-        let cwd = std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).ok()?;
-        if cwd != layout.home(record).join("data").canonicalize().ok()? {
-            return None;
-        }
+        let noted = record.process.clone().filter(|mark| mark_of(mark.pid).as_ref() == Some(mark));
+        let mark = noted.or_else(|| in_pid_file(layout, record))?;
+        let pid = Pid::from_raw(mark.pid)?;
         let (sender, state) = watch::channel(Running::Yes);
-        tokio::spawn(watch_stranger(pid, identity, sender, changed));
+        tokio::spawn(watch_stranger(mark, sender, changed));
         Some(Self { pid, state })
+    }
+
+    /// What a later operator finds it by.
+    pub(crate) fn mark(&self) -> Option<ProcessMark> {
+        mark_of(self.pid())
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -102,6 +104,17 @@ impl Process {
     }
 }
 
+/// Another program on one of the ports would be taken for the member, and told what is meant for it.
+fn check_ports(layout: &Layout, record: &Record) -> Result<(), LocalError> {
+    let address = layout.address(record.port);
+    for taken in [address.client(), address.bus()] {
+        if let Err(error) = std::net::TcpListener::bind(taken) {
+            return Err(LocalError::PortTaken { taken, source: error });
+        }
+    }
+    Ok(())
+}
+
 async fn wait_for_child(
     mut child: Child,
     output: PathBuf,
@@ -122,19 +135,29 @@ async fn wait_for_child(
     changed.notify_one();
 }
 
-async fn watch_stranger(pid: Pid, known: String, state: watch::Sender<Running>, changed: Arc<Notify>) {
-    while identity(pid).as_ref() == Some(&known) {
+async fn watch_stranger(mark: ProcessMark, state: watch::Sender<Running>, changed: Arc<Notify>) {
+    while mark_of(mark.pid).as_ref() == Some(&mark) {
         tokio::time::sleep(ADOPTED_POLL).await;
     }
     state.send_replace(Running::Ended("it was started by an earlier operator".into()));
     changed.notify_one();
 }
 
-/// What tells a process from a later one with the same number: its start time. `None` when there is none, or only a
-/// zombie.
-fn identity(pid: Pid) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+fn in_pid_file(layout: &Layout, record: &Record) -> Option<ProcessMark> {
+    let text = std::fs::read_to_string(layout.pid_file(record)).ok()?;
+    let pid: i32 = text.trim().parse().ok()?;
+    // Programs rewrite their arguments; the directory they work in is theirs alone.
+    let works_in = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let data = layout.home(record).join("data").canonicalize().ok()?;
+    (works_in == data).then(|| mark_of(pid)).flatten()
+}
+
+/// `None` when there is no such process, or only a zombie.
+fn mark_of(pid: i32) -> Option<ProcessMark> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let zombie = matches!(fields.next()?, "Z" | "X");
-    (!zombie).then(|| fields.nth(18).map(str::to_owned)).flatten()
+    let started = fields.nth(18).filter(|_| !zombie)?;
+    Some(ProcessMark { pid, started: format!("{started} since boot {}", boot.trim()) })
 }
