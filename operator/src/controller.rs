@@ -1,12 +1,13 @@
 //! The loop of `operator local`: look, plan, act. It never waits for a step to end; it looks again.
 
-use crate::act::{Ended, Executor};
+use crate::act::{DROPPED, Ended, Executor};
 use crate::dump::Dump;
 use crate::manifest::Manifest;
 use crate::observe::Observer;
 use crate::platform::Platform;
 use crate::platform::local::{Local, Settings};
 use crate::status::{self, Inputs};
+use crate::story::Story;
 use crate::terminal::Terminal;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time to the next look while something is to be done.
 const BUSY_LOOK: Duration = Duration::from_millis(50);
@@ -36,7 +37,8 @@ pub struct Controller<W> {
     observer: Observer,
     executor: Executor,
     status: RedisClusterStatus,
-    reported_losses: Vec<Step>,
+    story: Story,
+    unready_since: Instant,
 }
 
 impl<W: Write> Controller<W> {
@@ -50,7 +52,8 @@ impl<W: Write> Controller<W> {
             observer: Observer::default(),
             executor: Executor::new(crate::act::Connections::default()),
             status: RedisClusterStatus::default(),
-            reported_losses: Vec::new(),
+            story: Story::default(),
+            unready_since: Instant::now(),
         }
     }
 
@@ -70,6 +73,8 @@ impl<W: Write> Controller<W> {
     /// Follows another declaration from now on.
     pub fn follow(&mut self, manifest: Manifest) {
         let generation = self.manifest.cluster.metadata.generation.unwrap_or(0) + 1;
+        self.executor.drop_queued();
+        self.unready_since = Instant::now();
         self.manifest = manifest;
         self.manifest.cluster.metadata.generation = Some(generation);
         self.platform.set_settings(settings(&self.manifest));
@@ -103,15 +108,19 @@ impl<W: Write> Controller<W> {
 
     fn step_ended(&mut self, ended: &Ended) {
         let words = &ended.words;
-        match &ended.result {
-            Ok(()) if matches!(ended.step, Step::MigrateSlots { .. }) => {
-                self.terminal.line(&format!("done in {:.2} s: {words}", ended.took.as_secs_f64()));
-            }
-            Ok(()) => tracing::debug!(step = words, "done"),
-            Err(error) => {
-                tracing::info!(step = words, error, "not done; looking again");
-                self.terminal.line(&format!("not done: {words}: {error}"));
-            }
+        match (&ended.result, &ended.step) {
+            (Ok(moved), Step::MigrateSlots { slots, .. }) => self.story.moved(slots.len(), moved.keys),
+            (Ok(_), _) => {}
+            (Err(error), _) if error == DROPPED => {}
+            (Err(error), _) => self.say_once(format!("not done: {words}: {error}")),
+        }
+        let (took_ms, result) = (ended.took.as_millis(), &ended.result);
+        tracing::info!(step = words, took_ms, ?result, "a step ended");
+    }
+
+    fn say_once(&mut self, line: String) {
+        if let Some(line) = self.story.once(line, Instant::now()) {
+            self.terminal.line(&line);
         }
     }
 
@@ -143,17 +152,30 @@ impl<W: Write> Controller<W> {
             now: Time(Timestamp::now()),
         };
         let status = status::status(&inputs, &self.status);
+        self.terminal.waits(&status.plan, Instant::now());
         if status == self.status {
             return;
         }
-        self.terminal.plan(&status);
-        let settled =
-            plan.is_converged() || status::holds(&status, "Ready") != status::holds(&self.status, "Ready");
-        if settled {
-            self.terminal.table(self.manifest.desired.name(), &status);
-        }
+        self.say_ready(&status);
         self.status = status;
         self.write_dump(observed);
+    }
+
+    fn say_ready(&mut self, status: &RedisClusterStatus) {
+        let (is, was) = (status::holds(status, "Ready"), status::holds(&self.status, "Ready"));
+        if was && !is {
+            let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+            let why = ready.map(|c| format!("{}: {}", c.reason, c.message)).unwrap_or_default();
+            self.unready_since = Instant::now();
+            self.terminal.line(&format!("not Ready: {why}"));
+        }
+        if is && !was {
+            let took = self.unready_since.elapsed().as_secs_f64();
+            self.terminal.line(&format!("Ready after {took:.2} s"));
+        }
+        if is {
+            self.terminal.table(self.manifest.desired.name(), status);
+        }
     }
 
     fn write_dump(&mut self, observed: &Observed) {
@@ -170,23 +192,34 @@ impl<W: Write> Controller<W> {
         let desired = self.manifest.desired.clone();
         let names = Names::new(&desired, observed);
         for planned in plan.due() {
+            let now = Instant::now();
             let done = match &planned.step {
                 Step::EnsureMember { .. } => Ok(()),
                 Step::RemoveMember { member, uid } => self.platform.remove(*member, uid).await,
-                Step::ReportLoss { .. } => {
-                    self.report_loss(&planned.step, names.step(&planned.step));
-                    Ok(())
-                }
-                _ => {
-                    self.executor.begin(planned, &names, &addresses);
+                step => {
+                    let begun = self.executor.begin(planned, &names, &addresses);
+                    let reports = matches!(step, Step::ReportLoss { .. });
+                    let line = (begun || reports).then(|| self.story.begins(step, &names, now)).flatten();
+                    if let Some(line) = line {
+                        self.terminal.line(&line);
+                    }
                     Ok(())
                 }
             };
             if let Err(error) = done {
-                self.terminal.line(&format!("not done: {error}"));
+                self.say_once(format!("not done: {error}"));
             }
         }
+        if plan.paused {
+            plan.steps
+                .iter()
+                .for_each(|p| self.say_once(format!("paused, or else: {}", names.step(&p.step))));
+        }
         self.ensure(plan).await;
+        let moving = self.executor.is_moving() || plan.due().iter().any(|p| is_move(&p.step));
+        if let Some(line) = self.story.progress(moving, Instant::now()) {
+            self.terminal.line(&line);
+        }
     }
 
     /// First the first members of all shards, then the second ones: the numbering of the tutorial.
@@ -199,18 +232,14 @@ impl<W: Write> Controller<W> {
         members.sort_by_key(|m| (m.ordinal, m.shard));
         for member in members {
             if let Err(error) = self.platform.ensure(member).await {
-                self.terminal.line(&format!("not done: {error}"));
+                self.say_once(format!("not done: {error}"));
             }
         }
     }
+}
 
-    fn report_loss(&mut self, step: &Step, words: String) {
-        if !self.reported_losses.contains(step) {
-            tracing::error!(loss = words, "data is lost");
-            self.terminal.line(&words);
-            self.reported_losses.push(step.clone());
-        }
-    }
+const fn is_move(step: &Step) -> bool {
+    matches!(step, Step::MigrateSlots { .. })
 }
 
 /// What processes are configured with.

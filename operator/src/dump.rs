@@ -15,24 +15,24 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Reads a dump, as YAML or JSON.
+    /// Reads a dump.
     ///
     /// # Errors
     /// The file cannot be read or is no dump.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let name = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
-        serde_yaml::from_str(&text).with_context(|| {
+        serde_json::from_str(&text).with_context(|| {
             format!("{name} is no dump of a cluster's state (`operator local --dump FILE` writes one)")
         })
     }
 
-    /// Writes a dump as YAML.
+    /// Writes a dump as JSON.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let text = serde_yaml::to_string(self).context("could not write the state as YAML")?;
+        let text = serde_json::to_string_pretty(self).context("could not write the state as JSON")?;
         let temporary = path.with_extension("tmp");
         std::fs::write(&temporary, text)
             .with_context(|| format!("could not write {}", temporary.display()))?;

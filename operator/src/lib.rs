@@ -8,4 +8,5 @@ pub mod observe;
 pub mod plan_command;
 pub mod platform;
 pub mod status;
+pub mod story;
 pub mod terminal;

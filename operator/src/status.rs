@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Most lines of the plan that status carries.
 const PLAN_LINES_MAX: usize = 12;
 
+/// How a refusal begins among the lines of what is waited for.
+pub const REFUSED: &str = "refused: ";
+
 /// Everything that status is made of.
 pub struct Inputs<'a> {
     /// What is declared.
@@ -119,7 +122,7 @@ fn state(member: &Member) -> (NodeState, String) {
 }
 
 fn plan_status(words: Explanation) -> PlanStatus {
-    let refused = words.refused.into_iter().map(|refusal| format!("refused: {refusal}"));
+    let refused = words.refused.into_iter().map(|refusal| format!("{REFUSED}{refusal}"));
     PlanStatus { next: bounded(words.next), waiting: bounded(refused.chain(words.waiting).collect()) }
 }
 

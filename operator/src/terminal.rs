@@ -1,26 +1,30 @@
 //! What a person sees of `operator local`: one line per change, and a table with slot bars.
 
-use crate::status::holds;
+use crate::status::{REFUSED, holds};
 use node_server_protocol::{SLOT_COUNT, SlotRange, SlotSet};
-use operator_api::{NodeState, RedisClusterStatus, ShardStatus};
+use operator_api::{NodeState, PlanStatus, RedisClusterStatus, ShardStatus};
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Characters of a slot bar; one stands for 16384 / this many slots.
 const BAR: usize = 48;
+/// What is waited for is said when it has not come for so long, and so is what is refused.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Prints what changes.
 pub struct Terminal<W> {
     out: W,
     begun: Instant,
-    last: Vec<String>,
+    /// What is waited for: since when, and whether that was said.
+    waits: BTreeMap<String, (Instant, bool)>,
     table: String,
 }
 
 impl<W: Write> Terminal<W> {
     /// Prints to `out`; times count from now.
     pub fn new(out: W) -> Self {
-        Self { out, begun: Instant::now(), last: Vec::new(), table: String::new() }
+        Self { out, begun: Instant::now(), waits: BTreeMap::new(), table: String::new() }
     }
 
     /// One line with the time since the beginning.
@@ -28,19 +32,19 @@ impl<W: Write> Terminal<W> {
         self.print(&format!("{:8.2}s  {text}\n", self.begun.elapsed().as_secs_f64()));
     }
 
-    /// What will be done and what is waited for, as far as it was not said the last time.
-    pub fn plan(&mut self, status: &RedisClusterStatus) {
-        let lines: Vec<String> = status
-            .plan
-            .next
-            .iter()
-            .cloned()
-            .chain(status.plan.waiting.iter().map(|w| format!("… {w}")))
-            .collect();
-        for line in lines.iter().filter(|l| !self.last.contains(l)).cloned().collect::<Vec<_>>() {
-            self.line(&line);
+    /// What is refused and what is waited for, once that lasts: each when it was not said before.
+    pub fn waits(&mut self, plan: &PlanStatus, now: Instant) {
+        let mut waits = BTreeMap::new();
+        for line in &plan.waiting {
+            let (since, said) = self.waits.remove(line).unwrap_or((now, false));
+            let due = now.duration_since(since) >= PATIENCE;
+            if due && !said {
+                let prefix = if line.starts_with(REFUSED) { "" } else { "waiting for " };
+                self.line(&format!("{prefix}{line}"));
+            }
+            waits.insert(line.clone(), (since, said || due));
         }
-        self.last = lines;
+        self.waits = waits;
     }
 
     /// The table, when it has changed since it was last shown.
@@ -138,17 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_plan_is_said_once() {
-        let mut out = Vec::new();
+    fn a_wait_is_said_once_and_only_when_it_takes_long() {
+        let (mut out, now) = (Vec::new(), Instant::now());
         let mut terminal = Terminal::new(&mut out);
-        let mut status = RedisClusterStatus::default();
-        status.plan.next = vec!["meet".into()];
-        terminal.plan(&status);
-        terminal.plan(&status);
-        status.plan.next.clear();
-        terminal.plan(&status);
-        status.plan.next = vec!["meet".into()];
-        terminal.plan(&status);
-        assert_eq!(String::from_utf8(out).unwrap().matches("meet").count(), 2);
+        let plan = |waiting: &[&str]| PlanStatus {
+            waiting: waiting.iter().map(ToString::to_string).collect(),
+            ..PlanStatus::default()
+        };
+        let both = plan(&["refused: to forget it", "demo-0-0 to answer"]);
+        terminal.waits(&both, now);
+        terminal.waits(&both, now + PATIENCE / 2);
+        terminal.waits(&both, now + PATIENCE);
+        terminal.waits(&both, now + PATIENCE * 2);
+        terminal.waits(&plan(&[]), now + PATIENCE * 2);
+        terminal.waits(&plan(&["demo-0-0 to answer"]), now + PATIENCE * 2);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches("refused: to forget it").count(), 1);
+        assert_eq!(text.matches("waiting for demo-0-0 to answer").count(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Kept connections to nodes, for commands.
 
 use crate::observe::connect;
+use node_server_protocol::Address;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
@@ -13,13 +14,30 @@ use std::time::Duration;
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(8_000);
 /// Most commands in one pipeline.
 const PIPELINE_MAX: usize = 1024;
-/// Connections per node: MIGRATEs on one connection run one after the other.
+/// Connections per source and target: MIGRATEs on one connection run one after the other.
 pub(super) const LANES: usize = 4;
+
+/// One of the connections to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    to: Option<SocketAddr>,
+    number: usize,
+}
+
+impl Lane {
+    /// For short commands.
+    pub(super) const COMMANDS: Self = Self { to: None, number: 0 };
+
+    /// For MIGRATEs to one target; the number is below [`LANES`].
+    pub(super) const fn to(target: Address, number: usize) -> Self {
+        Self { to: Some(target.client()), number }
+    }
+}
 
 /// Connections by address and lane. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Connections {
-    kept: Arc<Mutex<BTreeMap<(SocketAddr, usize), MultiplexedConnection>>>,
+    kept: Arc<Mutex<BTreeMap<(SocketAddr, Lane), MultiplexedConnection>>>,
 }
 
 impl Connections {
@@ -27,7 +45,7 @@ impl Connections {
     pub(super) async fn get(
         &self,
         address: SocketAddr,
-        lane: usize,
+        lane: Lane,
     ) -> Result<MultiplexedConnection, RedisError> {
         if let Some(connection) = self.kept.lock().get(&(address, lane)) {
             return Ok(connection.clone());
@@ -41,7 +59,7 @@ impl Connections {
     pub(super) async fn send(
         &self,
         address: SocketAddr,
-        lane: usize,
+        lane: Lane,
         commands: &[Vec<Vec<u8>>],
     ) -> Result<Vec<Value>, String> {
         let mut replies = Vec::with_capacity(commands.len());
@@ -60,7 +78,7 @@ impl Connections {
     async fn send_chunk(
         &self,
         address: SocketAddr,
-        lane: usize,
+        lane: Lane,
         commands: &[Vec<Vec<u8>>],
     ) -> Result<Vec<Value>, RedisError> {
         let mut connection = self.get(address, lane).await?;

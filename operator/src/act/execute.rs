@@ -1,6 +1,7 @@
 //! One attempt at a step.
 
-use super::connections::{Connections, error_text};
+use super::Moved;
+use super::connections::{Connections, Lane, error_text};
 use super::move_keys::move_keys;
 use crate::observe::report;
 use futures::future::join_all;
@@ -14,8 +15,9 @@ pub(super) async fn execute(
     connections: &Connections,
     planned: &PlannedStep,
     addresses: &BTreeMap<MemberId, SocketAddr>,
-) -> Result<(), String> {
+) -> Result<Moved, String> {
     check(connections, planned, addresses).await?;
+    let mut moved = Moved::default();
     for phase in planned.step.commands() {
         match phase {
             Phase::Send { commands, errors } => match (send(connections, &commands).await, errors) {
@@ -24,12 +26,12 @@ pub(super) async fn execute(
                 (Ok(()), _) => {}
             },
             Phase::MoveKeys { source, target, slots, replace } => {
-                move_keys(connections, source.address, target.address, &slots, replace).await?;
+                moved.keys += move_keys(connections, source.address, target.address, &slots, replace).await?;
             }
             Phase::Platform | Phase::Report => {}
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// Asks each member that something is expected of, once.
@@ -41,7 +43,8 @@ async fn check(
     let members: std::collections::BTreeSet<MemberId> = planned.expect.iter().map(|e| e.member).collect();
     let ask = |member: MemberId| async move {
         let address = *addresses.get(&member).ok_or_else(|| format!("{member} has no address"))?;
-        let mut connection = connections.get(address, 0).await.map_err(|e| format!("{member}: {e}"))?;
+        let mut connection =
+            connections.get(address, Lane::COMMANDS).await.map_err(|e| format!("{member}: {e}"))?;
         let report = report(&mut connection).await.map_err(|why| format!("{member}: {why}"))?;
         Ok::<_, String>((member, report))
     };
@@ -65,7 +68,7 @@ async fn send(connections: &Connections, commands: &[NodeCommand]) -> Result<(),
         by_node.entry(command.to.address.client()).or_default().push(args);
     }
     let tell = |(address, args): (SocketAddr, Vec<Vec<Vec<u8>>>)| async move {
-        let replies = connections.send(address, 0, &args).await?;
+        let replies = connections.send(address, Lane::COMMANDS, &args).await?;
         let failed = args.iter().zip(&replies).find_map(|(args, reply)| Some((args, error_text(reply)?)));
         match failed {
             Some((args, error)) => {

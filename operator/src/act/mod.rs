@@ -7,18 +7,23 @@ mod move_keys;
 
 pub use connections::Connections;
 
+use node_server_protocol::Slot;
 use operator_planner::{MemberId, Names, PlannedStep, Step};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 /// Most steps that run at a time.
 const STEPS_MAX: usize = 64;
-/// Most moves of slots that run at a time: each keeps a source and a target busy.
-const MOVES_MAX: usize = 16;
+/// Most moves of slots that run or queue at a time. Those of one source and target run one after the other.
+const MOVES_MAX: usize = 32;
 /// For so long one and the same failover is not asked for again: it would begin anew instead of ending.
 const FAILOVER_PAUSE: Duration = Duration::from_secs(1);
+/// Why a queued move did not begin.
+pub const DROPPED: &str = "another plan was made meanwhile";
 /// Ends of steps that may wait to be read.
 const ENDED_QUEUE: usize = 256;
 
@@ -30,10 +35,17 @@ pub struct Ended {
     pub step: Step,
     /// The same in words.
     pub words: String,
-    /// Or why it did not work.
-    pub result: Result<(), String>,
+    /// What came of it, or why it did not work.
+    pub result: Result<Moved, String>,
     /// How long it took.
     pub took: Duration,
+}
+
+/// What a step moved between nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Keys that were asked to go; one that went away meanwhile counts too.
+    pub keys: u64,
 }
 
 /// Runs steps beside each other. A step that runs keeps others from touching what it touches.
@@ -41,6 +53,10 @@ pub struct Executor {
     connections: Connections,
     running: BTreeMap<Claim, Step>,
     failovers: BTreeMap<MemberId, (Step, Instant)>,
+    /// Held by the move that runs between two members; others queue for it in order.
+    turns: BTreeMap<(MemberId, MemberId), Arc<Mutex<()>>>,
+    /// Raised when queued moves are to be dropped.
+    era: Arc<AtomicU64>,
     ended: mpsc::Receiver<Ended>,
     report: mpsc::Sender<Ended>,
 }
@@ -48,8 +64,8 @@ pub struct Executor {
 /// What a running step is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
-    /// Slots on their way between two members.
-    Move(MemberId, MemberId),
+    /// Slots on their way between two members, the lowest of them named.
+    Move(MemberId, MemberId, u16),
     /// One member is told something.
     Member(MemberId),
     /// One member is told of another.
@@ -63,7 +79,15 @@ impl Executor {
     #[must_use]
     pub fn new(connections: Connections) -> Self {
         let (report, ended) = mpsc::channel(ENDED_QUEUE);
-        Self { connections, running: BTreeMap::new(), failovers: BTreeMap::new(), ended, report }
+        Self {
+            connections,
+            running: BTreeMap::new(),
+            failovers: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            era: Arc::default(),
+            ended,
+            report,
+        }
     }
 
     /// Begins a step unless it, or something in its way, runs already. True when it was begun.
@@ -81,17 +105,35 @@ impl Executor {
             return false;
         }
         self.running.insert(claim.clone(), planned.step.clone());
-        let (connections, report, planned) = (self.connections.clone(), self.report.clone(), planned.clone());
-        let (words, addresses) = (names.step(&planned.step), addresses.clone());
+        let attempt = Attempt {
+            connections: self.connections.clone(),
+            words: names.step(&planned.step),
+            addresses: addresses.clone(),
+            planned: planned.clone(),
+            turn: self.turn(&claim),
+            era: self.era.load(Ordering::Relaxed),
+            now: Arc::clone(&self.era),
+            claim,
+        };
+        let report = self.report.clone();
         tokio::spawn(async move {
-            let begun = Instant::now();
-            let result = execute::execute(&connections, &planned, &addresses).await;
-            let ended = Ended { claim, step: planned.step, words, result, took: begun.elapsed() };
-            if report.send(ended).await.is_err() {
+            if report.send(attempt.run().await).await.is_err() {
                 tracing::debug!("a step ended after the operator");
             }
         });
         true
+    }
+
+    fn turn(&mut self, claim: &Claim) -> Option<Arc<Mutex<()>>> {
+        match claim {
+            Claim::Move(from, to, _) => Some(Arc::clone(self.turns.entry((*from, *to)).or_default())),
+            _ => None,
+        }
+    }
+
+    /// Moves that have not begun are not begun any more.
+    pub fn drop_queued(&mut self) {
+        self.era.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits for the end of a step; forever when none runs.
@@ -121,14 +163,20 @@ impl Executor {
         self.running.values()
     }
 
+    /// Whether slots are on their way.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.running.keys().any(|c| matches!(c, Claim::Move(..)))
+    }
+
     /// Healing a shard waits for no move; everything else waits for the moves of the members that it touches. Nodes
     /// are introduced when nothing is being done to either: a node's epoch is given while it knows nobody.
     fn is_in_the_way(&self, claim: &Claim, step: &Step) -> bool {
-        if self.running.contains_key(claim) {
+        if self.running.contains_key(claim) || self.overlaps(step) {
             return true;
         }
         let heals = matches!(step, Step::Failover { .. });
-        let moves = |c: &Claim, m: MemberId| matches!(c, Claim::Move(from, to) if *from == m || *to == m);
+        let moves = |c: &Claim, m: MemberId| matches!(c, Claim::Move(from, to, _) if *from == m || *to == m);
         match claim {
             Claim::Member(member) if !heals => self.running.keys().any(|c| moves(c, *member)),
             Claim::Pair(at, peer) => {
@@ -136,6 +184,13 @@ impl Executor {
             }
             _ => false,
         }
+    }
+
+    /// A move of slots that are on their way already.
+    fn overlaps(&self, step: &Step) -> bool {
+        let Step::MigrateSlots { slots, .. } = step else { return false };
+        let shares = |running: &Step| matches!(running, Step::MigrateSlots { slots: going, .. } if !going.intersection(slots).is_empty());
+        self.running.values().any(shares)
     }
 
     /// Notes a failover, and says whether the same was asked for just now.
@@ -150,6 +205,36 @@ impl Executor {
     }
 }
 
+/// One attempt at a step, on a task of its own.
+struct Attempt {
+    connections: Connections,
+    claim: Claim,
+    planned: PlannedStep,
+    words: String,
+    addresses: BTreeMap<MemberId, SocketAddr>,
+    turn: Option<Arc<Mutex<()>>>,
+    era: u64,
+    now: Arc<AtomicU64>,
+}
+
+impl Attempt {
+    async fn run(self) -> Ended {
+        let turn = self.turn.clone();
+        let _held = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let begun = Instant::now();
+        let result = if turn.is_some() && self.now.load(Ordering::Relaxed) != self.era {
+            Err(DROPPED.to_owned())
+        } else {
+            execute::execute(&self.connections, &self.planned, &self.addresses).await
+        };
+        let took = begun.elapsed();
+        Ended { claim: self.claim, step: self.planned.step, words: self.words, result, took }
+    }
+}
+
 /// What a step is about; `None` for those that are not a node's business.
 fn claim(step: &Step) -> Option<Claim> {
     Some(match step {
@@ -159,7 +244,9 @@ fn claim(step: &Step) -> Option<Claim> {
         Step::Meet { at, peer } => Claim::Pair(at.member, peer.member),
         Step::AssignSlots { owner, .. } | Step::ReplaceOwner { owner, .. } => Claim::Member(owner.member),
         Step::Replicate { replica, .. } | Step::Failover { replica, .. } => Claim::Member(replica.member),
-        Step::MigrateSlots { source, target, .. } => Claim::Move(source.member, target.member),
+        Step::MigrateSlots { source, target, slots, .. } => {
+            Claim::Move(source.member, target.member, slots.iter().next().map_or(0, Slot::number))
+        }
         Step::Forget { id, .. } => Claim::Identity(id.to_string()),
     })
 }

@@ -1,117 +1,155 @@
 //! Every key of some slots from one node to another, by MIGRATE.
 
-use super::connections::{Connections, LANES, error_text};
+use super::connections::{Connections, LANES, Lane, error_text};
 use futures::future::try_join_all;
 use node_server_protocol::{Address, Slot, SlotSet};
 use operator_planner::commands::{KEYS_PER_MIGRATE, get_keys, migrate};
 use redis::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Mutex;
 
-/// Most MIGRATEs for one slot in one attempt: more means that writers refill it faster than it empties, and the next
-/// attempt goes on.
-const ROUNDS_MAX: usize = 100_000;
+/// Keys of one slot that are asked for at a time.
+const KEYS_PER_ROUND: usize = 10 * KEYS_PER_MIGRATE;
+/// MIGRATEs that one connection is sent at a time.
+const MIGRATES_PER_SEND: usize = 8;
+/// Most rounds in one attempt: with a thousand keys of a slot in each, more than any node holds.
+const ROUNDS_MAX: usize = 1_000_000;
 
-/// Moves the keys; an error leaves the rest where it is.
+/// Moves the keys and says how many; an error leaves the rest where it is.
 pub(super) async fn move_keys(
     connections: &Connections,
     source: Address,
     target: Address,
     slots: &SlotSet,
     replace: bool,
-) -> Result<(), String> {
-    let slots: Vec<Slot> = slots.iter().collect();
-    let asked: Vec<_> = slots.iter().map(|slot| get_keys(*slot)).collect();
-    let replies = connections.send(source.client(), 0, &asked).await?;
-    let mut lanes: Vec<Vec<(Slot, Vec<Vec<u8>>)>> = vec![Vec::new(); LANES];
-    let filled = slots.iter().zip(replies).map(|(slot, reply)| Ok((*slot, keys(&reply)?)));
-    for (i, slot) in
-        filled.filter(|f: &Result<_, String>| f.as_ref().map_or(true, |(_, k)| !k.is_empty())).enumerate()
-    {
-        lanes[i % LANES].push(slot?);
-    }
-    let run = |(lane, slots): (usize, Vec<_>)| async move {
-        for (slot, keys) in slots {
-            let mover = Mover { connections, source, target, lane, replace };
-            mover.empty(slot, keys).await?;
+) -> Result<u64, String> {
+    let mover = Mover { connections, source, target, replace };
+    let mut left: BTreeMap<Slot, Refused> = slots.iter().map(|slot| (slot, Refused::new())).collect();
+    let mut moved = 0;
+    for _ in 0..ROUNDS_MAX {
+        moved += mover.round(&mut left).await?;
+        if left.is_empty() {
+            return Ok(moved);
         }
-        Ok::<(), String>(())
-    };
-    try_join_all(lanes.into_iter().enumerate().map(run)).await.map(|_| ())
+    }
+    Err(format!("{} slots are refilled faster than they empty", left.len()))
 }
+
+/// Keys that the target has already and that are not to be replaced.
+type Refused = BTreeSet<Vec<u8>>;
+/// A slot's keys for one MIGRATE.
+type Batch = (Slot, Vec<Vec<u8>>);
 
 struct Mover<'c> {
     connections: &'c Connections,
     source: Address,
     target: Address,
-    lane: usize,
     replace: bool,
 }
 
 impl Mover<'_> {
-    /// Moves batch after batch until the source gives no key that is not refused.
-    async fn empty(&self, slot: Slot, mut batch: Vec<Vec<u8>>) -> Result<(), String> {
-        let mut refused: BTreeSet<Vec<u8>> = BTreeSet::new();
-        for _ in 0..ROUNDS_MAX {
-            batch.retain(|key| !refused.contains(key));
-            if batch.is_empty() {
-                return Ok(());
+    /// Moves up to [`KEYS_PER_ROUND`] keys of each slot that is left, and says how many. A slot that has no more than
+    /// that, and nothing but refused keys afterwards, is done: an open slot gets no new keys.
+    async fn round(&self, left: &mut BTreeMap<Slot, Refused>) -> Result<u64, String> {
+        let asked: Vec<_> = left.iter().map(|(slot, refused)| ask(*slot, refused)).collect();
+        let replies = self.connections.send(self.source.client(), Lane::COMMANDS, &asked).await?;
+        let mut work = VecDeque::new();
+        let mut done = Vec::new();
+        for ((slot, refused), reply) in left.iter().zip(replies) {
+            let all = keys(&reply)?;
+            let last = all.len() < KEYS_PER_ROUND + refused.len();
+            let new: Vec<_> = all.into_iter().filter(|key| !refused.contains(key)).collect();
+            if new.is_empty() || (last && refused.is_empty() && self.replace) {
+                done.push(*slot);
             }
-            let last = batch.len() < KEYS_PER_MIGRATE;
-            self.move_batch(&batch, &mut refused).await?;
-            if last && refused.is_empty() {
-                // Fewer than asked for: they were all there is, and an open slot gets no new keys.
-                return Ok(());
-            }
-            let mut again = get_keys(slot);
-            if let Some(count) = again.last_mut() {
-                *count = (KEYS_PER_MIGRATE + refused.len()).to_string().into_bytes();
-            }
-            let reply = self.send(again).await?;
-            batch = keys(&reply)?;
+            work.extend(new.chunks(KEYS_PER_MIGRATE).map(|keys| (*slot, keys.to_vec())));
         }
-        Err(format!("slot {slot} is refilled faster than it empties"))
+        let moved = work.iter().map(|(_, keys)| keys.len() as u64).sum();
+        for (slot, key) in self.run(work).await? {
+            left.entry(slot).or_default().insert(key);
+        }
+        for slot in done {
+            left.remove(&slot);
+        }
+        Ok(moved)
     }
 
-    async fn move_batch(&self, batch: &[Vec<u8>], refused: &mut BTreeSet<Vec<u8>>) -> Result<(), String> {
-        let Some(error) = self.migrate(batch).await? else { return Ok(()) };
-        if self.replace || !error.contains("BUSYKEY") {
-            return Err(format!("{}: MIGRATE: {error}", self.source.client()));
-        }
-        // Which of them the target has already is only said one by one.
-        for key in batch {
-            match self.migrate(std::slice::from_ref(key)).await? {
-                None => {}
-                Some(error) if error.contains("BUSYKEY") => {
-                    refused.insert(key.clone());
+    /// Works batches off on all lanes at once; what the target refused comes back.
+    async fn run(&self, work: VecDeque<Batch>) -> Result<Vec<(Slot, Vec<u8>)>, String> {
+        let work = Mutex::new(work);
+        let take = || {
+            let mut work = work.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let most = MIGRATES_PER_SEND.min(work.len());
+            work.drain(..most).collect::<Vec<Batch>>()
+        };
+        let lanes = (0..LANES).map(|number| {
+            let take = &take;
+            async move {
+                let (lane, mut refused) = (Lane::to(self.target, number), Vec::new());
+                loop {
+                    let batches = take();
+                    if batches.is_empty() {
+                        return Ok::<_, String>(refused);
+                    }
+                    refused.extend(self.send(lane, &batches).await?);
                 }
-                Some(error) => return Err(format!("{}: MIGRATE: {error}", self.source.client())),
+            }
+        });
+        Ok(try_join_all(lanes).await?.into_iter().flatten().collect())
+    }
+
+    async fn send(&self, lane: Lane, batches: &[Batch]) -> Result<Vec<(Slot, Vec<u8>)>, String> {
+        let mut refused = Vec::new();
+        for ((slot, keys), error) in batches.iter().zip(self.migrate(lane, batches).await?) {
+            if self.busy(error)? {
+                // Which of them the target has already is only said one by one.
+                let single: Vec<Batch> = keys.iter().map(|key| (*slot, vec![key.clone()])).collect();
+                for (key, error) in keys.iter().zip(self.migrate(lane, &single).await?) {
+                    if self.busy(error)? {
+                        refused.push((*slot, key.clone()));
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
-    /// The error reply, if it is one. NOKEY is none: the keys have gone or expired meanwhile.
-    async fn migrate(&self, keys: &[Vec<u8>]) -> Result<Option<String>, String> {
-        let reply = self.send(migrate(self.target, keys, self.replace)).await?;
-        Ok(error_text(&reply))
+    /// Whether the reply says that the target has a key already, where that is no error.
+    fn busy(&self, error: Option<String>) -> Result<bool, String> {
+        match error {
+            None => Ok(false),
+            Some(error) if !self.replace && error.contains("BUSYKEY") => Ok(true),
+            Some(error) => Err(format!("{}: MIGRATE: {error}", self.source.client())),
+        }
     }
 
-    async fn send(&self, args: Vec<Vec<u8>>) -> Result<Value, String> {
-        let mut replies = self.connections.send(self.source.client(), self.lane, &[args]).await?;
-        replies.pop().ok_or_else(|| format!("{}: no reply", self.source.client()))
+    /// The error replies, where they are such. NOKEY is none: the keys have gone or expired meanwhile.
+    async fn migrate(&self, lane: Lane, batches: &[Batch]) -> Result<Vec<Option<String>>, String> {
+        let commands: Vec<_> =
+            batches.iter().map(|(_, keys)| migrate(self.target, keys, self.replace)).collect();
+        let replies = self.connections.send(self.source.client(), lane, &commands).await?;
+        Ok(replies.iter().map(error_text).collect())
     }
+}
+
+/// CLUSTER GETKEYSINSLOT for more keys than were refused.
+fn ask(slot: Slot, refused: &Refused) -> Vec<Vec<u8>> {
+    let mut ask = get_keys(slot);
+    if let Some(count) = ask.last_mut() {
+        *count = (KEYS_PER_ROUND + refused.len()).to_string().into_bytes();
+    }
+    ask
 }
 
 /// The keys of a GETKEYSINSLOT reply.
 fn keys(reply: &Value) -> Result<Vec<Vec<u8>>, String> {
+    let unexpected = |value: &Value| format!("CLUSTER GETKEYSINSLOT: unexpected {value:?}");
     let bytes = |value: &Value| match value {
         Value::BulkString(bytes) => Ok(bytes.clone()),
-        other => Err(format!("CLUSTER GETKEYSINSLOT: unexpected {other:?}")),
+        other => Err(unexpected(other)),
     };
     match reply {
         Value::Array(items) => items.iter().map(bytes).collect(),
-        other => {
-            Err(error_text(other).unwrap_or_else(|| format!("CLUSTER GETKEYSINSLOT: unexpected {other:?}")))
-        }
+        other => Err(error_text(other).unwrap_or_else(|| unexpected(other))),
     }
 }
