@@ -3,7 +3,7 @@
 use crate::desired::Desired;
 use crate::member::MemberId;
 use crate::observed::Observed;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
 use crate::step::{FailoverMode, MoveKind, NodeRef, Step};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
@@ -88,28 +88,22 @@ impl<'a> Names<'a> {
         format!("{}-{shard}", self.cluster)
     }
 
-    /// Batches of one move in one line.
+    /// Batches from one node to another in one line, where the first of them stands.
     fn steps(&self, plan: &Plan) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut steps = plan.steps.iter().map(|s| &s.step).peekable();
-        while let Some(step) = steps.next() {
-            let Step::MigrateSlots { slots, source, target, kind, .. } = step else {
-                lines.push(self.step(step));
-                continue;
-            };
-            let mut all = slots.clone();
-            while let Some(Step::MigrateSlots { slots, source: from, target: to, kind: how, .. }) =
-                steps.peek()
-            {
-                if (from, to, how) != (source, target, kind) {
-                    break;
-                }
-                all = all.union(slots);
-                steps.next();
+        let mut moves: BTreeMap<_, SlotSet> = BTreeMap::new();
+        for planned in &plan.steps {
+            if let Step::MigrateSlots { slots, source, target, kind, .. } = &planned.step {
+                let all = moves.entry((*source, *target, *kind)).or_default();
+                *all = all.union(slots);
             }
-            lines.push(self.migrate(&all, *source, *target, *kind));
         }
-        lines
+        let line = |planned: &PlannedStep| match &planned.step {
+            Step::MigrateSlots { source, target, kind, .. } => moves
+                .remove(&(*source, *target, *kind))
+                .map(|slots| self.migrate(&slots, *source, *target, *kind)),
+            step => Some(self.step(step)),
+        };
+        plan.steps.iter().filter_map(line).collect()
     }
 
     fn migrate(&self, slots: &SlotSet, source: NodeRef, target: NodeRef, kind: MoveKind) -> String {

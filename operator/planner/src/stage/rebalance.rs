@@ -8,8 +8,8 @@ use crate::plan::{MAX_MIGRATE_STEPS, MIGRATE_BATCH_SLOTS};
 use crate::step::{MoveKind, Step, What};
 use crate::waiting::Waiting;
 use crate::world::{World, in_sync};
-use node_server_protocol::{Role, Slot, SlotSet};
-use std::collections::BTreeMap;
+use node_server_protocol::{Role, Slot, SlotRange, SlotSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `open`: slots that another stage looks after.
 pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft, open: &SlotSet) {
@@ -32,10 +32,12 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft, open: 
     }
 }
 
-/// Batches by source and target, in the order of their lowest slots: stopping after any of them leaves what the next
-/// plan takes up to the same end (see `distribution`).
+/// Batches by source and target, in turn from every pair, so that pairs move beside each other. Of the pairs that have
+/// no foot in their target yet, only the lowest of each target sets one, with one batch: `distribution` lets a target grow from the
+/// slots that it has, lowest first, so that stopping after any batch leaves what the next plan takes to the same end.
 fn moves(world: &World<'_>, layout: &Layout, held: &SlotSet) -> Vec<(MemberId, u16, SlotSet)> {
     let mut pairs: BTreeMap<(MemberId, u16), SlotSet> = BTreeMap::new();
+    let mut owned: BTreeMap<u16, SlotSet> = BTreeMap::new();
     for (id, slots) in world.ownership.owners() {
         let Some((source, _)) = world.report_of(id) else {
             continue;
@@ -43,17 +45,42 @@ fn moves(world: &World<'_>, layout: &Layout, held: &SlotSet) -> Vec<(MemberId, u
         for (shard, wanted) in (0..).zip(&layout.targets) {
             let here = layout.masters.get(usize::from(shard)).copied().flatten() == Some(source);
             let going = slots.intersection(wanted).difference(held);
-            if !here && !going.is_empty() {
+            if here {
+                owned.insert(shard, slots.clone());
+            } else if !going.is_empty() {
                 pairs.insert((source, shard), going);
             }
         }
     }
-    let split = |((source, shard), slots): (&(MemberId, u16), &SlotSet)| {
-        batches(slots).into_iter().map(|batch| (*source, *shard, batch)).collect::<Vec<_>>()
+    let mut pairs: Vec<_> = pairs.into_iter().map(|((from, to), slots)| (from, to, slots)).collect();
+    pairs.sort_by_key(|(_, _, slots)| slots.iter().next());
+    let mut begun: BTreeSet<u16> = BTreeSet::new();
+    let has_foot = |to: &u16, slots: &SlotSet| owned.get(to).is_some_and(|has| touch(has, slots));
+    pairs.retain(|(_, to, slots)| has_foot(to, slots) || begun.insert(*to));
+    let queue = |(from, to, slots): &(MemberId, u16, SlotSet)| {
+        let most = if has_foot(to, slots) { usize::MAX } else { 1 };
+        (*from, *to, batches(slots).into_iter().take(most))
     };
-    let mut moves: Vec<_> = pairs.iter().flat_map(split).collect();
-    moves.sort_by_key(|(_, _, slots)| slots.iter().next());
+    let mut queues: Vec<_> = pairs.iter().map(queue).collect();
+    let mut moves = Vec::new();
+    while moves.len() < MAX_MIGRATE_STEPS {
+        let before = moves.len();
+        moves.extend(queues.iter_mut().filter_map(|(from, to, queue)| Some((*from, *to, queue.next()?))));
+        if moves.len() == before {
+            break;
+        }
+    }
     moves
+}
+
+/// Whether any of `slots` borders on one of `has`.
+fn touch(has: &SlotSet, slots: &SlotSet) -> bool {
+    let border = |range: &SlotRange| {
+        let (low, high) = (range.start().number(), range.end().number());
+        let next = [low.checked_sub(1), high.checked_add(1)];
+        next.into_iter().flatten().filter_map(Slot::new).any(|slot| has.contains(slot))
+    };
+    slots.ranges().iter().any(border)
 }
 
 /// At most [`MIGRATE_BATCH_SLOTS`] each, ascending.
