@@ -152,6 +152,7 @@ impl<W: Write> Controller<W> {
             now: Time(Timestamp::now()),
         };
         let status = status::status(&inputs, &self.status);
+        tracing::debug!(next = ?status.plan.next, waiting = ?status.plan.waiting, "looked");
         self.terminal.waits(&status.plan, Instant::now());
         if status == self.status {
             return;

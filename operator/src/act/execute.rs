@@ -9,6 +9,7 @@ use operator_planner::commands::{Errors, NodeCommand, Phase};
 use operator_planner::{MemberId, PlannedStep};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Checks what the step expects, then sends its phases.
 pub(super) async fn execute(
@@ -19,6 +20,8 @@ pub(super) async fn execute(
     check(connections, planned, addresses).await?;
     let mut moved = Moved::default();
     for phase in planned.step.commands() {
+        let begun = Instant::now();
+        let kind = if matches!(phase, Phase::MoveKeys { .. }) { "keys" } else { "commands" };
         match phase {
             Phase::Send { commands, errors } => match (send(connections, &commands).await, errors) {
                 (Err(error), Errors::Stop) => return Err(error),
@@ -30,6 +33,7 @@ pub(super) async fn execute(
             }
             Phase::Platform | Phase::Report => {}
         }
+        tracing::debug!(kind, took_ms = begun.elapsed().as_millis(), "a phase ended");
     }
     Ok(moved)
 }
