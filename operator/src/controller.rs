@@ -89,12 +89,12 @@ impl<W: Write> Controller<W> {
         let observed = self.observer.look(members, self.platform.gone()).await;
         self.remember(&observed);
         let plan = plan(&self.manifest.desired, &observed);
-        self.report(&observed, &plan);
+        let agrees = self.report(&observed, &plan);
         self.act(&plan, &observed).await;
         for event in self.platform.take_events() {
             self.terminal.line(&event);
         }
-        let idle = plan.is_converged() && self.executor.running().next().is_none();
+        let idle = agrees && plan.is_converged() && self.executor.running().next().is_none();
         if idle { IDLE_LOOK } else { BUSY_LOOK }
     }
 
@@ -141,7 +141,8 @@ impl<W: Write> Controller<W> {
         }
     }
 
-    fn report(&mut self, observed: &Observed, plan: &Plan) {
+    /// Makes and shows the status; true when the invariant check found nothing.
+    fn report(&mut self, observed: &Observed, plan: &Plan) -> bool {
         let findings = check(&self.manifest.desired, observed);
         let inputs = Inputs {
             desired: &self.manifest.desired,
@@ -152,14 +153,15 @@ impl<W: Write> Controller<W> {
             now: Time(Timestamp::now()),
         };
         let status = status::status(&inputs, &self.status);
-        tracing::debug!(next = ?status.plan.next, waiting = ?status.plan.waiting, "looked");
+        tracing::debug!(next = ?status.plan.next, waiting = ?status.plan.waiting, ?findings, "looked");
         self.terminal.waits(&status.plan, Instant::now());
-        if status == self.status {
-            return;
+        let agrees = findings.is_empty();
+        if status != self.status {
+            self.say_ready(&status);
+            self.status = status;
+            self.write_dump(observed);
         }
-        self.say_ready(&status);
-        self.status = status;
-        self.write_dump(observed);
+        agrees
     }
 
     fn say_ready(&mut self, status: &RedisClusterStatus) {

@@ -15,7 +15,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_millis(8_000);
 /// Most commands in one pipeline.
 const PIPELINE_MAX: usize = 1024;
 /// Connections per source and target: MIGRATEs on one connection run one after the other.
-pub(super) const LANES: usize = 4;
+pub(super) const LANES: usize = 16;
 
 /// One of the connections to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 /// Keys of one slot that are asked for at a time.
 const KEYS_PER_ROUND: usize = 10 * KEYS_PER_MIGRATE;
 /// MIGRATEs that one connection is sent at a time.
-const MIGRATES_PER_SEND: usize = 8;
+const MIGRATES_PER_SEND: usize = 2;
 /// Most rounds in one attempt: with a thousand keys of a slot in each, more than any node holds.
 const ROUNDS_MAX: usize = 1_000_000;
 

@@ -53,7 +53,7 @@ fn a_move_is_target_then_source_then_the_others() {
             format!("7001: CLUSTER SETSLOT 5 MIGRATING {two}; 7001: CLUSTER SETSLOT 6 MIGRATING {two}"),
             "keys of 5-6 7001 to 7002 replace true".into(),
             format!("7002: CLUSTER SETSLOT 5 NODE {two}; 7002: CLUSTER SETSLOT 6 NODE {two}"),
-            format!("7001: CLUSTER SETSLOT 5 NODE {two}; 7001: CLUSTER SETSLOT 6 NODE {two}"),
+            format!("try 7001: CLUSTER SETSLOT 5 NODE {two}; 7001: CLUSTER SETSLOT 6 NODE {two}"),
             format!("try 7003: CLUSTER SETSLOT 5 NODE {two}; 7003: CLUSTER SETSLOT 6 NODE {two}"),
         ]
     );
