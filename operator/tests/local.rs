@@ -1,5 +1,7 @@
 //! `operator local` with real processes: redis-server, or what NODE_SERVER_BIN names.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
