@@ -4,16 +4,24 @@ set -euo pipefail
 cache=${SLOTKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slotkeeper}
 mkdir -p "$cache"
 
+# --demo: only what ./demo needs.
+demo=${1:-}
+
 need=()
 command -v cc >/dev/null || need+=(gcc libc6-dev)
 command -v redis-cli >/dev/null || need+=(redis-tools)
-command -v redis-server >/dev/null || need+=(redis-server)
+command -v redis-server >/dev/null || [ "$demo" = --demo ] || need+=(redis-server)
 command -v unzip >/dev/null || need+=(unzip)
 if [ ${#need[@]} -gt 0 ]; then
   echo "installing Debian packages: ${need[*]}"
   apt-get update -qq
   # A server is wanted as a program, not as a service.
   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+fi
+
+if [ "$demo" = --demo ]; then
+  cargo fetch --quiet --locked
+  exit
 fi
 
 if ! cargo deny --version >/dev/null 2>&1; then
