@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take; generous, since test machines are busy.
@@ -136,7 +137,7 @@ impl Drop for Scene {
     /// A test that failed leaves nothing running.
     fn drop(&mut self) {
         if let Some(mut child) = self.operator.take() {
-            let pids = self.path("nodes/members.json").exists().then(|| self.pids()).unwrap_or_default();
+            let pids = if self.path("nodes/members.json").exists() { self.pids() } else { Vec::new() };
             child.kill().ok();
             child.wait().ok();
             for pid in pids.into_iter().filter(|pid| works_in(*pid, self.dir.path())) {
@@ -173,13 +174,16 @@ fn until_or(what: &str, mut condition: impl FnMut() -> bool, or: impl Fn() -> St
     }
 }
 
+/// Blocks of ports given out in this process: tests run beside each other, and none may take another's.
+static TAKEN: AtomicU16 = AtomicU16::new(0);
+
 /// A base with nine free ports above it, bus ports too.
 fn free_ports() -> u16 {
-    let start = 22_300 + u16::try_from(std::process::id() % 40).unwrap() * 10;
+    let first = u16::try_from(std::process::id() % 49).unwrap();
+    let next = || 22_300 + (first + TAKEN.fetch_add(1, Ordering::Relaxed)) % 49 * 10;
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let bases = (start..22_790).step_by(10).chain((22_300..start).step_by(10));
     let all_free = |base: &u16| (base + 1..base + 10).all(|p| free(p) && free(p + 10_000));
-    bases.into_iter().find(all_free).expect("some block of ports is free")
+    std::iter::repeat_with(next).take(49).find(all_free).expect("some block of ports is free")
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod client;
 pub mod dataset;
 pub mod faults;
 pub mod happen;
+pub mod migrate;
 pub mod monitor;
 pub mod network;
 pub mod node;

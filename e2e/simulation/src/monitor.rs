@@ -46,6 +46,8 @@ pub struct Monitor {
     known: BTreeMap<(usize, u32), BTreeSet<NodeId>>,
     told_to_forget: BTreeSet<NodeId>,
     owner_epochs: BTreeMap<usize, BTreeMap<Slot, Epoch>>,
+    /// What the operator told whom about owners, which needs no epoch.
+    told_owners: BTreeSet<(usize, Slot, NodeId)>,
 }
 
 impl Monitor {
@@ -89,18 +91,9 @@ impl World {
         self.monitor.protect(key);
     }
 
-    /// A replica said how far it is: writes that all replicas of the master have are protected from now on.
-    pub(crate) fn watch_acknowledged(&mut self, master: usize, _replica: usize, _offset: u64) {
-        let Some(id) = self.nodes[master].id() else { return };
-        let followers =
-            |n: &crate::node::Node| n.life == Life::Up && n.following.is_some_and(|f| f.master == id);
-        let followers: Vec<usize> = (0..self.nodes.len()).filter(|n| followers(&self.nodes[*n])).collect();
-        let seen = &self.nodes[master].replicas;
-        let offsets: Option<Vec<u64>> = followers
-            .iter()
-            .map(|f| seen.get(f).filter(|s| self.now - s.at <= LINK_LOST_MS).map(|s| s.offset))
-            .collect();
-        let Some(least) = offsets.and_then(|o| o.into_iter().min()) else { return };
+    /// A replica said how far it is: writes that all of the shard have are protected from now on.
+    pub(crate) fn watch_acknowledged(&mut self, master: usize) {
+        let Some(least) = self.least_of_shard(master) else { return };
         let incarnation = self.nodes[master].incarnation;
         let has = |a: &mut Applied| a.node == master && (a.incarnation != incarnation || a.offset <= least);
         let done: Vec<Applied> = self.monitor.applied.extract_if(.., has).collect();
@@ -109,6 +102,24 @@ impl World {
             *replicated = (*replicated).max(applied.version);
             self.monitor.protect(applied.key);
         }
+    }
+
+    /// The offset that the whole shard has. `None`: somebody of it is silent or does not follow this master (it may be
+    /// master itself on the other side of a partition), or the master has no replica.
+    fn least_of_shard(&self, master: usize) -> Option<u64> {
+        let id = self.nodes[master].id()?;
+        let shard = self.nodes[master].member.shard;
+        let (seen, nodes) = (&self.nodes[master].replicas, &self.nodes);
+        let follows = |n: usize| nodes[n].following.is_some_and(|f| f.master == id);
+        let others = (0..nodes.len())
+            .filter(|n| *n != master && nodes[*n].life == Life::Up)
+            .filter(|n| nodes[*n].member.shard == shard || follows(*n));
+        let offset = |n: usize| {
+            let fresh = seen.get(&n).filter(|s| follows(n) && self.now - s.at <= LINK_LOST_MS);
+            fresh.map(|s| s.offset)
+        };
+        let offsets: Option<Vec<u64>> = others.map(offset).collect();
+        offsets.and_then(|o| o.into_iter().min())
     }
 
     fn is_held_anywhere(&self, key: Key, version: Version) -> bool {
@@ -215,7 +226,10 @@ impl World {
             }
         }
         let before = self.monitor.owner_epochs.entry(node).or_default();
-        let lower = now.iter().find(|(slot, (epoch, _))| before.get(slot).is_some_and(|b| epoch < b));
+        let told = &self.monitor.told_owners;
+        let lower = now.iter().find(|(slot, (epoch, id))| {
+            before.get(slot).is_some_and(|b| epoch < b) && !told.contains(&(node, **slot, *id))
+        });
         let lower = lower.map(|(slot, (epoch, id))| (*slot, *epoch, *id, before.get(slot).copied()));
         *before = now.iter().map(|(slot, (epoch, _))| (*slot, *epoch)).collect();
         if let Some((slot, epoch, id, Some(was))) = lower {
@@ -277,6 +291,14 @@ impl World {
             }
             [_, sub, ..] if sub.eq_ignore_ascii_case(b"RESET") => {
                 self.monitor.known.remove(&(node, self.nodes[node].incarnation));
+            }
+            [_, sub, slot, kind, id, ..]
+                if sub.eq_ignore_ascii_case(b"SETSLOT") && kind.eq_ignore_ascii_case(b"NODE") =>
+            {
+                let slot = std::str::from_utf8(slot).ok().and_then(|s| s.parse().ok()).and_then(Slot::new);
+                if let (Some(slot), Ok(id)) = (slot, NodeId::from_hex(id)) {
+                    self.monitor.told_owners.insert((node, slot, id));
+                }
             }
             _ => {}
         }

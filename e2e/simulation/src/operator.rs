@@ -1,15 +1,13 @@
 //! The operator in the simulation: the real planner, fed and obeyed over the seeded network.
 
-use crate::dataset::{Effect, Key, Version};
+use crate::dataset::{Key, Version};
 use crate::network::Party;
 use crate::node::{Life as NodeLife, Node};
-use crate::outputs::HeldReply;
 use crate::world::{Event, World};
 use node_server_cluster::command::{Parsed, parse};
 use node_server_cluster::{DatasetInfo, Input, Token};
 use node_server_protocol::resp::{Protocol, Reply, parse_reply};
-use node_server_protocol::routing::Serving;
-use node_server_protocol::{NodeId, Role, Slot, SlotSet};
+use node_server_protocol::{NodeId, Slot, SlotSet};
 use operator_planner::commands::{Errors, NodeCommand, Phase};
 use operator_planner::observed::Gone;
 use operator_planner::plan::plan_with_silence_as_death;
@@ -20,17 +18,11 @@ use operator_planner::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Time between two looks.
-const LOOK_MS: u64 = 200;
+const LOOK_MS: u64 = 300;
 /// How long a look waits for answers.
 const ANSWER_MS: u64 = 150;
 /// How long an attempt at a step may take.
 const STEP_MS: u64 = 4_000;
-/// How long a MIGRATE may take before its keys stay where they are.
-const MIGRATE_MS: u64 = 1_500;
-/// Longest that a key's acknowledgement waits for a replica of the target.
-const CROSSING_ACK_MS: u64 = 500;
-/// Rounds of MIGRATE in one attempt.
-const MOVE_ROUNDS_MAX: u32 = 40;
 /// The same failover is not sent again earlier.
 const FAILOVER_AGAIN_MS: u64 = 1_000;
 
@@ -85,17 +77,17 @@ impl OperatorEvent {
 #[derive(Clone, Debug)]
 pub struct Crossing {
     /// Node and life.
-    source: (usize, u32),
-    target: usize,
-    slot: Slot,
-    key: Key,
-    version: Version,
-    replace: bool,
-    id: u64,
+    pub(crate) source: (usize, u32),
+    pub(crate) target: usize,
+    pub(crate) slot: Slot,
+    pub(crate) key: Key,
+    pub(crate) version: Version,
+    pub(crate) replace: bool,
+    pub(crate) id: u64,
 }
 
 /// An attempt at a step.
-struct Run {
+pub(crate) struct Run {
     step: Step,
     phases: Vec<Phase>,
     phase: usize,
@@ -114,14 +106,14 @@ pub struct Operator {
     pub observed: Observed,
     look: u64,
     answers: BTreeMap<MemberId, NodeReport>,
-    runs: BTreeMap<u64, Run>,
+    pub(crate) runs: BTreeMap<u64, Run>,
     next_run: u64,
     tokens: BTreeMap<Token, (u64, usize)>,
     captured: BTreeMap<Token, Vec<u8>>,
     last_ids: BTreeMap<String, NodeId>,
     gone: Vec<Gone>,
     failovers: BTreeMap<MemberId, u64>,
-    next_crossing: u64,
+    pub(crate) next_crossing: u64,
 }
 
 impl Operator {
@@ -454,119 +446,6 @@ impl World {
         self.kill(node);
         self.nodes[node].life = NodeLife::Removed;
         self.watch_keys_dropped(node);
-    }
-
-    fn move_round(
-        &mut self,
-        run: u64,
-        node: usize,
-        slots: SlotSet,
-        target: NodeId,
-        replace: bool,
-        round: u32,
-    ) {
-        let Some(target_node) = self.node_with_id(target) else { return };
-        if self.nodes[node].life != NodeLife::Up || !self.operator.runs.contains_key(&run) {
-            return;
-        }
-        let data = &self.nodes[node].data;
-        let waiting: Vec<(Slot, Key, Version)> = data
-            .slots()
-            .into_iter()
-            .filter(|slot| slots.contains(*slot))
-            .flat_map(|slot| data.keys_in(slot).map(move |(key, version)| (slot, key, version)))
-            .filter(|(slot, key, _)| replace || self.nodes[target_node].data.get(*slot, *key).is_none())
-            .collect();
-        let done = waiting.is_empty();
-        if done || round >= MOVE_ROUNDS_MAX {
-            let error = (!done).then(|| "keys are left".to_owned());
-            if let Some(arrival) = self.network.datagram(self.now, Party::Node(node), Party::Operator) {
-                self.at(arrival, Event::Operator(OperatorEvent::Replied { run, error }));
-            }
-            return;
-        }
-        for (slot, key, version) in waiting {
-            self.migrate_key(node, target_node, slot, key, version, replace);
-        }
-        let slots = Box::new(slots);
-        let event = OperatorEvent::MoveRound { run, node, slots, target, replace, round: round + 1 };
-        self.at(self.now + 30, Event::Operator(event));
-    }
-
-    /// One key of a MIGRATE: writers of it wait until its outcome is known or the time is over.
-    fn migrate_key(
-        &mut self,
-        node: usize,
-        target: usize,
-        slot: Slot,
-        key: Key,
-        version: Version,
-        replace: bool,
-    ) {
-        if self.nodes[node].leaving.contains_key(&key) || self.role(node) != Some(Role::Master) {
-            return;
-        }
-        self.operator.next_crossing += 1;
-        let id = self.operator.next_crossing;
-        self.nodes[node].leaving.insert(key, id);
-        let incarnation = self.nodes[node].incarnation;
-        let crossing = Crossing { source: (node, incarnation), target, slot, key, version, replace, id };
-        let over = OperatorEvent::CrossingOver { node, incarnation, key, id };
-        self.at(self.now + MIGRATE_MS, Event::Operator(over));
-        if let Some(arrival) = self.network.datagram(self.now, Party::Node(node), Party::Node(target)) {
-            self.at(arrival, Event::Operator(OperatorEvent::Crossing(crossing)));
-        }
-    }
-
-    fn role(&self, node: usize) -> Option<Role> {
-        self.nodes[node].routing.as_ref().map(|r| r.role)
-    }
-
-    /// RESTORE-ASKING at the target.
-    fn crossing(&mut self, crossing: Crossing) {
-        let node = crossing.target;
-        let Some(routing) = self.nodes[node].routing.clone() else { return };
-        let takes = routing.is_mine(crossing.slot) || routing.importing_from(crossing.slot).is_some();
-        let exists = self.nodes[node].data.get(crossing.slot, crossing.key).is_some();
-        let refused = routing.role != Role::Master
-            || routing.serving != Serving::Ok
-            || !takes
-            || self.writes_paused(node)
-            || (exists && !crossing.replace);
-        if refused {
-            return self.reply_crossing(crossing, false);
-        }
-        let offset = self.write(node, Effect::Set(crossing.slot, crossing.key, crossing.version));
-        self.hold(node, offset, CROSSING_ACK_MS, HeldReply::Crossed(crossing));
-    }
-
-    /// The target's acknowledgement leaves.
-    pub(crate) fn crossed(&mut self, crossing: Crossing) {
-        self.reply_crossing(crossing, true);
-    }
-
-    fn reply_crossing(&mut self, crossing: Crossing, taken: bool) {
-        let (from, to) = (Party::Node(crossing.target), Party::Node(crossing.source.0));
-        if let Some(arrival) = self.network.datagram(self.now, from, to) {
-            self.at(arrival, Event::Operator(OperatorEvent::Crossed { crossing, taken }));
-        }
-    }
-
-    fn crossed_back(&mut self, crossing: &Crossing, taken: bool) {
-        let (node, incarnation) = crossing.source;
-        if self.nodes[node].incarnation != incarnation
-            || self.nodes[node].leaving.get(&crossing.key) != Some(&crossing.id)
-        {
-            return;
-        }
-        self.nodes[node].leaving.remove(&crossing.key);
-        // A demotion that overtook it leaves the copy alone: it is the new master's now.
-        let same = self.nodes[node].data.get(crossing.slot, crossing.key) == Some(crossing.version);
-        if taken && same && self.role(node) == Some(Role::Master) {
-            let offset = self.write(node, Effect::Gone(crossing.slot, crossing.key));
-            self.nodes[node].gone_at.insert(crossing.slot, offset);
-            self.stats.keys_moved += 1;
-        }
     }
 }
 

@@ -54,7 +54,7 @@ impl World {
         if history == self.nodes[master].data.history() {
             let seen = ReplicaSeen { offset, at: self.now };
             self.nodes[master].replicas.insert(replica, seen);
-            self.watch_acknowledged(master, replica, offset);
+            self.watch_acknowledged(master);
         }
         let sync = self.nodes[master].data.sync(history, offset);
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(master), Party::Node(replica)) {
@@ -75,6 +75,7 @@ impl World {
         node.master_answered = self.now;
         node.last_master_io = Some(node.clock.read(self.now));
         for args in commands {
+            self.watch_command(replica, &args);
             self.input(replica, Input::ReplicatedSetSlot { args });
         }
         self.watch_keys_dropped(replica);
