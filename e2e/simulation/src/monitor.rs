@@ -1,7 +1,7 @@
 //! Who watches a run. What must never happen is checked at every step, what must hold in the end when all has healed.
 
 use crate::client::{KEYS, slot_of};
-use crate::dataset::{Key, Version};
+use crate::dataset::{History, Key, Version};
 use crate::network::{Party, Weather};
 use crate::node::Life;
 use crate::outputs::Held;
@@ -21,7 +21,7 @@ const CALM_MS: u64 = 3_000;
 #[derive(Clone, Copy, Debug)]
 struct Applied {
     node: usize,
-    incarnation: u32,
+    history: History,
     offset: u64,
     key: Key,
     version: Version,
@@ -81,8 +81,10 @@ impl World {
 
     /// A node applied a client's write.
     pub(crate) fn watch_written(&mut self, node: usize, key: Key, version: Version) {
-        let (incarnation, offset) = (self.nodes[node].incarnation, self.nodes[node].data.offset());
-        self.monitor.applied.push(Applied { node, incarnation, offset, key, version });
+        let (history, offset) = (self.nodes[node].data.history(), self.nodes[node].data.offset());
+        let member = self.nodes[node].member;
+        self.log(|| format!("{member} wrote key {key} at version {version}, offset {offset}"));
+        self.monitor.applied.push(Applied { node, history, offset, key, version });
     }
 
     /// A client heard that its write was done.
@@ -94,10 +96,11 @@ impl World {
     /// A replica said how far it is: writes that all of the shard have are protected from now on.
     pub(crate) fn watch_acknowledged(&mut self, master: usize) {
         let Some(least) = self.least_of_shard(master) else { return };
-        let incarnation = self.nodes[master].incarnation;
-        let has = |a: &mut Applied| a.node == master && (a.incarnation != incarnation || a.offset <= least);
+        // Offsets count within one history: what was applied in an earlier mastership is not what is asked for now.
+        let history = self.nodes[master].data.history();
+        let has = |a: &mut Applied| a.node == master && (a.history != history || a.offset <= least);
         let done: Vec<Applied> = self.monitor.applied.extract_if(.., has).collect();
-        for applied in done.into_iter().filter(|a| a.incarnation == incarnation) {
+        for applied in done.into_iter().filter(|a| a.history == history) {
             let replicated = self.monitor.replicated.entry(applied.key).or_default();
             *replicated = (*replicated).max(applied.version);
             self.monitor.protect(applied.key);

@@ -63,14 +63,19 @@ impl World {
     }
 
     pub(crate) fn sync_answered(&mut self, replica: usize, incarnation: u32, master: NodeId, sync: Sync) {
+        let (member, full) = (self.nodes[replica].member, matches!(sync, Sync::Full(_)));
         let node = &mut self.nodes[replica];
         if node.incarnation != incarnation || node.following.is_none_or(|f| f.master != master) {
             return;
         }
-        if matches!(sync, Sync::Full(_)) {
-            self.stats.full_syncs += 1;
-        }
+        let before = node.data.offset();
         let Some(commands) = node.data.follow(sync) else { return };
+        if full {
+            let now = node.data.offset();
+            self.stats.full_syncs += 1;
+            self.log(|| format!("{member} at {before} took a full sync of {master} at {now}"));
+        }
+        let node = &mut self.nodes[replica];
         node.link_up = true;
         node.master_answered = self.now;
         node.last_master_io = Some(node.clock.read(self.now));
