@@ -1,0 +1,40 @@
+//! helm, against the API server of a test.
+
+use crate::programs::lines_of;
+use crate::{Kubectl, repository};
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// helm for one user of one API server.
+#[derive(Clone, Debug)]
+pub struct Helm {
+    program: PathBuf,
+    kubectl: Kubectl,
+}
+
+impl Helm {
+    /// Fetches helm when it is not there.
+    ///
+    /// # Errors
+    /// It cannot be fetched.
+    pub fn of(kubectl: &Kubectl) -> Result<Self> {
+        let lines = lines_of(&mut Command::new(repository().join("tools/setup-helm.sh")))?;
+        let dir = lines.last().context("tools/setup-helm.sh printed no directory")?;
+        Ok(Self { program: PathBuf::from(dir).join("helm"), kubectl: kubectl.clone() })
+    }
+
+    /// Runs a command that must succeed, in the namespace of the `Kubectl`, and gives what it prints.
+    ///
+    /// # Errors
+    /// It fails; the message has what it said.
+    pub fn ok(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.env("KUBECONFIG", self.kubectl.kubeconfig()).current_dir(repository());
+        command.args(["--namespace", self.kubectl.namespace()]).args(args);
+        let done = command.output().context("could not run helm")?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "helm {} failed: {said}", args.join(" "));
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    }
+}

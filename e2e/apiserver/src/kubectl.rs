@@ -1,0 +1,111 @@
+//! kubectl, as a user types it.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit status 0.
+    pub ok: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error: warnings, refusals.
+    pub stderr: String,
+}
+
+/// kubectl for one user of one API server.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    pub(crate) program: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) namespace: String,
+}
+
+impl Kubectl {
+    /// The file that names the API server and the user.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
+    /// The same user in another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// The namespace its commands are about.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Runs a command with that standard input. A refusal is in the output.
+    ///
+    /// # Errors
+    /// kubectl cannot be run.
+    pub fn run_with(&self, args: &[&str], input: &str) -> Result<Output> {
+        let mut command = Command::new(&self.program);
+        command.env("KUBECONFIG", &self.kubeconfig).args(["--namespace", &self.namespace]).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("could not run kubectl")?;
+        let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
+        // It may end without reading what it is given.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let done = child.wait_with_output().context("could not wait for kubectl")?;
+        Ok(Output {
+            ok: done.status.success(),
+            stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a command. A refusal is in the output.
+    ///
+    /// # Errors
+    /// kubectl cannot be run.
+    pub fn run(&self, args: &[&str]) -> Result<Output> {
+        self.run_with(args, "")
+    }
+
+    /// Runs a command that must succeed and gives what it prints.
+    ///
+    /// # Errors
+    /// It fails; the message has its output.
+    pub fn ok(&self, args: &[&str]) -> Result<String> {
+        self.ok_with(args, "")
+    }
+
+    /// As [`Self::ok`], with that standard input.
+    ///
+    /// # Errors
+    /// It fails; the message has its output.
+    pub fn ok_with(&self, args: &[&str], input: &str) -> Result<String> {
+        let output = self.run_with(args, input)?;
+        ensure!(output.ok, "kubectl {} failed: {}{}", args.join(" "), output.stdout, output.stderr);
+        Ok(output.stdout)
+    }
+
+    /// Runs a command that must fail and gives what it says.
+    ///
+    /// # Errors
+    /// It succeeds.
+    pub fn refused(&self, args: &[&str], input: &str) -> Result<String> {
+        let output = self.run_with(args, input)?;
+        ensure!(!output.ok, "kubectl {} was not refused: {}", args.join(" "), output.stdout);
+        Ok(output.stderr)
+    }
+
+    /// The object, as JSON.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn get(&self, kind: &str, name: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.ok(&["get", kind, name, "--output=json"])?)?)
+    }
+}
