@@ -1,20 +1,32 @@
 //! Processes that end with the test, however it ends.
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// Runs its arguments until its standard input closes, which happens when this process ends, even by a signal.
-const HOLD: &str = r#""$@" & program=$!; cat > /dev/null; kill -TERM $program 2> /dev/null; wait $program"#;
+/// Runs its arguments and ends as they do, or ends them when its standard input closes: that happens when this process
+/// ends, even by a signal. The first argument is the file that tells the program's process id.
+const HOLD: &str = r#"
+file=$1; shift
+exec 3<&0
+"$@" < /dev/null 3<&- & program=$!
+echo $program > "$file.new" && mv "$file.new" "$file"
+{ cat <&3 > /dev/null; kill -TERM $program; } 2> /dev/null & watcher=$!
+wait $program; status=$?
+kill $watcher 2> /dev/null
+exit $status
+"#;
 /// How much of a log an error message quotes, in bytes.
 const LOG_TAIL: usize = 3000;
 
-/// A process. It is ended when this is dropped, or when the test's process is gone.
+/// A process. It is ended by SIGTERM when this is dropped, or when the test's process is gone.
 #[derive(Debug)]
 pub struct Held {
     shell: Child,
     log: PathBuf,
+    pid: PathBuf,
 }
 
 impl Held {
@@ -23,9 +35,13 @@ impl Held {
     /// # Errors
     /// It cannot be started.
     pub fn start(command: &Command, log: &Path) -> Result<Self> {
-        let output = File::create(log).with_context(|| format!("could not make {}", log.display()))?;
+        let output = File::options().create(true).append(true).open(log);
+        let output = output.with_context(|| format!("could not open {}", log.display()))?;
+        let pid = log.with_added_extension("pid");
+        // An earlier process had the same log.
+        let _ = std::fs::remove_file(&pid);
         let mut shell = Command::new("sh");
-        shell.args(["-c", HOLD, "held"]).arg(command.get_program()).args(command.get_args());
+        shell.args(["-c", HOLD, "held"]).arg(&pid).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),
@@ -37,7 +53,25 @@ impl Held {
         }
         shell.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         let shell = shell.spawn().with_context(|| format!("could not start {command:?}"))?;
-        Ok(Self { shell, log: log.to_owned() })
+        Ok(Self { shell, log: log.to_owned(), pid })
+    }
+
+    /// How it ended, once it has; a signal shows as 128 and its number.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.shell.try_wait().context("could not ask for a process")
+    }
+
+    /// Sends a signal to the program.
+    ///
+    /// # Errors
+    /// It has not started yet or is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let text = std::fs::read_to_string(&self.pid).context("the program has not started yet")?;
+        let pid = Pid::from_raw(text.trim().parse()?).context("process id 0")?;
+        kill_process(pid, signal).with_context(|| format!("could not send {signal:?} to {pid:?}"))
     }
 
     /// Everything it has said.
@@ -61,5 +95,46 @@ impl Drop for Held {
         drop(self.shell.stdin.take());
         // It was told to end; that it has ended is all there is to learn.
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use e2e::wait;
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn held(dir: &Path, script: &str) -> Result<Held> {
+        Held::start(Command::new("sh").args(["-c", script]), &dir.join("log"))
+    }
+
+    #[test]
+    fn its_end_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut it = held(dir.path(), "echo said; exit 3").unwrap();
+        wait::until("it ends", LIMIT, || it.ended().is_ok_and(|ended| ended.is_some())).unwrap();
+        assert_eq!(it.ended().unwrap().unwrap().code(), Some(3));
+        assert_eq!(it.log(), "said\n");
+    }
+
+    #[test]
+    fn a_signal_reaches_the_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut it = held(dir.path(), "exec sleep 1000").unwrap();
+        wait::until("it has started", LIMIT, || it.signal(Signal::KILL).is_ok()).unwrap();
+        wait::until("it ends", LIMIT, || it.ended().is_ok_and(|ended| ended.is_some())).unwrap();
+        assert_eq!(it.ended().unwrap().unwrap().code(), Some(128 + 9));
+    }
+
+    #[test]
+    fn dropping_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let it = held(dir.path(), "exec sleep 1000").unwrap();
+        wait::until("it has started", LIMIT, || it.signal(Signal::CONT).is_ok()).unwrap();
+        let pid = std::fs::read_to_string(dir.path().join("log.pid")).unwrap().trim().parse().unwrap();
+        drop(it);
+        assert!(rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err());
     }
 }

@@ -3,14 +3,17 @@
 //! Objects are what a test makes of them, so what the API server itself decides (the definition's rules, permissions,
 //! conflicts, Leases) is tested within seconds and without containers.
 
+mod container;
 pub mod control_plane;
 pub mod held;
 pub mod helm;
 pub mod kubectl;
+pub mod machine;
 pub mod programs;
 
 pub use control_plane::ControlPlane;
 pub use kubectl::{Kubectl, Output};
+pub use machine::Machine;
 
 use std::path::PathBuf;
 
