@@ -56,6 +56,8 @@ pub struct LostWrites {
     pub lost: u64,
     /// Writes that this master acknowledged to this connection.
     pub acknowledged: u64,
+    /// When the first of them was acknowledged, in milliseconds of the run.
+    pub first_at_ms: u64,
     /// From the first lost to the last acknowledged write, in milliseconds: how far the replica was behind.
     pub span_ms: u64,
 }
