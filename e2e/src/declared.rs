@@ -258,7 +258,8 @@ fn with_head(spec: &str) -> String {
 
 fn place(record: &Value) -> Result<Place> {
     let uid = record["uid"].as_str().context("a record without uid")?.to_owned();
-    let port = record["port"].as_u64().and_then(|p| u16::try_from(p).ok()).context("a record without port")?;
+    let port =
+        record["port"].as_u64().and_then(|p| u16::try_from(p).ok()).context("a record without port")?;
     let pid = record["process"]["pid"].as_u64().and_then(|p| u32::try_from(p).ok());
     Ok(Place { uid, port, pid })
 }

@@ -121,11 +121,8 @@ enum Count {
 }
 
 fn seen(place: &Place, of: Count) -> Member {
-    let address = Address {
-        ip: place.address().ip(),
-        port: place.port,
-        bus_port: place.port + BUS_PORT_OFFSET,
-    };
+    let address =
+        Address { ip: place.address().ip(), port: place.port, bus_port: place.port + BUS_PORT_OFFSET };
     let node = match report(place, of) {
         Ok(report) => Fact::Known(report),
         Err(error) => Fact::Unknown(Why::Failed(format!("{error:#}"))),

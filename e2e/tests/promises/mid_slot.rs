@@ -57,7 +57,8 @@ fn shared_tag() -> (String, Slot) {
     let goes: Vec<SlotSet> = [0..1365, 5461..6827, 10_923..12_288]
         .map(|range: std::ops::Range<u16>| range.filter_map(Slot::new).collect())
         .into();
-    let tags = (0..8).flat_map(|connection| (40..72).step_by(4).map(move |n| format!("checked:{connection}:g{n}")));
+    let tags =
+        (0..8).flat_map(|connection| (40..72).step_by(4).map(move |n| format!("checked:{connection}:g{n}")));
     let slot = |tag: &String| key_slot(tag.as_bytes());
     let tag = { tags }.find(|tag| goes.iter().any(|set| set.contains(slot(tag)))).unwrap();
     let slot = slot(&tag);
