@@ -7,6 +7,7 @@
 
 mod check;
 pub mod history;
+pub mod latency;
 mod ledger;
 mod link;
 mod preload;

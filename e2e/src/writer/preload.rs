@@ -4,7 +4,7 @@ use super::Options;
 use super::router::{Outcome, Request, Router};
 use anyhow::{Context, Result, bail, ensure};
 use node_server_protocol::resp::Reply;
-use node_server_protocol::{Slot, key_slot};
+use node_server_protocol::{Slot, SlotSet, key_slot};
 use std::collections::BTreeMap;
 
 /// Commands sent at once to one node.
@@ -42,19 +42,21 @@ pub struct Keys {
     pub count: u64,
     /// Bytes of a value.
     pub len: usize,
+    /// Only those in these slots.
+    pub within: Option<SlotSet>,
 }
 
 impl Keys {
     /// So many keys, spread over all slots.
     #[must_use]
     pub fn spread(count: u64, len: usize) -> Self {
-        Self { prefix: "preloaded".into(), count, len }
+        Self { prefix: "preloaded".into(), count, len, within: None }
     }
 
     /// So many keys in the slot of `tag`.
     #[must_use]
     pub fn tagged(tag: &str, count: u64, len: usize) -> Self {
-        Self { prefix: format!("{{{tag}}}"), count, len }
+        Self { prefix: format!("{{{tag}}}"), count, len, within: None }
     }
 
     fn name(&self, i: u64) -> String {
@@ -89,9 +91,10 @@ impl Keys {
     /// # Errors
     /// A node refuses or cannot be reached.
     pub async fn verify(&self, options: &Options) -> Result<Preloaded> {
-        let mut found = Preloaded { keys: self.count, ..Preloaded::default() };
+        let mut found = Preloaded::default();
         let command = |i| vec![b"GET".to_vec(), self.name(i).into_bytes()];
         let take = |i, reply: &Reply| {
+            found.keys += 1;
             let count = match reply {
                 Reply::Bulk(bytes) if *bytes == self.value(i) => return Ok(()),
                 Reply::Null => &mut found.missing,
@@ -118,6 +121,9 @@ impl Keys {
         let mut waiting: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for i in 0..self.count {
             let slot = self.slot(i);
+            if self.within.as_ref().is_some_and(|within| !within.contains(slot)) {
+                continue;
+            }
             let owner = router.map().owner(slot).with_context(|| format!("nobody owns slot {slot}"))?;
             let batch = waiting.entry(owner.to_owned()).or_default();
             batch.push(i);
