@@ -138,6 +138,7 @@ fn check_suffixes(shared: &Shared, connection: usize) -> Vec<LostWrites> {
             // One write may have changed several keys.
             lost: lost.iter().map(|(_, p)| p.seq).collect::<std::collections::BTreeSet<_>>().len() as u64,
             acknowledged,
+            first_at_ms: first.at,
             span_ms: last_at.saturating_sub(first.at),
         });
     }

@@ -7,6 +7,7 @@
 
 mod check;
 pub mod history;
+pub mod latency;
 mod ledger;
 mod link;
 mod preload;
@@ -17,7 +18,7 @@ mod slot_map;
 mod value;
 mod worker;
 
-pub use preload::{Preloaded, preload, verify_preloaded};
+pub use preload::{Keys, Preloaded};
 pub use report::{Loss, LostWrites, Report, Tally};
 pub use router::Counts;
 
@@ -26,7 +27,7 @@ use router::Router;
 use shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use worker::Worker;
 
@@ -109,6 +110,12 @@ impl Writer {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// When it began: the report counts milliseconds from here.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.shared.started
     }
 
     /// Waits until so many more writes are acknowledged.

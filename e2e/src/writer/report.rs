@@ -1,5 +1,6 @@
 //! What a run gave.
 
+use super::latency::Latency;
 use super::router::Counts;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Tally {
     pub failures: BTreeMap<String, u64>,
     /// Redirections, reconnections and connections that could not be made: no failures.
     pub redirections: Counts,
+    /// How long they took.
+    pub latency: Latency,
 }
 
 impl AddAssign<&Self> for Tally {
@@ -42,6 +45,7 @@ impl AddAssign<&Self> for Tally {
             *self.failures.entry(what.clone()).or_default() += count;
         }
         self.redirections += &other.redirections;
+        self.latency += &other.latency;
     }
 }
 
@@ -56,6 +60,8 @@ pub struct LostWrites {
     pub lost: u64,
     /// Writes that this master acknowledged to this connection.
     pub acknowledged: u64,
+    /// When the first of them was acknowledged, in milliseconds of the run.
+    pub first_at_ms: u64,
     /// From the first lost to the last acknowledged write, in milliseconds: how far the replica was behind.
     pub span_ms: u64,
 }
@@ -131,6 +137,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "  redirections: {} MOVED, {} ASK, {} TRYAGAIN", r.moved, r.ask, r.try_again)?;
         writeln!(f, "  reconnected {}, connections not made {}", r.reconnects, r.connect_failures)?;
+        let [p50, p99, longest] = [0.5, 0.99, 1.0].map(|part| t.latency.quantile_ms(part));
+        writeln!(f, "  took {p50:.2} ms (median), {p99:.2} ms (99 %), {longest:.0} ms (longest)")?;
         for (what, count) in &t.failures {
             writeln!(f, "  failure {what}: {count}")?;
         }

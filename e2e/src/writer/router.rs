@@ -1,6 +1,7 @@
 //! A client that follows redirections and tells what became of every request.
 
 use super::history::Mastership;
+use super::latency::Latency;
 use super::link::{Broken, Link};
 use super::slot_map::{Redirection, SlotMap};
 use crate::client::request;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// MOVED and ASK followed for one request, or between two TRYAGAINs.
@@ -89,6 +90,7 @@ pub(super) struct Router {
     map: SlotMap,
     links: BTreeMap<String, Link>,
     pub(super) counts: Counts,
+    pub(super) latency: Latency,
 }
 
 #[derive(Default)]
@@ -101,7 +103,7 @@ struct Tries {
 impl Router {
     pub(super) fn new(seeds: Vec<String>, password: Option<String>, reply_limit: Duration) -> Self {
         let (map, links, counts) = (SlotMap::new(), BTreeMap::new(), Counts::default());
-        Self { seeds, password, reply_limit, map, links, counts }
+        Self { seeds, password, reply_limit, map, links, counts, latency: Latency::default() }
     }
 
     pub(super) const fn map(&self) -> &SlotMap {
@@ -110,6 +112,13 @@ impl Router {
 
     /// Sends a request to the owner of its slot, wherever that is.
     pub(super) async fn run(&mut self, request: &Request) -> Outcome {
+        let begun = Instant::now();
+        let outcome = self.deliver(request).await;
+        self.latency.record(begun.elapsed());
+        outcome
+    }
+
+    async fn deliver(&mut self, request: &Request) -> Outcome {
         let mut tries = Tries::default();
         let mut ask_at: Option<String> = None;
         loop {

@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) counters: Vec<Mutex<SharedCounter>>,
     violations: Mutex<Violations>,
     gaps: Mutex<Gaps>,
-    started: Instant,
+    pub(super) started: Instant,
     stopped: AtomicBool,
     pub(super) acknowledged: AtomicU64,
 }

@@ -74,6 +74,7 @@ impl Worker {
             self.step().await;
         }
         self.tally.redirections = self.router.counts.clone();
+        self.tally.latency = self.router.latency.clone();
         self.tally
     }
 

@@ -10,7 +10,7 @@ mod faults;
 mod open_slot;
 mod proxy;
 
-use e2e::writer::{Loss, Options, Writer, preload, verify_preloaded};
+use e2e::writer::{Keys, Loss, Options, Writer};
 use e2e::{Binary, LocalCluster, Shape, cli};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn a_clean_run_is_clean() {
 async fn a_reshard_is_clean() {
     let cluster = masters();
     let options = Options::new(&cluster.addresses());
-    preload(&options, 5000, 32).await.unwrap();
+    Keys::spread(5000, 32).set(&options).await.unwrap();
     let writer = Writer::start(options.clone()).await.unwrap();
     writer.wait_for_writes(1000, LIMIT).await.unwrap();
     let (from, to) = (cluster.view(0).unwrap(), cluster.view(1).unwrap());
@@ -59,7 +59,7 @@ async fn a_reshard_is_clean() {
     println!("{report}");
     report.assert_no_failures();
     assert!(report.tally.redirections.moved > 0, "{report}");
-    let keys = verify_preloaded(&options, 5000, 32).await.unwrap();
+    let keys = Keys::spread(5000, 32).verify(&options).await.unwrap();
     assert!(keys.is_complete(), "{keys:?}");
 }
 
@@ -103,11 +103,12 @@ async fn a_killed_master_may_lose_a_suffix_and_fails_commands() {
 async fn lost_keys_of_a_preload_are_named() {
     let cluster = masters();
     let options = Options::new(&cluster.addresses());
-    preload(&options, 1000, 8).await.unwrap();
-    assert!(verify_preloaded(&options, 1000, 8).await.unwrap().is_complete());
+    let keys = Keys::spread(1000, 8);
+    keys.set(&options).await.unwrap();
+    assert!(keys.verify(&options).await.unwrap().is_complete());
     faults::call_owner(&cluster, b"preloaded:7", &[b"DEL", b"preloaded:7"]);
     faults::call_owner(&cluster, b"preloaded:8", &[b"SET", b"preloaded:8", b"x"]);
-    let found = verify_preloaded(&options, 1000, 8).await.unwrap();
+    let found = keys.verify(&options).await.unwrap();
     assert_eq!((found.missing, found.wrong), (1, 1));
     assert_eq!(found.named.len(), 2);
 }

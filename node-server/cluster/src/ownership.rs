@@ -103,6 +103,10 @@ impl Cluster {
     pub(crate) fn on_claim(&mut self, sender: NodeId, header: &Header) {
         let Some(node) = self.view.node(sender) else { return };
         let is_master = node.is_master();
+        if is_master && !self.view.imported.is_empty() {
+            self.source_says(sender, header);
+        }
+        let Some(node) = self.view.node(sender) else { return };
         let claimant = if is_master { Some(sender) } else { node.master };
         let Some(known) = claimant.and_then(|c| self.view.node(c)) else { return };
         let claim = &header.slots;
@@ -130,10 +134,14 @@ impl Cluster {
             return;
         }
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
-        let mut free = claim.clone();
+        let kept = self.imported_from(sender).intersection(claim);
+        if !kept.is_empty() {
+            self.outbid(epoch);
+        }
+        let mut free = claim.difference(&kept);
         let mut losses = Vec::new();
         for owner in self.view.nodes.values().filter(|n| !n.slots.is_empty()) {
-            let taken = owner.slots.intersection(claim);
+            let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
             if owner.id != sender && (owner.config_epoch < epoch || any_epoch) && !taken.is_empty() {
                 losses.push((owner.id, taken));
@@ -154,6 +162,34 @@ impl Cluster {
         self.topology_changed();
         if let Some((_, lost)) = losses.into_iter().find(|(owner, _)| *owner == shard_master) {
             self.on_slots_lost(shard_master, sender, &lost);
+        }
+    }
+
+    /// Slots that this shard imported from that node, or its shard, which may not know yet that it has them no more.
+    fn imported_from(&self, source: NodeId) -> SlotSet {
+        let from = |s: &NodeId| *s == source || self.view.same_shard(*s, source);
+        let own = &self.view.shard_master().slots;
+        let imported = self.view.imported.iter().filter(|(slot, s)| own.contains(**slot) && from(s));
+        imported.map(|(slot, _)| *slot).collect()
+    }
+
+    /// A claim that has been overtaken came with this epoch: ours gets a higher one, or other nodes would believe it.
+    fn outbid(&mut self, epoch: Epoch) {
+        if !self.view.i_am_master() || epoch <= self.view.myself().config_epoch {
+            return;
+        }
+        self.view.current_epoch = self.view.current_epoch.max(epoch);
+        self.bump_epoch();
+        self.broadcast_pong_once();
+    }
+
+    /// The source of imported slots speaks: what it claims no more need not be kept from it any longer. Should an older
+    /// claim with its present epoch still be on its way, it comes too late.
+    fn source_says(&mut self, source: NodeId, header: &Header) {
+        let given = self.imported_from(source).difference(&header.slots);
+        if !given.is_empty() {
+            self.outbid(header.config_epoch);
+            self.view.imported.retain(|slot, _| !given.contains(*slot));
         }
     }
 

@@ -19,6 +19,9 @@ pub(crate) struct View {
     /// Open slots of this node, or of its master while it is a replica, so that a failover keeps them.
     pub(crate) migrating: BTreeMap<Slot, NodeId>,
     pub(crate) importing: BTreeMap<Slot, NodeId>,
+    /// Slots that this shard imported, with the source, until that is heard to claim them no more. A claim of the source
+    /// before that is what it said before it knew, however high its epoch has become meanwhile.
+    pub(crate) imported: BTreeMap<Slot, NodeId>,
     /// Slots whose owner no longer claims them: still routed to it, but not vouched for in UPDATEs.
     pub(crate) unclaimed: SlotSet,
 }
@@ -32,6 +35,7 @@ impl View {
             last_vote_epoch: Epoch(0),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
+            imported: BTreeMap::new(),
             unclaimed: SlotSet::new(),
         }
     }
@@ -117,10 +121,11 @@ impl View {
     /// Open slots that do not fit their owners any more are closed: what leaves must be ours (or our master's),
     /// what comes must not be.
     pub(crate) fn close_settled_slots(&mut self) {
-        if self.migrating.is_empty() && self.importing.is_empty() {
+        if self.migrating.is_empty() && self.importing.is_empty() && self.imported.is_empty() {
             return;
         }
         let own = self.shard_master().slots.clone();
+        self.imported.retain(|slot, _| own.contains(*slot));
         self.migrating.retain(|slot, _| own.contains(*slot));
         self.importing.retain(|slot, _| !own.contains(*slot));
     }

@@ -198,6 +198,47 @@ fn claims_with_higher_and_lower_epochs() {
     assert!(matches!(&outputs[drop], Output::DropKeys { slots: dropped } if *dropped == slots(5000, 5460)));
 }
 
+/// Found by `operator local`, where slots went both ways between two masters: the source of one move is the target of
+/// another, gets a higher epoch by it, and claims with it what it has just given away and not been told of.
+#[test]
+fn a_source_that_has_not_heard_of_the_end_of_a_move_does_not_get_the_slot_back() {
+    let mut lone = Lone::new(1);
+    for word in ["IMPORTING", "NODE"] {
+        let other = if word == "NODE" { id(1) } else { id(2) };
+        command(&mut lone, &format!("SETSLOT 6000 {word} {other}"));
+    }
+    lone.settle();
+    assert!(lone.line(1).ends_with(" 0-5460 6000"), "{}", lone.line(1));
+    let mut source = header(2);
+    source.config_epoch = Epoch(20);
+    source.current_epoch = Epoch(20);
+    lone.hear(source.clone(), ping());
+    let outputs = lone.settle();
+    assert!(lone.line(1).ends_with(" 0-5460 6000"), "{}", lone.line(1));
+    assert!(!outputs.iter().any(|o| matches!(o, Output::DropKeys { .. })));
+    // All hear it with an epoch that beats the source's.
+    let pongs = packets(&outputs).into_iter().filter(|(_, p)| matches!(p.body, Body::Pong(_)));
+    assert!(pongs.filter(|(_, p)| p.header.config_epoch == Epoch(21)).count() >= 5);
+    // What others say of the source is no newer than what it says itself.
+    source.config_epoch = Epoch(22);
+    let update = Update { node: id(2), config_epoch: Epoch(22), slots: source.slots.clone() };
+    lone.hear(header(3), Body::Update(update));
+    lone.settle();
+    assert!(lone.line(1).ends_with(" 0-5460 6000"), "{}", lone.line(1));
+    // It has heard of it. From then on its claims count as anybody's do.
+    source.slots = source.slots.difference(&slots(6000, 6000));
+    lone.hear(source.clone(), ping());
+    source.slots = slots(5461, 10_922);
+    lone.hear(source.clone(), ping());
+    lone.settle();
+    assert!(lone.line(1).ends_with(" 0-5460 6000"), "a claim of before that came late: {}", lone.line(1));
+    source.config_epoch = Epoch(40);
+    source.current_epoch = Epoch(40);
+    lone.hear(source, ping());
+    lone.settle();
+    assert!(lone.line(1).ends_with(" 0-5460"), "{}", lone.line(1));
+}
+
 #[test]
 fn a_stale_claim_is_answered_with_an_update() {
     let mut lone = Lone::new(1);

@@ -76,9 +76,11 @@ impl Cluster {
         }
         self.view.migrating.remove(&slot);
         self.view.assign(&SlotSet::from_iter([slot]), owner);
+        self.view.imported.remove(&slot);
         let mut epoch = None;
         if owner == me {
-            if self.view.importing.remove(&slot).is_some() {
+            if let Some(source) = self.view.importing.remove(&slot) {
+                self.view.imported.insert(slot, source);
                 if self.bump_epoch().is_some() {
                     let text = "configEpoch updated after importing slot";
                     self.log(Level::Notice, format!("{text} {slot}"));
@@ -95,7 +97,7 @@ impl Cluster {
     }
 
     /// News of a claim, once for all commands that one write of nodes.conf covers.
-    fn broadcast_pong_once(&mut self) {
+    pub(crate) fn broadcast_pong_once(&mut self) {
         if self.pong_promised != self.gate.next_write() {
             self.changed();
             self.pong_promised = self.gate.next_write();
@@ -127,7 +129,10 @@ impl Cluster {
             }
             SetSlotAction::Node(name) => {
                 self.view.migrating.remove(&slot);
-                self.view.importing.remove(&slot);
+                self.view.imported.remove(&slot);
+                if let Some(source) = self.view.importing.remove(&slot) {
+                    self.view.imported.insert(slot, source);
+                }
                 self.replicated_owner(slot, &name, master, epoch);
             }
         }

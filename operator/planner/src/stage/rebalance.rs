@@ -52,6 +52,7 @@ fn moves(world: &World<'_>, layout: &Layout, held: &SlotSet) -> Vec<(MemberId, u
             }
         }
     }
+    keep_one_each(layout, &owned, &mut pairs);
     let mut pairs: Vec<_> = pairs.into_iter().map(|((from, to), slots)| (from, to, slots)).collect();
     pairs.sort_by_key(|(_, _, slots)| slots.iter().next());
     let mut begun: BTreeSet<u16> = BTreeSet::new();
@@ -71,6 +72,29 @@ fn moves(world: &World<'_>, layout: &Layout, held: &SlotSet) -> Vec<(MemberId, u
         }
     }
     moves
+}
+
+/// A master that has none of what it shall have yet, and gives away all that it has, keeps its last slot until something
+/// has come: with the last one it would become a replica of whoever gets it. Unless nothing else is left to move.
+fn keep_one_each(
+    layout: &Layout,
+    owned: &BTreeMap<u16, SlotSet>,
+    pairs: &mut BTreeMap<(MemberId, u16), SlotSet>,
+) {
+    let mut kept = pairs.clone();
+    for (shard, has) in owned {
+        let wanted = layout.targets.get(usize::from(*shard));
+        let stays = wanted.is_none_or(|w| w.is_empty() || !w.intersection(has).is_empty());
+        let Some(last) = has.iter().last().filter(|_| !stays) else { continue };
+        let master = layout.masters.get(usize::from(*shard)).copied().flatten();
+        for (_, slots) in kept.iter_mut().filter(|((from, _), _)| Some(*from) == master) {
+            slots.remove(last);
+        }
+    }
+    kept.retain(|_, slots| !slots.is_empty());
+    if !kept.is_empty() {
+        *pairs = kept;
+    }
 }
 
 /// Whether any of `slots` borders on one of `has`.

@@ -78,6 +78,30 @@ fn a_drain_taken_back() {
     }
 }
 
+/// Masters that give away all that they have, and get something else, never are without a slot: one that is follows the
+/// taker as a replica.
+#[test]
+fn ranges_that_change_hands_leave_every_master_a_slot() {
+    let declared = |ranges: [[(u16, u16); 2]; 3]| {
+        let range = |(low, high): (u16, u16)| (low..high).filter_map(Slot::new);
+        let sets = ranges.map(|two| two.into_iter().flat_map(range).collect::<SlotSet>());
+        crate::model::spec(3, 1, Distribution::Declared(sets.into()), false)
+    };
+    let small = declared([[(0, 100), (0, 0)], [(100, 12_001), (0, 0)], [(12_001, 16_384), (0, 0)]]);
+    let turned = declared([[(5461, 5462), (10_923, 16_384)], [(0, 5461), (0, 0)], [(5462, 10_923), (0, 0)]]);
+    let lone = declared([[(0, 1), (0, 0)], [(1, 2), (0, 0)], [(2, 16_384), (0, 0)]]);
+    let lone_turned = declared([[(2, 16_384), (0, 0)], [(0, 1), (0, 0)], [(1, 2), (0, 0)]]);
+    let mut model = Model::formed(&small);
+    model.drained_follows = true;
+    let keys = model.keys();
+    for next in [&turned, &small, &lone, &lone_turned, &turned] {
+        model.converge(next);
+        assert_eq!(model.keys(), keys);
+    }
+    let never_promoted = |m: &MemberId| m.ordinal == 0;
+    assert!(model.ranges().keys().all(never_promoted), "{:?}", model.ranges());
+}
+
 #[test]
 fn scale_down_where_a_drained_master_follows_the_taker() {
     let mut model = Model::formed(&desired(3, 1));
