@@ -4,7 +4,6 @@ use crate::client::{KEYS, slot_of};
 use crate::dataset::{History, Key, Version};
 use crate::network::{Party, Weather};
 use crate::node::Life;
-use crate::outputs::Held;
 use crate::replication::LINK_LOST_MS;
 use crate::world::{Violation, World};
 use node_server_cluster::NodesConf;
@@ -32,8 +31,6 @@ struct Applied {
 pub struct Monitor {
     /// Defects; the first ends the run.
     pub violations: Vec<Violation>,
-    /// Replies that wait for a replica.
-    pub held: Vec<Held>,
     applied: Vec<Applied>,
     acknowledged: BTreeMap<Key, Version>,
     /// The newest acknowledged version that every replica in sync had, and that must never be lost while one of its

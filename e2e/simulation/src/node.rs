@@ -1,6 +1,7 @@
 //! One simulated process: its cluster state machine, its disk, its keys and its clock.
 
 use crate::dataset::{Dataset, History, Key};
+use crate::outputs::Held;
 use crate::rng::Rng;
 use node_server_cluster::{Cluster, Config, LinkId, NodesConf, ReplicationStatus, Start};
 use node_server_protocol::routing::Routing;
@@ -118,6 +119,8 @@ pub struct Node {
     pub gone_at: BTreeMap<Slot, u64>,
     /// Keys under way to another node.
     pub leaving: BTreeMap<Key, u64>,
+    /// Replies that wait for a replica.
+    pub held: Vec<Held>,
     /// The deadline that is scheduled, true time.
     pub deadline: Option<u64>,
     /// It was removed from the platform on purpose.
@@ -150,6 +153,7 @@ impl Node {
             replicas: BTreeMap::new(),
             gone_at: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            held: Vec::new(),
             deadline: None,
             uid: format!("{member}.{index}"),
         }
@@ -193,6 +197,7 @@ impl Node {
         self.replicas.clear();
         self.gone_at.clear();
         self.leaving.clear();
+        self.held.clear();
         self.data = Dataset::new(History(0));
     }
 

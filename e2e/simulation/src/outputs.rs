@@ -16,8 +16,6 @@ pub const GATE_TICK_MS: u64 = 5;
 /// A reply that waits until a replica in sync has a log offset.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// Node and life.
-    pub node: (usize, u32),
     /// What the replica has to have.
     pub offset: u64,
     /// Then it leaves all the same.
@@ -144,40 +142,54 @@ impl World {
 
     /// Lets a reply wait for a replica in sync; with none, it leaves at once.
     pub fn hold(&mut self, node: usize, offset: u64, bound_ms: u64, reply: HeldReply) {
-        let incarnation = self.nodes[node].incarnation;
-        let held = Held { node: (node, incarnation), offset, until: self.now + bound_ms, reply };
-        if self.gate_is_open(&held) {
-            return self.let_go(held);
+        let held = Held { offset, until: self.now + bound_ms, reply };
+        if self.gate_offset(node).is_none_or(|reached| held.is_free(reached, self.now)) {
+            return self.let_go(node, held.reply);
         }
-        self.monitor.held.push(held);
+        self.nodes[node].held.push(held);
+        if self.nodes[node].held.len() == 1 {
+            self.schedule_gate(node);
+        }
+    }
+
+    /// One look at a time for all that a node holds.
+    fn schedule_gate(&mut self, node: usize) {
+        let incarnation = self.nodes[node].incarnation;
         self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
     }
 
-    fn gate_is_open(&self, held: &Held) -> bool {
-        let in_sync = self.replicas_in_sync(held.node.0);
-        in_sync.is_empty() || self.now >= held.until || in_sync.iter().any(|offset| *offset >= held.offset)
+    /// How far the replica in sync is that has most; `None` when there is none.
+    fn gate_offset(&self, node: usize) -> Option<u64> {
+        self.replicas_in_sync(node).max()
     }
 
     pub(crate) fn gate_tick(&mut self, node: usize, incarnation: u32) {
-        let mine = |h: &Held| h.node == (node, incarnation);
-        let waiting: Vec<Held> = self.monitor.held.extract_if(.., |h| mine(h)).collect();
         if self.nodes[node].incarnation != incarnation || self.nodes[node].cluster.is_none() {
             return;
         }
-        let (open, closed): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|h| self.gate_is_open(h));
-        if !closed.is_empty() {
-            self.monitor.held.extend(closed);
-            self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
+        let (reached, now) = (self.gate_offset(node), self.now);
+        let is_free = |held: &Held| reached.is_none_or(|reached| held.is_free(reached, now));
+        let waiting = std::mem::take(&mut self.nodes[node].held);
+        let (free, kept): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_free);
+        if !kept.is_empty() {
+            self.nodes[node].held = kept;
+            self.schedule_gate(node);
         }
-        for held in open {
-            self.let_go(held);
+        for held in free {
+            self.let_go(node, held.reply);
         }
     }
 
-    fn let_go(&mut self, held: Held) {
-        match held.reply {
-            HeldReply::Command(token, bytes) => self.operator_reply(held.node.0, token, bytes),
+    fn let_go(&mut self, node: usize, reply: HeldReply) {
+        match reply {
+            HeldReply::Command(token, bytes) => self.operator_reply(node, token, bytes),
             HeldReply::Crossed(crossing) => self.crossed(crossing),
         }
+    }
+}
+
+impl Held {
+    fn is_free(&self, reached: u64, now: u64) -> bool {
+        self.offset <= reached || now >= self.until
     }
 }

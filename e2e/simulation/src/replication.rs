@@ -87,9 +87,8 @@ impl World {
     }
 
     /// Offsets of the replicas that are in sync with this master.
-    #[must_use]
-    pub fn replicas_in_sync(&self, master: usize) -> Vec<u64> {
+    pub fn replicas_in_sync(&self, master: usize) -> impl Iterator<Item = u64> + '_ {
         let fresh = |seen: &&ReplicaSeen| self.now - seen.at <= LINK_LOST_MS;
-        self.nodes[master].replicas.values().filter(fresh).map(|seen| seen.offset).collect()
+        self.nodes[master].replicas.values().filter(fresh).map(|seen| seen.offset)
     }
 }
