@@ -62,7 +62,7 @@ impl OperatorEvent {
                 Some(*node)
             }
             Self::CrossingOver { node, .. } => Some(*node),
-            Self::Crossing(crossing) => Some(crossing.target),
+            Self::Crossing(crossing) => Some(crossing.target.0),
             Self::Crossed { crossing, .. } => Some(crossing.source.0),
             Self::Look
             | Self::Answered { .. }
@@ -78,7 +78,8 @@ impl OperatorEvent {
 pub struct Crossing {
     /// Node and life.
     pub(crate) source: (usize, u32),
-    pub(crate) target: usize,
+    /// Node and life.
+    pub(crate) target: (usize, u32),
     pub(crate) slot: Slot,
     pub(crate) key: Key,
     pub(crate) version: Version,
