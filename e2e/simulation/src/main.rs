@@ -43,7 +43,8 @@ fn main() -> anyhow::Result<()> {
         if let Some(violation) = &outcome.violation {
             say(&format!("seed {seed} at {} ms: {}", violation.at, violation.what));
         }
-        return report(&[outcome], "");
+        say(&outcome.stats.to_string());
+        return Ok(());
     }
     if arguments.mutants {
         return mutants(arguments.from);

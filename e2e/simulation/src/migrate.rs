@@ -74,8 +74,16 @@ impl World {
         self.nodes[node].leaving.insert(key, id);
         let incarnation = self.nodes[node].incarnation;
         let target_life = (target, self.nodes[target].incarnation);
-        let crossing =
-            Crossing { source: (node, incarnation), target: target_life, slot, key, version, replace, id };
+        let crossing = Crossing {
+            source: (node, incarnation),
+            target: target_life,
+            slot,
+            key,
+            version,
+            replace,
+            id,
+            restored: None,
+        };
         let over = OperatorEvent::CrossingOver { node, incarnation, key, id };
         self.at(self.now + MIGRATE_MS, Event::Operator(over));
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(node), Party::Node(target)) {
@@ -104,8 +112,11 @@ impl World {
         if refused {
             return self.reply_crossing(crossing, false);
         }
+        let (member, key, version) = (self.nodes[node].member, crossing.key, crossing.version);
+        self.log(|| format!("{member} restores key {key} at version {version}"));
         let offset = self.write(node, Effect::Set(crossing.slot, crossing.key, crossing.version));
-        self.hold(node, offset, CROSSING_ACK_MS, HeldReply::Crossed(crossing));
+        let restored = Some((self.nodes[node].data.history(), offset));
+        self.hold(node, offset, CROSSING_ACK_MS, HeldReply::Crossed(Crossing { restored, ..crossing }));
     }
 
     /// The target's acknowledgement leaves.
@@ -139,6 +150,9 @@ impl World {
         if taken && same && writable {
             let offset = self.write(node, Effect::Gone(crossing.slot, crossing.key));
             self.nodes[node].gone_at.insert(crossing.slot, offset);
+            let (member, key) = (self.nodes[node].member, crossing.key);
+            self.log(|| format!("{member} has given key {key} away"));
+            self.watch_crossed(crossing);
             self.stats.keys_moved += 1;
         }
     }

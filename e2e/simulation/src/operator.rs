@@ -1,6 +1,6 @@
 //! The operator in the simulation: the real planner, fed and obeyed over the seeded network.
 
-use crate::dataset::{Key, Version};
+use crate::dataset::{History, Key, Version};
 use crate::network::Party;
 use crate::node::{Life as NodeLife, Node};
 use crate::world::{Event, World};
@@ -85,6 +85,8 @@ pub struct Crossing {
     pub(crate) version: Version,
     pub(crate) replace: bool,
     pub(crate) id: u64,
+    /// Where in the target's log it is, once it is.
+    pub(crate) restored: Option<(History, u64)>,
 }
 
 /// An attempt at a step.

@@ -93,10 +93,20 @@ impl World {
                 return true;
             }
             if self.now >= deadline {
+                self.log_views();
                 self.violation(format!("{what} within {bound_ms} ms: {}", findings.join("; ")));
             }
         }
         false
+    }
+
+    /// How every node sees the cluster, for whoever replays a seed.
+    fn log_views(&self) {
+        for node in &self.nodes {
+            if let Some(cluster) = &node.cluster {
+                self.log(|| format!("{} sees\n{}", node.member, cluster.nodes_text()));
+            }
+        }
     }
 
     /// Whether plan and invariant say that all is well, or else why not.
