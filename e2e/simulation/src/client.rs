@@ -203,8 +203,7 @@ impl World {
     /// The first ASK for a key that has crossed waits until a replica in sync knows that it has (design, rule 11).
     fn ask_when_safe(&self, node: usize, slot: Slot, target: NodeId) -> Answer {
         let gone_at = self.nodes[node].gone_at.get(&slot).copied().unwrap_or(0);
-        let in_sync = self.replicas_in_sync(node);
-        let safe = in_sync.is_empty() || in_sync.iter().any(|offset| *offset >= gone_at);
+        let safe = self.replicas_in_sync(node).max().is_none_or(|offset| offset >= gone_at);
         if safe { Answer::Ask(target) } else { Answer::Later }
     }
 

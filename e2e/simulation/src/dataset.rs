@@ -1,8 +1,8 @@
 //! A node's keys, as far as the simulation needs them: versions of numbered keys, an ordered log, and the rules of
 //! PSYNC (reference: replication id, second id after a promotion, partial resync from a log offset).
 
-use node_server_protocol::{Slot, SlotSet};
-use std::collections::{BTreeMap, BTreeSet};
+use node_server_protocol::Slot;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A key is a number; its slot is derived from it so that a run touches a chosen few slots often.
 pub type Key = u32;
@@ -35,20 +35,20 @@ pub struct Copy {
 /// What a master answers to PSYNC.
 #[derive(Clone, Debug)]
 pub enum Sync {
-    /// `+CONTINUE`: the records from the asked offset on.
-    Partial { history: History, from: u64, effects: Vec<Effect> },
+    /// `+CONTINUE`: the records from the asked offset of the asked history on.
+    Partial { history: History, asked: History, from: u64, effects: Vec<Effect> },
     /// `+FULLRESYNC`.
     Full(Box<Copy>),
 }
 
-/// Records kept for partial resyncs; older ones force a full sync.
-const BACKLOG_RECORDS: usize = 200;
+/// Records kept for partial resyncs; older ones force a full sync. Enough for the open slots that follow a snapshot.
+const BACKLOG_RECORDS: usize = 2_000;
 
 /// One node's data. It is in memory only: a crash loses it.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     keys: BTreeMap<(Slot, Key), Version>,
-    backlog: Vec<Effect>,
+    backlog: VecDeque<Effect>,
     offset: u64,
     history: History,
     earlier: Option<(History, u64)>,
@@ -58,7 +58,7 @@ impl Dataset {
     /// Without a key, in a history of its own.
     #[must_use]
     pub fn new(history: History) -> Self {
-        Self { keys: BTreeMap::new(), backlog: Vec::new(), offset: 0, history, earlier: None }
+        Self { keys: BTreeMap::new(), backlog: VecDeque::new(), offset: 0, history, earlier: None }
     }
 
     /// Records written in this history.
@@ -99,16 +99,11 @@ impl Dataset {
     /// A master's own write: applied and logged.
     pub fn write(&mut self, effect: Effect) {
         self.apply(&effect);
-        self.backlog.push(effect);
+        self.backlog.push_back(effect);
         self.offset += 1;
         if self.backlog.len() > BACKLOG_RECORDS {
-            self.backlog.remove(0);
+            self.backlog.pop_front();
         }
-    }
-
-    /// Drops the keys of slots that were lost to another owner; not logged, replicas drop by themselves.
-    pub fn drop_slots(&mut self, slots: &SlotSet) {
-        self.keys.retain(|(slot, _), _| !slots.contains(*slot));
     }
 
     /// A promotion: a new history begins where the old one ends.
@@ -124,8 +119,8 @@ impl Dataset {
             history == self.history || self.earlier.is_some_and(|(id, end)| id == history && offset <= end);
         let oldest = self.offset - self.backlog.len() as u64;
         if known && (oldest..=self.offset).contains(&offset) {
-            let effects = self.backlog[(offset - oldest) as usize..].to_vec();
-            return Sync::Partial { history: self.history, from: offset, effects };
+            let effects = self.backlog.range((offset - oldest) as usize..).cloned().collect();
+            return Sync::Partial { history: self.history, asked: history, from: offset, effects };
         }
         Sync::Full(Box::new(Copy { keys: self.keys.clone(), history: self.history, offset: self.offset }))
     }
@@ -136,11 +131,11 @@ impl Dataset {
         match sync {
             Sync::Full(copy) => {
                 let Copy { keys, history, offset } = *copy;
-                *self = Self { keys, backlog: Vec::new(), offset, history, earlier: None };
+                *self = Self { keys, backlog: VecDeque::new(), offset, history, earlier: None };
                 Some(Vec::new())
             }
-            Sync::Partial { history, from, effects } => {
-                if from != self.offset {
+            Sync::Partial { history, asked, from, effects } => {
+                if from != self.offset || asked != self.history {
                     return None;
                 }
                 self.history = history;

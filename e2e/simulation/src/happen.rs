@@ -10,6 +10,8 @@ use operator_planner::{Desired, Distribution, Spec};
 
 /// Least time until the platform starts an ended process again.
 const RESTART_MIN_MS: u64 = 300;
+/// A fault without a victim strikes again after this time.
+const STRIKE_AGAIN_MS: u64 = 200;
 /// Most nodes of a declaration.
 const NODES_MAX: u16 = 9;
 
@@ -55,6 +57,16 @@ pub fn shape(rng: &mut Rng) -> (u16, u16) {
 
 impl World {
     pub(crate) fn fault_begins(&mut self, scheduled: Scheduled) {
+        if self.strike(&scheduled) {
+            self.stats.faults += 1;
+        } else {
+            // Nobody was there to be struck.
+            self.at(self.now + STRIKE_AGAIN_MS, Event::FaultBegins(scheduled));
+        }
+    }
+
+    /// False when there is no victim.
+    fn strike(&mut self, scheduled: &Scheduled) -> bool {
         let mut rng = Rng::new(scheduled.salt);
         let end = self.now + scheduled.lasts_ms;
         self.log(|| format!("fault: {:?} for {} ms", scheduled.fault, scheduled.lasts_ms));
@@ -62,11 +74,13 @@ impl World {
             Fault::Delay { max_ms } => self.weather(end, |w| w.delay_max_ms = max_ms),
             Fault::Loss { percent } => self.weather(end, |w| w.loss_percent = percent),
             Fault::Duplication { percent } => self.weather(end, |w| w.duplicate_percent = percent),
-            Fault::OneWayCut => self.one_way(end, &mut rng),
+            Fault::OneWayCut => return self.one_way(end, &mut rng),
             Fault::Partition => self.partition(end, &mut rng),
-            Fault::Pause => self.pause(end, &mut rng),
-            Fault::Crash { new_address } => self.crash(scheduled.lasts_ms, new_address, &mut rng),
-            Fault::ClockDrift { jump_ms, percent_fast } => self.drift(jump_ms, percent_fast, &mut rng),
+            Fault::Pause => return self.pause(end, &mut rng),
+            Fault::Crash { new_address } => return self.crash(scheduled.lasts_ms, new_address, &mut rng),
+            Fault::ClockDrift { jump_ms, percent_fast } => {
+                return self.drift(jump_ms, percent_fast, &mut rng);
+            }
             Fault::OperatorRestart => self.operator.restart(),
             Fault::SpecEdit => {
                 let (masters, replicas) = shape(&mut rng);
@@ -75,6 +89,7 @@ impl World {
                 self.stats.edits += 1;
             }
         }
+        true
     }
 
     pub(crate) fn fault_ends(&mut self, ending: Ending) {
@@ -113,16 +128,25 @@ impl World {
         (0..self.nodes.len()).filter(|n| self.nodes[*n].life == Life::Up).collect()
     }
 
-    fn one_way(&mut self, end: u64, rng: &mut Rng) {
-        let up = self.up();
-        let (Some(a), Some(b)) = (rng.pick(&up).copied(), rng.pick(&up).copied()) else { return };
-        self.cut_all(end, vec![(Party::Node(a), Party::Node(b))]);
+    fn one_way(&mut self, end: u64, rng: &mut Rng) -> bool {
+        let mut up = self.up();
+        let Some(from) = rng.pick(&up).copied() else { return false };
+        up.retain(|n| *n != from);
+        let Some(to) = rng.pick(&up).copied() else { return false };
+        self.cut_all(end, vec![(Party::Node(from), Party::Node(to))]);
+        true
     }
 
     fn partition(&mut self, end: u64, rng: &mut Rng) {
         let mut parties: Vec<Party> = self.up().into_iter().map(Party::Node).collect();
         parties.extend([Party::Operator, Party::Client]);
-        let (one, other): (Vec<Party>, Vec<Party>) = parties.into_iter().partition(|_| rng.percent(35));
+        let (mut one, mut other): (Vec<Party>, Vec<Party>) =
+            parties.into_iter().partition(|_| rng.percent(35));
+        // Nobody on one side is no partition.
+        if one.is_empty() || other.is_empty() {
+            let (full, empty) = if one.is_empty() { (&mut other, &mut one) } else { (&mut one, &mut other) };
+            empty.extend(full.pop());
+        }
         let pairs = one.iter().flat_map(|a| other.iter().flat_map(move |b| [(*a, *b), (*b, *a)])).collect();
         self.cut_all(end, pairs);
     }
@@ -136,9 +160,9 @@ impl World {
         self.at(end, Event::FaultEnds(Ending::Mend(cuts)));
     }
 
-    fn pause(&mut self, end: u64, rng: &mut Rng) {
+    fn pause(&mut self, end: u64, rng: &mut Rng) -> bool {
         let awake: Vec<usize> = self.up().into_iter().filter(|n| !self.nodes[*n].paused).collect();
-        let Some(node) = rng.pick(&awake).copied() else { return };
+        let Some(node) = rng.pick(&awake).copied() else { return false };
         self.monitor.disturbed(self.now);
         self.stats.pauses += 1;
         let member = self.nodes[node].member;
@@ -146,11 +170,12 @@ impl World {
         self.nodes[node].paused = true;
         let incarnation = self.nodes[node].incarnation;
         self.at(end, Event::FaultEnds(Ending::Wake { node, incarnation }));
+        true
     }
 
-    fn crash(&mut self, lasts_ms: u64, new_address: bool, rng: &mut Rng) {
+    fn crash(&mut self, lasts_ms: u64, new_address: bool, rng: &mut Rng) -> bool {
         let up = self.up();
-        let Some(node) = rng.pick(&up).copied() else { return };
+        let Some(node) = rng.pick(&up).copied() else { return false };
         self.stats.restarts += 1;
         let member = self.nodes[node].member;
         self.log(|| format!("{member} is killed"));
@@ -162,17 +187,19 @@ impl World {
         // A quick restart is the dangerous one: before anybody has noticed.
         let back = if rng.percent(50) { RESTART_MIN_MS } else { RESTART_MIN_MS + lasts_ms };
         self.at(self.now + back, Event::FaultEnds(Ending::Restart { node }));
+        true
     }
 
-    fn drift(&mut self, jump_ms: u64, percent: u64, rng: &mut Rng) {
+    fn drift(&mut self, jump_ms: u64, percent: u64, rng: &mut Rng) -> bool {
         let up = self.up();
-        let Some(node) = rng.pick(&up).copied() else { return };
+        let Some(node) = rng.pick(&up).copied() else { return false };
         self.monitor.disturbed(self.now);
         let now = self.now;
         self.nodes[node].clock.drift(now, jump_ms, percent);
         // The deadline that is scheduled was computed by the old clock.
         self.nodes[node].deadline = None;
         self.drain(node);
+        true
     }
 
     /// A process ends: its connections break and what was not on disk is gone.

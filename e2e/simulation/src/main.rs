@@ -39,7 +39,12 @@ fn main() -> anyhow::Result<()> {
             Some(name) => find_mutant(name)?,
             None => Settings::default(),
         };
-        return report(&[run::run(seed, &settings, true)], "");
+        let outcome = run::run(seed, &settings, true);
+        if let Some(violation) = &outcome.violation {
+            say(&format!("seed {seed} at {} ms: {}", violation.at, violation.what));
+        }
+        say(&outcome.stats.to_string());
+        return Ok(());
     }
     if arguments.mutants {
         return mutants(arguments.from);
@@ -106,6 +111,9 @@ fn run_all(from: u64, count: u64, settings: &Settings, stop_at_first: bool) -> V
                         break;
                     }
                     let outcome = run::run(seed, settings, false);
+                    if let Some(violation) = outcome.violation.as_ref().filter(|_| !stop_at_first) {
+                        say(&format!("seed {seed} at {} ms: {}", violation.at, violation.what));
+                    }
                     if stop_at_first && outcome.violation.is_some() {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -128,11 +136,6 @@ fn report(outcomes: &[Outcome], title: &str) -> anyhow::Result<()> {
         total += stats;
     }
     let bad: Vec<&Outcome> = outcomes.iter().filter(|o| o.violation.is_some()).collect();
-    for outcome in &bad {
-        if let Some(violation) = &outcome.violation {
-            say(&format!("seed {} at {} ms: {}", outcome.seed, violation.at, violation.what));
-        }
-    }
     if bad.is_empty() {
         say(&format!("{} seeds, no violation", total.seeds));
         return Ok(());

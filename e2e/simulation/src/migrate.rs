@@ -13,6 +13,8 @@ use node_server_protocol::{NodeId, Role, Slot, SlotSet};
 const MIGRATE_MS: u64 = 1_500;
 /// Longest that a key's acknowledgement waits for a replica of the target.
 const CROSSING_ACK_MS: u64 = 500;
+/// How often a MIGRATE that cannot end while writes are held back looks again.
+const HELD_BACK_MS: u64 = 10;
 /// Rounds of MIGRATE in one attempt.
 const MOVE_ROUNDS_MAX: u32 = 40;
 
@@ -71,7 +73,17 @@ impl World {
         let id = self.operator.next_crossing;
         self.nodes[node].leaving.insert(key, id);
         let incarnation = self.nodes[node].incarnation;
-        let crossing = Crossing { source: (node, incarnation), target, slot, key, version, replace, id };
+        let target_life = (target, self.nodes[target].incarnation);
+        let crossing = Crossing {
+            source: (node, incarnation),
+            target: target_life,
+            slot,
+            key,
+            version,
+            replace,
+            id,
+            restored: None,
+        };
         let over = OperatorEvent::CrossingOver { node, incarnation, key, id };
         self.at(self.now + MIGRATE_MS, Event::Operator(over));
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(node), Party::Node(target)) {
@@ -85,8 +97,11 @@ impl World {
 
     /// RESTORE-ASKING at the target.
     pub(crate) fn crossing(&mut self, crossing: Crossing) {
-        let node = crossing.target;
+        let (node, incarnation) = crossing.target;
         let Some(routing) = self.nodes[node].routing.clone() else { return };
+        if self.nodes[node].incarnation != incarnation {
+            return;
+        }
         let takes = routing.is_mine(crossing.slot) || routing.importing_from(crossing.slot).is_some();
         let exists = self.nodes[node].data.get(crossing.slot, crossing.key).is_some();
         let refused = routing.role != Role::Master
@@ -97,8 +112,11 @@ impl World {
         if refused {
             return self.reply_crossing(crossing, false);
         }
+        let (member, key, version) = (self.nodes[node].member, crossing.key, crossing.version);
+        self.log(|| format!("{member} restores key {key} at version {version}"));
         let offset = self.write(node, Effect::Set(crossing.slot, crossing.key, crossing.version));
-        self.hold(node, offset, CROSSING_ACK_MS, HeldReply::Crossed(crossing));
+        let restored = Some((self.nodes[node].data.history(), offset));
+        self.hold(node, offset, CROSSING_ACK_MS, HeldReply::Crossed(Crossing { restored, ..crossing }));
     }
 
     /// The target's acknowledgement leaves.
@@ -107,7 +125,7 @@ impl World {
     }
 
     fn reply_crossing(&mut self, crossing: Crossing, taken: bool) {
-        let (from, to) = (Party::Node(crossing.target), Party::Node(crossing.source.0));
+        let (from, to) = (Party::Node(crossing.target.0), Party::Node(crossing.source.0));
         if let Some(arrival) = self.network.datagram(self.now, from, to) {
             self.at(arrival, Event::Operator(OperatorEvent::Crossed { crossing, taken }));
         }
@@ -120,12 +138,21 @@ impl World {
         {
             return;
         }
+        let writable = self.role(node) == Some(Role::Master);
+        if taken && writable && self.writes_paused(node) {
+            // The key stays marked until the deletion can be logged.
+            let event = OperatorEvent::Crossed { crossing: crossing.clone(), taken };
+            return self.at(self.now + HELD_BACK_MS, Event::Operator(event));
+        }
         self.nodes[node].leaving.remove(&crossing.key);
         // A demotion that overtook it leaves the copy alone: it is the new master's now.
         let same = self.nodes[node].data.get(crossing.slot, crossing.key) == Some(crossing.version);
-        if taken && same && self.role(node) == Some(Role::Master) {
+        if taken && same && writable {
             let offset = self.write(node, Effect::Gone(crossing.slot, crossing.key));
             self.nodes[node].gone_at.insert(crossing.slot, offset);
+            let (member, key) = (self.nodes[node].member, crossing.key);
+            self.log(|| format!("{member} has given key {key} away"));
+            self.watch_crossed(crossing);
             self.stats.keys_moved += 1;
         }
     }

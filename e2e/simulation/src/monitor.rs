@@ -4,7 +4,7 @@ use crate::client::{KEYS, slot_of};
 use crate::dataset::{History, Key, Version};
 use crate::network::{Party, Weather};
 use crate::node::Life;
-use crate::outputs::Held;
+use crate::operator::Crossing;
 use crate::replication::LINK_LOST_MS;
 use crate::world::{Violation, World};
 use node_server_cluster::NodesConf;
@@ -32,8 +32,6 @@ struct Applied {
 pub struct Monitor {
     /// Defects; the first ends the run.
     pub violations: Vec<Violation>,
-    /// Replies that wait for a replica.
-    pub held: Vec<Held>,
     applied: Vec<Applied>,
     acknowledged: BTreeMap<Key, Version>,
     /// The newest acknowledged version that every replica in sync had, and that must never be lost while one of its
@@ -45,7 +43,7 @@ pub struct Monitor {
     last_disturbed: u64,
     known: BTreeMap<(usize, u32), BTreeSet<NodeId>>,
     told_to_forget: BTreeSet<NodeId>,
-    owner_epochs: BTreeMap<usize, BTreeMap<Slot, Epoch>>,
+    owner_epochs: BTreeMap<usize, BTreeMap<Slot, (Epoch, NodeId)>>,
     /// What the operator told whom about owners, which needs no epoch.
     told_owners: BTreeSet<(usize, Slot, NodeId)>,
 }
@@ -87,6 +85,13 @@ impl World {
         self.monitor.applied.push(Applied { node, history, offset, key, version });
     }
 
+    /// A key has crossed and its source has deleted it: the target's shard answers for it from now on.
+    pub(crate) fn watch_crossed(&mut self, crossing: &Crossing) {
+        let Some((history, offset)) = crossing.restored else { return };
+        let (node, key, version) = (crossing.target.0, crossing.key, crossing.version);
+        self.monitor.applied.push(Applied { node, history, offset, key, version });
+    }
+
     /// A client heard that its write was done.
     pub(crate) fn watch_acknowledged_write(&mut self, key: Key, version: Version) {
         self.monitor.acknowledged.insert(key, version);
@@ -100,7 +105,12 @@ impl World {
         let history = self.nodes[master].data.history();
         let has = |a: &mut Applied| a.node == master && (a.history != history || a.offset <= least);
         let done: Vec<Applied> = self.monitor.applied.extract_if(.., has).collect();
-        for applied in done.into_iter().filter(|a| a.history == history) {
+        // What has moved on meanwhile is in nobody's snapshot: whoever took it answers for it.
+        let data = &self.nodes[master].data;
+        let still_has = |a: &Applied| data.get(slot_of(a.key), a.key).is_some_and(|v| v >= a.version);
+        let done: Vec<Applied> =
+            done.into_iter().filter(|a| a.history == history && still_has(a)).collect();
+        for applied in done {
             let replicated = self.monitor.replicated.entry(applied.key).or_default();
             *replicated = (*replicated).max(applied.version);
             self.monitor.protect(applied.key);
@@ -133,11 +143,15 @@ impl World {
     /// A process was killed: what only it had is lost, and asynchronous replication in memory may lose it.
     pub(crate) fn watch_crash(&mut self) {
         for key in 0..KEYS {
+            let replicated = self.monitor.replicated.get(&key).copied().unwrap_or(0);
             let version = self.monitor.protected(key);
             if version > 0 && !self.is_held_anywhere(key, version) {
                 self.monitor.protected.remove(&key);
-                self.monitor.replicated.remove(&key);
                 self.stats.lost += 1;
+            }
+            // Also where the client has yet to hear of it.
+            if replicated > 0 && !self.is_held_anywhere(key, replicated) {
+                self.monitor.replicated.remove(&key);
             }
         }
     }
@@ -228,19 +242,28 @@ impl World {
                 }
             }
         }
-        let before = self.monitor.owner_epochs.entry(node).or_default();
+        let before = self.monitor.owner_epochs.get(&node).cloned().unwrap_or_default();
         let told = &self.monitor.told_owners;
         let lower = now.iter().find(|(slot, (epoch, id))| {
-            before.get(slot).is_some_and(|b| epoch < b) && !told.contains(&(node, **slot, *id))
+            let falls = before.get(slot).is_some_and(|(was, owner)| epoch < was && !self.gave_up(*owner, **slot));
+            falls && !told.contains(&(node, **slot, *id))
         });
-        let lower = lower.map(|(slot, (epoch, id))| (*slot, *epoch, *id, before.get(slot).copied()));
-        *before = now.iter().map(|(slot, (epoch, _))| (*slot, *epoch)).collect();
+        let lower = lower.map(|(slot, (epoch, id))| (*slot, *epoch, *id, before.get(slot).map(|b| b.0)));
+        self.monitor.owner_epochs.insert(node, now);
         if let Some((slot, epoch, id, Some(was))) = lower {
             let member = self.nodes[node].member;
             self.violation(format!(
                 "{member} gave slot {slot} of epoch {was} to {id}, which claims it with epoch {epoch}"
             ));
         }
+    }
+
+    /// The former owner itself says on its disk that the slot is not its own: then the claim of the next owner counts,
+    /// however high the former owner's epoch has become since by other moves.
+    fn gave_up(&self, owner: NodeId, slot: Slot) -> bool {
+        let disks = self.nodes.iter().filter(|n| n.life != Life::Removed).filter_map(|n| n.disk_conf.as_ref());
+        let mut own = disks.flat_map(|d| &d.nodes).filter(|l| l.is_myself() && l.id == owner);
+        own.any(|line| !line.slots.contains(slot))
     }
 
     /// A replica has become master: with all well between them, it is the one that had most.

@@ -1,6 +1,7 @@
 //! One simulated process: its cluster state machine, its disk, its keys and its clock.
 
 use crate::dataset::{Dataset, History, Key};
+use crate::outputs::{Held, Record};
 use crate::rng::Rng;
 use node_server_cluster::{Cluster, Config, LinkId, NodesConf, ReplicationStatus, Start};
 use node_server_protocol::routing::Routing;
@@ -57,7 +58,7 @@ impl Clock {
 }
 
 /// Who a replica follows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Following {
     /// Its master.
     pub master: NodeId,
@@ -118,6 +119,12 @@ pub struct Node {
     pub gone_at: BTreeMap<Slot, u64>,
     /// Keys under way to another node.
     pub leaving: BTreeMap<Key, u64>,
+    /// Replies that wait for a replica.
+    pub held: Vec<Held>,
+    /// Records that wait until writes go on.
+    pub unlogged: Vec<Record>,
+    /// The question to its master that was answered last: a stream keeps its order.
+    pub answered: u64,
     /// The deadline that is scheduled, true time.
     pub deadline: Option<u64>,
     /// It was removed from the platform on purpose.
@@ -150,6 +157,9 @@ impl Node {
             replicas: BTreeMap::new(),
             gone_at: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            held: Vec::new(),
+            unlogged: Vec::new(),
+            answered: 0,
             deadline: None,
             uid: format!("{member}.{index}"),
         }
@@ -193,6 +203,8 @@ impl Node {
         self.replicas.clear();
         self.gone_at.clear();
         self.leaving.clear();
+        self.held.clear();
+        self.unlogged.clear();
         self.data = Dataset::new(History(0));
     }
 

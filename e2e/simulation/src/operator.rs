@@ -1,6 +1,6 @@
 //! The operator in the simulation: the real planner, fed and obeyed over the seeded network.
 
-use crate::dataset::{Key, Version};
+use crate::dataset::{History, Key, Version};
 use crate::network::Party;
 use crate::node::{Life as NodeLife, Node};
 use crate::world::{Event, World};
@@ -62,7 +62,7 @@ impl OperatorEvent {
                 Some(*node)
             }
             Self::CrossingOver { node, .. } => Some(*node),
-            Self::Crossing(crossing) => Some(crossing.target),
+            Self::Crossing(crossing) => Some(crossing.target.0),
             Self::Crossed { crossing, .. } => Some(crossing.source.0),
             Self::Look
             | Self::Answered { .. }
@@ -78,12 +78,15 @@ impl OperatorEvent {
 pub struct Crossing {
     /// Node and life.
     pub(crate) source: (usize, u32),
-    pub(crate) target: usize,
+    /// Node and life.
+    pub(crate) target: (usize, u32),
     pub(crate) slot: Slot,
     pub(crate) key: Key,
     pub(crate) version: Version,
     pub(crate) replace: bool,
     pub(crate) id: u64,
+    /// Where in the target's log it is, once it is.
+    pub(crate) restored: Option<(History, u64)>,
 }
 
 /// An attempt at a step.

@@ -1,29 +1,36 @@
 //! Doing what a node's state machine wants done, as the node's shell would.
 
-use crate::dataset::Effect;
+use crate::dataset::{Effect, Key};
 use crate::node::Following;
 use crate::world::{Event, World};
 use node_server_cluster::{Input, Output, Token};
-use node_server_protocol::Millis;
+use node_server_protocol::{Millis, Role, Slot, SlotSet};
 
 /// How long a disk takes to make nodes.conf durable.
 const PERSIST_MS: (u64, u64) = (1, 12);
 /// Longest that the OK of a SETSLOT waits for a replica in sync (as in the node).
 const SETSLOT_ACK_MS: u64 = 1_000;
+/// The reply to a command that was to be replicated by a node that has been demoted meanwhile.
+const OVERTAKEN: &[u8] = b"-TRYAGAIN this node is no longer a master, ask the one that took over\r\n";
 /// Least time between two looks at replies that wait.
 pub const GATE_TICK_MS: u64 = 5;
 
 /// A reply that waits until a replica in sync has a log offset.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// Node and life.
-    pub node: (usize, u32),
     /// What the replica has to have.
     pub offset: u64,
     /// Then it leaves all the same.
     pub until: u64,
     /// What leaves.
     pub reply: HeldReply,
+}
+
+/// A record for the log, and the reply that depends on it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    command: Vec<Vec<u8>>,
+    reply: Option<(Token, Vec<u8>)>,
 }
 
 /// What leaves when the gate opens.
@@ -40,8 +47,14 @@ impl World {
     pub fn drain(&mut self, node: usize) {
         loop {
             let Some(cluster) = &mut self.nodes[node].cluster else { return };
-            let Some(output) = cluster.poll_output() else { break };
-            self.output(node, output);
+            let mut outputs: Vec<Output> = std::iter::from_fn(|| cluster.poll_output()).collect();
+            if outputs.is_empty() {
+                break;
+            }
+            outputs.sort_by_key(urgency);
+            for output in outputs {
+                self.output(node, output);
+            }
         }
         self.schedule_deadline(node);
     }
@@ -72,34 +85,26 @@ impl World {
             }
             Output::Reply { token, bytes } => self.operator_reply(node, token, bytes),
             Output::ReplicateThenReply { token, command, bytes } => {
-                let offset = self.write(node, Effect::SetSlot(command));
-                self.hold(node, offset, SETSLOT_ACK_MS, HeldReply::Command(token, bytes));
+                self.replicate(node, Record { command, reply: Some((token, bytes)) });
             }
-            Output::Replicate { command } => {
-                self.write(node, Effect::SetSlot(command));
-            }
+            Output::Replicate { command } => self.replicate(node, Record { command, reply: None }),
             Output::Publish(routing) => {
                 self.nodes[node].routing = Some(routing);
             }
             Output::Follow { master, address, same_shard: _ } => {
-                let member = self.nodes[node].member;
-                self.log(|| format!("{member} follows {master}"));
-                self.nodes[node].following = Some(Following { master, address });
-                self.nodes[node].link_up = false;
+                self.follow(node, Following { master, address });
             }
             Output::BecomeMaster => self.become_master(node),
-            Output::DropKeys { slots } => {
-                let member = self.nodes[node].member;
-                self.log(|| format!("{member} drops the keys of {slots}"));
-                self.nodes[node].data.drop_slots(&slots);
-                self.watch_keys_dropped(node);
-            }
+            Output::DropKeys { slots } => self.drop_keys(node, &slots),
             Output::DropAllKeys => {
                 self.nodes[node].data = crate::dataset::Dataset::new(self.new_history());
                 self.watch_keys_dropped(node);
             }
             Output::PauseWrites { until } => self.pause_writes(node, until),
-            Output::ResumeWrites => self.nodes[node].writes_paused_until = None,
+            Output::ResumeWrites => {
+                self.nodes[node].writes_paused_until = None;
+                self.log_kept(node);
+            }
             Output::HandOver(_) => {}
             Output::Log { level, message } => {
                 let member = self.nodes[node].member;
@@ -109,6 +114,70 @@ impl World {
                 let member = self.nodes[node].member;
                 self.violation(format!("{member} cannot go on: {message}"));
             }
+        }
+    }
+
+    /// The same master at the same place changes nothing; any other is a new link, of which nothing is known yet.
+    fn follow(&mut self, node: usize, following: Following) {
+        let member = self.nodes[node].member;
+        let node = &mut self.nodes[node];
+        if !following.address.has_ip() || node.following == Some(following) {
+            return;
+        }
+        node.following = Some(following);
+        node.link_up = false;
+        node.last_master_io = None;
+        node.replicas.clear();
+        self.log(|| format!("{member} follows {} at {}", following.master, following.address.client()));
+    }
+
+    /// A master's deletions are in its log; a replica leaves them to its master.
+    fn drop_keys(&mut self, node: usize, slots: &SlotSet) {
+        let Some(routing) = self.nodes[node].routing.clone().filter(|r| r.role == Role::Master) else { return };
+        if self.writes_paused(node) {
+            // As in the engine: what cannot be logged is not deleted.
+            return;
+        }
+        let data = &self.nodes[node].data;
+        let lost: Vec<(Slot, Key)> = data
+            .slots()
+            .into_iter()
+            .filter(|slot| slots.contains(*slot) && !routing.is_mine(*slot))
+            .flat_map(|slot| data.keys_in(slot).map(move |(key, _)| (slot, key)))
+            .collect();
+        let member = self.nodes[node].member;
+        self.log(|| format!("{member} drops {} keys of {slots}", lost.len()));
+        for (slot, key) in lost {
+            self.write(node, Effect::Gone(slot, key));
+            self.nodes[node].leaving.remove(&key);
+        }
+        self.watch_keys_dropped(node);
+    }
+
+    /// Logs a record, or keeps it until writes go on. A replica's log is its master's alone.
+    fn replicate(&mut self, node: usize, record: Record) {
+        if self.nodes[node].following.is_some() {
+            if let Some((token, _)) = record.reply {
+                self.operator_reply(node, token, OVERTAKEN.to_vec());
+            }
+            return;
+        }
+        if self.writes_paused(node) {
+            return self.nodes[node].unlogged.push(record);
+        }
+        let offset = self.write(node, Effect::SetSlot(record.command));
+        if let Some((token, bytes)) = record.reply {
+            self.hold(node, offset, SETSLOT_ACK_MS, HeldReply::Command(token, bytes));
+        }
+    }
+
+    /// Logs what was kept while writes were held back.
+    pub(crate) fn log_kept(&mut self, node: usize) {
+        if self.nodes[node].unlogged.is_empty() || self.writes_paused(node) {
+            return;
+        }
+        for record in std::mem::take(&mut self.nodes[node].unlogged) {
+            self.replicate(node, record);
         }
     }
 
@@ -144,40 +213,66 @@ impl World {
 
     /// Lets a reply wait for a replica in sync; with none, it leaves at once.
     pub fn hold(&mut self, node: usize, offset: u64, bound_ms: u64, reply: HeldReply) {
-        let incarnation = self.nodes[node].incarnation;
-        let held = Held { node: (node, incarnation), offset, until: self.now + bound_ms, reply };
-        if self.gate_is_open(&held) {
-            return self.let_go(held);
+        let held = Held { offset, until: self.now + bound_ms, reply };
+        if self.gate_offset(node).is_none_or(|reached| held.is_free(reached, self.now)) {
+            return self.let_go(node, held.reply);
         }
-        self.monitor.held.push(held);
+        self.nodes[node].held.push(held);
+        if self.nodes[node].held.len() == 1 {
+            self.schedule_gate(node);
+        }
+    }
+
+    /// One look at a time for all that a node holds.
+    fn schedule_gate(&mut self, node: usize) {
+        let incarnation = self.nodes[node].incarnation;
         self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
     }
 
-    fn gate_is_open(&self, held: &Held) -> bool {
-        let in_sync = self.replicas_in_sync(held.node.0);
-        in_sync.is_empty() || self.now >= held.until || in_sync.iter().any(|offset| *offset >= held.offset)
+    /// How far the replica in sync is that has most; `None` when there is none.
+    fn gate_offset(&self, node: usize) -> Option<u64> {
+        self.replicas_in_sync(node).max()
     }
 
     pub(crate) fn gate_tick(&mut self, node: usize, incarnation: u32) {
-        let mine = |h: &Held| h.node == (node, incarnation);
-        let waiting: Vec<Held> = self.monitor.held.extract_if(.., |h| mine(h)).collect();
         if self.nodes[node].incarnation != incarnation || self.nodes[node].cluster.is_none() {
             return;
         }
-        let (open, closed): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|h| self.gate_is_open(h));
-        if !closed.is_empty() {
-            self.monitor.held.extend(closed);
-            self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
+        let (reached, now) = (self.gate_offset(node), self.now);
+        let is_free = |held: &Held| reached.is_none_or(|reached| held.is_free(reached, now));
+        let waiting = std::mem::take(&mut self.nodes[node].held);
+        let (free, kept): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_free);
+        if !kept.is_empty() {
+            self.nodes[node].held = kept;
+            self.schedule_gate(node);
         }
-        for held in open {
-            self.let_go(held);
+        for held in free {
+            self.let_go(node, held.reply);
         }
     }
 
-    fn let_go(&mut self, held: Held) {
-        match held.reply {
-            HeldReply::Command(token, bytes) => self.operator_reply(held.node.0, token, bytes),
+    fn let_go(&mut self, node: usize, reply: HeldReply) {
+        match reply {
+            HeldReply::Command(token, bytes) => self.operator_reply(node, token, bytes),
             HeldReply::Crossed(crossing) => self.crossed(crossing),
         }
+    }
+}
+
+impl Held {
+    fn is_free(&self, reached: u64, now: u64) -> bool {
+        self.offset <= reached || now >= self.until
+    }
+}
+
+/// The node's shell carries out what came in one turn in this order: the role before the table, both before replies.
+fn urgency(output: &Output) -> u8 {
+    match output {
+        Output::Log { .. } => 0,
+        Output::BecomeMaster => 1,
+        Output::Publish(_) => 2,
+        Output::Follow { .. } => 3,
+        Output::DropAllKeys => 4,
+        _ => 5,
     }
 }

@@ -13,6 +13,21 @@ const TICK_MS: u64 = 25;
 /// A replica that has asked within this time is in sync; one that has not been answered for so long has lost the link.
 pub const LINK_LOST_MS: u64 = 1_000;
 
+/// A replica's PSYNC, or its acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Who asks, in which life.
+    pub replica: usize,
+    /// Its life.
+    pub incarnation: u32,
+    /// Grows with every question.
+    pub number: u64,
+    /// What it has.
+    pub history: History,
+    /// How much of it.
+    pub offset: u64,
+}
+
 impl World {
     pub(crate) fn replication_tick(&mut self, node: usize, incarnation: u32) {
         if self.nodes[node].incarnation != incarnation || self.nodes[node].cluster.is_none() {
@@ -22,6 +37,7 @@ impl World {
         if self.now.saturating_sub(self.nodes[node].master_answered) > LINK_LOST_MS {
             self.nodes[node].link_up = false;
         }
+        self.log_kept(node);
         self.ask_master(node, incarnation);
         let status = self.nodes[node].replication_status();
         self.input(node, Input::Replication(status));
@@ -33,18 +49,14 @@ impl World {
         let asked = Party::Node(master);
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(replica), asked) {
             let (history, offset) = (self.nodes[replica].data.history(), self.nodes[replica].data.offset());
-            self.at(arrival, Event::SyncAsked { master, replica, incarnation, history, offset });
+            self.next_question += 1;
+            let asked = Question { replica, incarnation, number: self.next_question, history, offset };
+            self.at(arrival, Event::SyncAsked { master, asked });
         }
     }
 
-    pub(crate) fn sync_asked(
-        &mut self,
-        master: usize,
-        replica: usize,
-        incarnation: u32,
-        history: History,
-        offset: u64,
-    ) {
+    pub(crate) fn sync_asked(&mut self, master: usize, asked: Question) {
+        let Question { replica, history, offset, .. } = asked;
         let Some(routing) = self.nodes[master].routing.clone() else { return };
         // A replica does not feed others here, and an empty closed master does not answer.
         let answers = routing.role == Role::Master && routing.serving != Serving::ClosedEmpty;
@@ -58,16 +70,27 @@ impl World {
         }
         let sync = self.nodes[master].data.sync(history, offset);
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(master), Party::Node(replica)) {
-            self.at(arrival, Event::SyncAnswered { replica, incarnation, master: routing.myself, sync });
+            let full = matches!(sync, Sync::Full(_));
+            self.at(arrival, Event::SyncAnswered { asked, master: routing.myself, sync });
+            if full {
+                // A snapshot has no open slots in it: they follow it in the log.
+                self.input(master, Input::ReplicaSynced);
+            }
         }
     }
 
-    pub(crate) fn sync_answered(&mut self, replica: usize, incarnation: u32, master: NodeId, sync: Sync) {
+    pub(crate) fn sync_answered(&mut self, asked: Question, master: NodeId, sync: Sync) {
+        let Question { replica, incarnation, number, .. } = asked;
         let (member, full) = (self.nodes[replica].member, matches!(sync, Sync::Full(_)));
         let node = &mut self.nodes[replica];
         if node.incarnation != incarnation || node.following.is_none_or(|f| f.master != master) {
             return;
         }
+        // Earlier in the stream than what has been taken.
+        if number < node.answered {
+            return;
+        }
+        node.answered = number;
         let before = node.data.offset();
         let Some(commands) = node.data.follow(sync) else { return };
         if full {
@@ -87,9 +110,8 @@ impl World {
     }
 
     /// Offsets of the replicas that are in sync with this master.
-    #[must_use]
-    pub fn replicas_in_sync(&self, master: usize) -> Vec<u64> {
+    pub fn replicas_in_sync(&self, master: usize) -> impl Iterator<Item = u64> + '_ {
         let fresh = |seen: &&ReplicaSeen| self.now - seen.at <= LINK_LOST_MS;
-        self.nodes[master].replicas.values().filter(fresh).map(|seen| seen.offset).collect()
+        self.nodes[master].replicas.values().filter(fresh).map(|seen| seen.offset)
     }
 }

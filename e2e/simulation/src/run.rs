@@ -1,7 +1,7 @@
 //! One run: form the cluster, let things go wrong for a minute, mend everything, and see that it converges.
 
 use crate::client::ClientEvent;
-use crate::faults::{FAULT_WINDOW_MS, schedule};
+use crate::faults::{FAULT_WINDOW_MS, FAULTS_MIN, schedule};
 use crate::happen::{desired, shape};
 use crate::operator::{Operator, OperatorEvent};
 use crate::rng::Rng;
@@ -56,6 +56,7 @@ pub fn run(seed: u64, settings: &Settings, verbose: bool) -> Outcome {
             world.at(scheduled.at, Event::FaultBegins(scheduled));
         }
         world.run_until(begin + FAULT_WINDOW_MS);
+        world.strike_enough();
         world.heal();
         let healed = world.now;
         if world.converge(HEALED_MS, "not as declared after everything was mended") {
@@ -70,6 +71,17 @@ pub fn run(seed: u64, settings: &Settings, verbose: bool) -> Outcome {
 }
 
 impl World {
+    /// Faults that found no victim struck late: the run goes on until there were enough.
+    fn strike_enough(&mut self) {
+        let deadline = self.now + FAULT_WINDOW_MS;
+        while self.stats.faults < FAULTS_MIN as u64 && self.monitor.violations.is_empty() {
+            if self.now >= deadline {
+                return self.violation(format!("only {} faults struck: an idle run", self.stats.faults));
+            }
+            self.run_until(self.now + CHECK_MS);
+        }
+    }
+
     /// Runs until the invariant holds; a violation when it does not within the bound.
     fn converge(&mut self, bound_ms: u64, what: &str) -> bool {
         let deadline = self.now + bound_ms;
@@ -81,10 +93,20 @@ impl World {
                 return true;
             }
             if self.now >= deadline {
+                self.log_views();
                 self.violation(format!("{what} within {bound_ms} ms: {}", findings.join("; ")));
             }
         }
         false
+    }
+
+    /// How every node sees the cluster, for whoever replays a seed.
+    fn log_views(&self) {
+        for node in &self.nodes {
+            if let Some(cluster) = &node.cluster {
+                self.log(|| format!("{} sees\n{}", node.member, cluster.nodes_text()));
+            }
+        }
     }
 
     /// Whether plan and invariant say that all is well, or else why not.

@@ -12,6 +12,8 @@ pub struct Stats {
     pub events: u64,
     /// Frames delivered on the bus.
     pub frames: u64,
+    /// Faults that struck.
+    pub faults: u64,
     /// Elections begun (a candidate asked for votes in a new epoch).
     pub elections: u64,
     /// Replicas that became masters.
@@ -45,6 +47,7 @@ impl AddAssign for Stats {
         self.seeds += other.seeds;
         self.events += other.events;
         self.frames += other.frames;
+        self.faults += other.faults;
         self.elections += other.elections;
         self.promotions += other.promotions;
         self.partitions += other.partitions;
@@ -65,10 +68,11 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds: {} elections, {} promotions, {} partitions, {} pauses, {} restarts, {} edits, {} slots and {} keys \
+            "{} seeds: {} faults, {} elections, {} promotions, {} partitions, {} pauses, {} restarts, {} edits, {} slots and {} keys \
              moved, {} full syncs, {} writes acknowledged, {} reads, {} lost as asynchronous replication may, {} frames, \
              longest healing {:.1} s",
             self.seeds,
+            self.faults,
             self.elections,
             self.promotions,
             self.partitions,

@@ -1,12 +1,13 @@
 //! Everything there is in a run, and the queue of what happens next. The clock is virtual: it jumps from event to event.
 
 use crate::client::Clients;
-use crate::dataset::{Effect, History, Sync};
+use crate::dataset::{Effect, Sync};
 use crate::faults::Scheduled;
 use crate::monitor::Monitor;
 use crate::network::{Network, Party};
 use crate::node::{Life, Node};
 use crate::operator::Operator;
+use crate::replication::Question;
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::wires::Wires;
@@ -36,9 +37,9 @@ pub enum Event {
     /// A replica asks its master for more, and every node tells its core how replication stands.
     ReplicationTick { node: usize, incarnation: u32 },
     /// The question arrives at the master.
-    SyncAsked { master: usize, replica: usize, incarnation: u32, history: History, offset: u64 },
+    SyncAsked { master: usize, asked: Question },
     /// The answer arrives at the replica.
-    SyncAnswered { replica: usize, incarnation: u32, master: NodeId, sync: Sync },
+    SyncAnswered { asked: Question, master: NodeId, sync: Sync },
     /// Replies that waited for a replica are looked at again.
     GateTick { node: usize, incarnation: u32 },
     /// Something of the clients.
@@ -60,7 +61,7 @@ impl Event {
             | Self::ReplicationTick { node, .. }
             | Self::GateTick { node, .. } => Some(*node),
             Self::SyncAsked { master, .. } => Some(*master),
-            Self::SyncAnswered { replica, .. } => Some(*replica),
+            Self::SyncAnswered { asked, .. } => Some(asked.replica),
             Self::Frame { connection, to_initiator, .. } | Self::Closed { connection, to_initiator } => {
                 wires.end(*connection, *to_initiator)
             }
@@ -114,6 +115,7 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Event>,
     order: u64,
     next_token: u64,
+    pub(crate) next_question: u64,
 }
 
 impl World {
@@ -137,6 +139,7 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             next_token: 0,
+            next_question: 0,
             rng,
         }
     }
@@ -198,12 +201,8 @@ impl World {
             Event::Deadline { node, incarnation } => self.deadline(node, incarnation),
             Event::Persisted { node, incarnation, seq, text } => self.persisted(node, incarnation, seq, text),
             Event::ReplicationTick { node, incarnation } => self.replication_tick(node, incarnation),
-            Event::SyncAsked { master, replica, incarnation, history, offset } => {
-                self.sync_asked(master, replica, incarnation, history, offset);
-            }
-            Event::SyncAnswered { replica, incarnation, master, sync } => {
-                self.sync_answered(replica, incarnation, master, sync);
-            }
+            Event::SyncAsked { master, asked } => self.sync_asked(master, asked),
+            Event::SyncAnswered { asked, master, sync } => self.sync_answered(asked, master, sync),
             Event::GateTick { node, incarnation } => self.gate_tick(node, incarnation),
             Event::Client(event) => self.client_event(event),
             Event::Operator(event) => self.operator_event(event),

@@ -29,13 +29,16 @@ impl Cluster {
         self.guard_tick();
     }
 
+    /// A connection that swallows PINGs is made anew: after half a node timeout when nothing else comes from the node
+    /// either, after a whole one when it is heard on its own connection, since only an answer on ours takes back a
+    /// suspicion.
     fn drop_stuck_links(&mut self) {
         let (timeout, half) = (self.config.node_timeout_ms, self.config.node_timeout_ms / 2);
         let stuck = |n: &&Node| {
             let old =
                 n.link.and_then(|l| self.links.all.get(&l)).is_some_and(|l| self.age(l.created) > timeout);
-            let unanswered = n.ping_sent.is_some_and(|sent| self.age(sent) > half);
-            old && unanswered && self.age(n.data_received) > half
+            let unanswered = n.ping_sent.map_or(0, |sent| self.age(sent));
+            old && (unanswered > timeout || (unanswered > half && self.age(n.data_received) > half))
         };
         let stuck: Vec<NodeId> = self.view.others().filter(stuck).map(|n| n.id).collect();
         stuck.into_iter().for_each(|id| self.close_outbound(id));

@@ -128,7 +128,8 @@ impl Cluster {
         }
     }
 
-    /// A master claims slots with this epoch: it gets those that have no owner or one with a lower epoch.
+    /// A master claims slots with this epoch: it gets those that have no owner, one with a lower epoch, or one that has
+    /// given them up.
     pub(crate) fn take_slots(&mut self, sender: NodeId, epoch: Epoch, claim: &SlotSet) {
         if sender == self.view.me {
             return;
@@ -143,8 +144,11 @@ impl Cluster {
         for owner in self.view.nodes.values().filter(|n| !n.slots.is_empty()) {
             let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
-            if owner.id != sender && (owner.config_epoch < epoch || any_epoch) && !taken.is_empty() {
-                losses.push((owner.id, taken));
+            let newer = owner.config_epoch < epoch || any_epoch;
+            // What its owner does not claim any more goes to whoever does.
+            let lost = if newer { taken } else { taken.intersection(&self.view.unclaimed) };
+            if owner.id != sender && !lost.is_empty() {
+                losses.push((owner.id, lost));
             }
         }
         self.note_unclaimed(sender, claim);
@@ -195,7 +199,8 @@ impl Cluster {
 
     fn note_unclaimed(&mut self, owner: NodeId, claim: &SlotSet) {
         let Some(node) = self.view.node(owner) else { return };
-        self.view.unclaimed = self.view.unclaimed.difference(claim).union(&node.slots.difference(claim));
+        let again = node.slots.intersection(claim);
+        self.view.unclaimed = self.view.unclaimed.difference(&again).union(&node.slots.difference(claim));
     }
 
     /// This shard lost slots to `to`. Without any left it follows the new owner.

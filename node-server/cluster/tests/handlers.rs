@@ -101,6 +101,24 @@ fn a_moved_node_is_followed() {
     assert_eq!(follow, Some((id(1), ([10, 0, 0, 88], 6379).into(), true)));
 }
 
+/// Found by the simulation: a PING lost on a connection that stays was never asked again, and the suspicion stayed
+/// although the node was heard all the time.
+#[test]
+fn a_connection_that_swallows_pings_is_made_anew() {
+    let mut lone = Lone::new(1);
+    suspect(&mut lone);
+    let mut connects = 0;
+    for _ in 0..TIMEOUT_MS * 2 / 100 {
+        lone.hear(header(3), ping());
+        let outputs = lone.pass(100);
+        let to_it = |o: &&Output| matches!(o, Output::Connect { to, .. } if to.ip().to_string() == "10.0.0.3");
+        connects += outputs.iter().filter(to_it).count();
+    }
+    assert!((1..=2).contains(&connects), "{connects}");
+    lone.pong_from(3);
+    assert!(!lone.line(3).contains("fail"), "{}", lone.line(3));
+}
+
 #[test]
 fn fail_is_believed_if_the_sender_is_known() {
     let mut lone = Lone::new(1);
@@ -237,6 +255,36 @@ fn a_source_that_has_not_heard_of_the_end_of_a_move_does_not_get_the_slot_back()
     lone.hear(source, ping());
     lone.settle();
     assert!(lone.line(1).ends_with(" 0-5460"), "{}", lone.line(1));
+}
+
+/// Found by the simulation: the news of a slot's move was lost, then the old owner got a higher epoch by another move,
+/// and the new owner's claim could never win in this view.
+#[test]
+fn a_slot_that_its_owner_gave_up_goes_to_who_claims_it() {
+    let mut lone = Lone::new(1);
+    let moved = slots(16_000, 16_383);
+    let mut giver = header(3);
+    giver.config_epoch = Epoch(5);
+    giver.slots = giver.slots.difference(&moved);
+    lone.hear(giver.clone(), ping());
+    // Still routed to the giver, as nobody else claims it.
+    assert!(lone.line(3).ends_with("10923-16383"), "{}", lone.line(3));
+    let mut taker = header(2);
+    taker.config_epoch = Epoch(4);
+    // A claim of other slots leaves it at that.
+    lone.hear(taker.clone(), ping());
+    taker.slots = taker.slots.union(&moved);
+    lone.hear(taker, ping());
+    let outputs = lone.settle();
+    assert!(!names(&outputs).contains(&"update"), "{:?}", names(&outputs));
+    assert!(lone.line(3).ends_with("10923-15999"), "{}", lone.line(3));
+    assert!(lone.line(2).ends_with("5461-10922 16000-16383"), "{}", lone.line(2));
+    // What is claimed by both goes by the epoch.
+    let mut greedy = header(2);
+    greedy.config_epoch = Epoch(4);
+    greedy.slots = greedy.slots.union(&slots(15_000, 16_383));
+    lone.hear(greedy, ping());
+    assert!(lone.line(3).ends_with("10923-15999"), "{}", lone.line(3));
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn parse_number(text: &str, name: &str) -> Result<u64, String> {
 fn parse_slots(text: &str, node: &mut NodeLine) -> Result<(), String> {
     let Some(open) = text.strip_prefix('[') else {
         let range: SlotRange = text.parse().map_err(|e| format!("{e}"))?;
-        node.slots.extend(range.iter());
+        node.slots.insert_range(range);
         return Ok(());
     };
     let bad = || format!("not an open slot such as [93->-<id>] or [93-<-<id>]: {text:?}");

@@ -124,9 +124,12 @@ impl Table {
 
     /// Takes slots that border on the shard's own, the lowest first.
     fn grow(&mut self, shard: u16, deficit: &mut usize, surplus: &mut [usize]) {
-        let mut borders: BTreeSet<usize> = BTreeSet::new();
-        let own = (0..self.owners.len()).filter(|s| self.owners[*s] == shard);
-        borders.extend(own.flat_map(neighbours));
+        if *deficit == 0 {
+            return;
+        }
+        let is_own = |s: &usize| self.owners.get(*s) == Some(&shard);
+        let own = (0..self.owners.len()).filter(is_own);
+        let mut borders: BTreeSet<usize> = own.flat_map(neighbours).filter(|s| !is_own(s)).collect();
         while *deficit > 0
             && let Some(slot) = borders.pop_first()
         {

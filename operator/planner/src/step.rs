@@ -203,7 +203,8 @@ pub enum What {
     Unowned(#[serde(with = "text::slot_set")] SlotSet),
     /// It has no key.
     NoKeys,
-    /// In its view, `master` still has this config epoch: nobody has taken over since.
+    /// In its view, `master` still has this config epoch, and slots, its own or coming: nobody has taken over since. A
+    /// replica that took over from a master without any would be a second master with the shard's keys.
     EpochOf {
         /// Whose.
         #[serde(with = "text::node_id")]
@@ -239,7 +240,9 @@ impl What {
             Self::OwnsNothing => report.own_slots().is_empty(),
             Self::Unowned(slots) => report.view.iter().all(|l| l.slot_set().intersection(slots).is_empty()),
             Self::NoKeys => no_keys(),
-            Self::EpochOf { master, epoch } => report.line(*master).is_some_and(|l| l.config_epoch == *epoch),
+            Self::EpochOf { master, epoch } => report.line(*master).is_some_and(|l| {
+                l.config_epoch == *epoch && !(l.slots.is_empty() && report.open_slots.is_empty())
+            }),
             Self::ClosedEmpty => report.closed_empty && no_keys(),
             Self::Alone => report.is_alone(),
         };

@@ -22,6 +22,21 @@ pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
             (None, Some(shard)) => silent(world, draft, shard, id, slots),
         }
     }
+    receiving(world, draft);
+}
+
+/// Masters that came back without their data and own no slot yet: keys of slots on their way to them may be lost, and
+/// their replicas may have those. Where the shard has another master, it is attached to that one.
+fn receiving(world: &World<'_>, draft: &mut Draft) {
+    let waits = |(_, r): &(MemberId, &NodeReport)| {
+        r.closed_empty && r.role.is_master() && !world.ownership.owns_any(r.id)
+    };
+    for (member, report) in world.cluster().filter(waits) {
+        if world.master_of(member.shard).is_none_or(|master| master == member) {
+            let coming = report.open_slots.iter().map(|o| o.slot).collect();
+            closed(world, draft, member, report, &coming);
+        }
+    }
 }
 
 fn silent(world: &World<'_>, draft: &mut Draft, shard: u16, master: NodeId, slots: &SlotSet) {
@@ -80,20 +95,23 @@ pub(crate) fn promote(
 /// empty, if every copy is seen to be empty and that is allowed.
 fn closed(world: &World<'_>, draft: &mut Draft, member: MemberId, report: &NodeReport, slots: &SlotSet) {
     let shard = member.shard;
-    if let Some((replica, _)) = safety::best_copy(world, report.id) {
+    // Without slots, its own or coming, there is nothing that a replica could take over.
+    if let Some((replica, _)) = safety::best_copy(world, report.id).filter(|_| !slots.is_empty()) {
         return take_over(world, draft, shard, replica, report.id, Proof::ClosedEmpty);
     }
     if let Err(refusal) = safety::every_copy_is_empty(world, shard, report.id) {
         return draft.refuse(refusal);
     }
-    if !world.desired.allow_data_loss() {
+    if !slots.is_empty() && !world.desired.allow_data_loss() {
         return draft.refuse(Unsafe::DataLoss { shard, slots: slots.clone() });
     }
     let Some(node) = world.node_ref(member).filter(|_| draft.disrupt(shard)) else {
         return;
     };
     let reason = "every copy was restarted without its data".to_string();
-    draft.step(Step::ReportLoss { shard, slots: slots.clone(), reason }, Vec::new());
+    if !slots.is_empty() {
+        draft.step(Step::ReportLoss { shard, slots: slots.clone(), reason }, Vec::new());
+    }
     draft.step(Step::Reopen { node }, vec![expect(node, What::ClosedEmpty)]);
 }
 

@@ -73,7 +73,8 @@ fn resettable(world: &World<'_>, member: MemberId) -> Option<NodeRef> {
     (report.role.is_master() && !report.is_alone()).then(|| world.node_ref(member))?
 }
 
-/// Everybody who knows it forgets it; false when nobody does. Its own replicas cannot, and go before it.
+/// Everybody who knows it forgets it, the process that has its member's place now included; false when nobody does. Its
+/// own replicas cannot, and go before it.
 fn forget(
     world: &World<'_>,
     draft: &mut Draft,
@@ -81,7 +82,7 @@ fn forget(
     member: Option<MemberId>,
     expectations: &[Expect],
 ) -> bool {
-    let knows = |(m, r): &(MemberId, &NodeReport)| Some(*m) != member && r.id != id && r.line(id).is_some();
+    let knows = |(_, r): &(MemberId, &NodeReport)| r.id != id && r.line(id).is_some();
     let knowing: Vec<_> =
         world.reports.iter().map(|(m, r)| (*m, *r)).filter(|x| concerns(world, x) && knows(x)).collect();
     let can = knowing.iter().filter(|(_, r)| r.role != Role::Replica { of: id });

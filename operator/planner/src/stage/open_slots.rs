@@ -113,6 +113,9 @@ impl Open<'_> {
 
     /// The owner has it closed, this node not.
     fn left_behind(&self, owner: MemberId, member: MemberId, open: &OpenSlot, repairs: &mut Repairs) {
+        if self.lost_its_data(member) {
+            return;
+        }
         match (open.state, open.keys.known()) {
             (OpenState::MigratingTo(_), _) | (OpenState::ImportingFrom(_), Some(0))
                 if !self.wants(member) =>
@@ -141,7 +144,16 @@ impl Open<'_> {
         self.layout.target_member(self.slot) == Some(member)
     }
 
+    /// That it has no key says nothing about what had crossed: its replica takes over or it is reopened first
+    /// (`failover`).
+    fn lost_its_data(&self, member: MemberId) -> bool {
+        self.world.reports.get(&member).is_some_and(|r| r.closed_empty)
+    }
+
     fn may_have_crossed(&self, target: MemberId) -> bool {
+        if self.lost_its_data(target) {
+            return true;
+        }
         let empty = self.world.reports.get(&target).is_some_and(|r| r.keys.known() == Some(&0));
         let none_of_it = self.at.get(&target).is_some_and(|o| o.keys.known() == Some(&0));
         !empty && !none_of_it

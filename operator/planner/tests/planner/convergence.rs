@@ -427,3 +427,61 @@ fn a_node_that_came_back_is_not_gone_because_it_once_was() {
     model.silence(m(1, 0));
     assert_eq!(model.round(&desired), []);
 }
+
+/// Found by the simulation: who had the place of the forgotten node was not told to forget it.
+#[test]
+fn the_former_process_of_a_member_is_forgotten_by_its_successor_too() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let former = model.node(m(1, 1)).clone();
+    model.kill(m(1, 1), false);
+    model.replace(m(1, 1));
+    model.converge(&desired);
+    let line = former.me().clone();
+    model.node_mut(m(1, 1)).view.insert(former.id, line);
+    for _ in 0..3 {
+        model.round(&desired);
+    }
+    assert!(!model.node(m(1, 1)).view.contains_key(&former.id));
+}
+
+/// Found by the simulation: slots on their way to a master that restarted empty were closed as if nothing had crossed,
+/// and it stayed closed for good.
+#[test]
+fn a_receiving_master_that_lost_its_data_is_reopened() {
+    let desired = crate::model::spec(3, 0, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired);
+    let slot = Slot::FIRST;
+    let source = model.node(m(0, 0)).id;
+    let given: SlotSet = model.node(m(1, 0)).slots();
+    for slot in given.iter() {
+        for member in [m(0, 0), m(1, 0), m(2, 0)] {
+            model.node_mut(member).set_owner(slot, source);
+        }
+    }
+    model.node_mut(m(1, 0)).keys.clear();
+    model.node_mut(m(1, 0)).open.insert(slot, OpenState::ImportingFrom(source));
+    model.node_mut(m(1, 0)).closed_empty = true;
+    let steps = model.round(&desired);
+    assert!(!steps.iter().any(|s| matches!(s, Step::CloseSlots { .. })), "{steps:?}");
+    assert!(steps.iter().any(|s| matches!(s, Step::Reopen { node } if node.member == m(1, 0))), "{steps:?}");
+    model.converge(&desired);
+}
+
+/// Found by the simulation: with the news of a takeover on its way, a replica was made to take over from a master that
+/// had nothing left, and stayed a master without slots.
+#[test]
+fn nobody_takes_over_from_a_master_without_slots() {
+    let desired = desired(3, 2);
+    let mut model = Model::formed(&desired);
+    model.kill(m(0, 0), false);
+    model.restart(m(0, 0));
+    let plan = plan(&desired, &model.observe());
+    let failover = plan.steps.iter().find(|s| matches!(s.step, Step::Failover { .. })).unwrap();
+    let Step::Failover { replica, master, .. } = &failover.step else { unreachable!() };
+    let mut report = model.reports()[&replica.member].clone();
+    assert!(failover.expect.iter().all(|e| e.violated_by(&report).is_none()));
+    let line = report.view.iter_mut().find(|l| l.id == *master).unwrap();
+    line.slots.clear();
+    assert!(failover.expect.iter().any(|e| e.violated_by(&report).is_some()));
+}
