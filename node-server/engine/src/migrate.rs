@@ -45,19 +45,22 @@ impl MigrateRequest {
     pub fn parse(args: &[&[u8]]) -> CommandResult<Self> {
         let text = |at: usize| String::from_utf8_lossy(args[at]).into_owned();
         let number = |at: usize| parse_number(args[at]).ok_or(CommandError::NotInteger);
-        let port = u16::try_from(number(2)?).map_err(|_| CommandError::NotInteger)?;
-        let (db, timeout) = (number(4)?, number(5)?);
         let mut request = Self {
             host: text(1),
-            port,
-            db: u16::try_from(db).map_err(|_| CommandError::NotInteger)?,
-            timeout_ms: u64::try_from(timeout).ok().filter(|t| *t > 0).unwrap_or(TIMEOUT_DEFAULT_MS),
+            port: 0,
+            db: 0,
+            timeout_ms: 0,
             copy: false,
             replace: false,
             auth: None,
             keys: Vec::new(),
         };
+        // Redis looks at the options first, then at timeout and database.
         request.parse_options(args)?;
+        let (timeout, db, port) = (number(5)?, number(4)?, number(2)?);
+        request.timeout_ms = u64::try_from(timeout).ok().filter(|t| *t > 0).unwrap_or(TIMEOUT_DEFAULT_MS);
+        request.db = u16::try_from(db).map_err(|_| CommandError::NotInteger)?;
+        request.port = u16::try_from(port).map_err(|_| CommandError::NotInteger)?;
         if request.keys.is_empty() {
             request.keys = vec![args[3].to_vec()];
         }
