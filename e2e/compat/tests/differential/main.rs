@@ -13,7 +13,7 @@ use generate::Generator;
 use pair::Pair;
 
 /// Commands in one run of `./test`.
-const COMMANDS: usize = 6_000;
+const COMMANDS: usize = 12_000;
 /// Commands of one seed; each begins with empty nodes and fresh connections.
 const COMMANDS_PER_SEED: usize = 250;
 

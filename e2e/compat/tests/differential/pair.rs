@@ -15,6 +15,8 @@ use std::time::Duration;
 const REPLY_LIMIT: Duration = Duration::from_secs(20);
 /// How many earlier commands a difference shows.
 const SHOWN: usize = 12;
+/// The refusal of commands that are not queued.
+const NOT_IN_MULTI: &[u8] = b"-ERR Command not allowed inside a transaction\r\n";
 /// Connections to each server.
 const CONNECTIONS: usize = 2;
 
@@ -67,7 +69,14 @@ impl Pair {
         let ports = PortBlock::reserve(2)?;
         let ours = master_of_all(ServerSpec::cluster_node(Binary::NodeServer, ports.port(0)))?;
         let redis = master_of_all(ServerSpec::cluster_node(Binary::Redis, ports.port(1)))?;
-        Ok(Self { ours, redis, connections: Vec::new(), queued: Vec::new(), last: VecDeque::new(), _ports: ports })
+        Ok(Self {
+            ours,
+            redis,
+            connections: Vec::new(),
+            queued: Vec::new(),
+            last: VecDeque::new(),
+            _ports: ports,
+        })
     }
 
     /// Empties both and connects anew.
@@ -107,9 +116,18 @@ impl Pair {
             _ => {}
         }
         if theirs.is_none() || step.is("quit") {
-            let fresh = (Raw::connect(self.ours.port())?, Raw::connect(self.redis.port())?);
-            self.connections[step.connection] = fresh;
+            let ours = Raw::connect(self.ours.port())
+                .with_context(|| format!("node-server after {}", self.told()))?;
+            let redis = Raw::connect(self.redis.port())
+                .with_context(|| format!("redis-server after {}", self.told()))?;
+            self.connections[step.connection] = (ours, redis);
             self.queued[step.connection].clear();
+        }
+        // Another thread answers these, so they cannot stand in a transaction.
+        let elsewhere = step.is("cluster") || step.is("migrate");
+        if elsewhere && mine.as_deref() == Some(NOT_IN_MULTI) {
+            self.abandon(step.connection)?;
+            return Ok(None);
         }
         if equal {
             return Ok(None);
@@ -118,6 +136,17 @@ impl Pair {
             reply.as_ref().map_or("connection closed".into(), |bytes| cut(&bytes.escape_ascii().to_string()))
         };
         Ok(Some(format!("{}\n  ours:  {}\n  redis: {}", self.told(), text(&mine), text(&theirs))))
+    }
+
+    /// Ends the transactions of a connection.
+    fn abandon(&mut self, connection: usize) -> Result<()> {
+        let (ours, redis) = &mut self.connections[connection];
+        for server in [ours, redis] {
+            server.send(b"*1\r\n$7\r\ndiscard\r\n")?;
+            server.reply()?.context("closed at DISCARD")?;
+        }
+        self.queued[connection].clear();
+        Ok(())
     }
 
     fn told(&self) -> String {
