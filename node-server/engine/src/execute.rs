@@ -238,7 +238,9 @@ impl Engine {
         let present = |guard: &SlotGuard<'_>| {
             let mut present = Present::default();
             for key in keys() {
-                let there = self.keyspace.is_there(guard, key, now);
+                // What the target may have of an unclear key is not what clients are to see.
+                let unclear = || guard.table().is_some_and(|t| t.is_unclear(key));
+                let there = self.keyspace.is_there(guard, key, now) || unclear();
                 *(if there { &mut present.existing } else { &mut present.missing }) += 1;
             }
             present
