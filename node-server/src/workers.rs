@@ -6,11 +6,15 @@ use node_server_engine::{Outcome, Session};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most jobs that wait. Sessions beyond that wait in their own thread, parked.
 const JOBS_MAX: usize = 1024;
 /// How many worker threads there are.
 pub const WORKERS: usize = 4;
+
+/// How soon a job that has to wait is tried again.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// A session with a request to run.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub struct Finished {
     pub session: Session,
     /// What the request wrote.
     pub reply: Vec<u8>,
-    /// How it ended.
+    /// How it ended; never with [`Outcome::Park`].
     pub outcome: Outcome,
     /// The request, for outcomes that need it.
     pub args: Vec<Vec<u8>>,
@@ -76,14 +80,27 @@ impl Workers {
 
     fn work(&self, node: &Node) {
         loop {
-            let job = self.next();
-            let Job { thread, id, mut session, args } = *job;
+            let mut job = self.next();
             let mut reply = Vec::new();
-            let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            let outcome = node.engine.execute_offloaded(&mut session, &slices, now(), &mut reply);
+            let slices: Vec<&[u8]> = job.args.iter().map(Vec::as_slice).collect();
+            let outcome = node.engine.execute_offloaded(&mut job.session, &slices, now(), &mut reply);
+            if outcome == Outcome::Park {
+                self.again(job);
+                continue;
+            }
+            let Job { thread, id, session, args } = *job;
             let finished = Finished { id, session, reply, outcome, args };
             node.mailboxes.post(thread, Mail::Offloaded(Box::new(finished)));
         }
+    }
+
+    /// A job that has to wait, as for the end of a pause of writes, is tried again a little later, behind the others.
+    /// The wake-up that its session gets may come before the data thread has it back, so nobody waits for that. The
+    /// queue grows by no more than [`WORKERS`] in this way.
+    fn again(&self, job: Box<Job>) {
+        std::thread::sleep(AGAIN);
+        self.jobs.lock().push_back(job);
+        self.arrived.notify_one();
     }
 
     fn next(&self) -> Box<Job> {

@@ -101,6 +101,11 @@ impl Engine {
         if self.options.cluster { 1 } else { self.options.databases.clamp(1, SLOT_COUNT) }
     }
 
+    /// How many databases the configuration names, which in cluster mode shows in errors alone.
+    pub(crate) fn databases_configured(&self) -> u16 {
+        self.options.databases.clamp(1, SLOT_COUNT)
+    }
+
     /// How many slots may have keys: all, or one for each database.
     pub(crate) fn slots(&self) -> u16 {
         if self.options.cluster { SLOT_COUNT } else { self.databases() }

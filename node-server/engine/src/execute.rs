@@ -59,12 +59,18 @@ impl Engine {
         let start = out.len();
         let command = match lookup(args) {
             Ok(command) => command,
+            Err(CommandError::Arity("exec")) => {
+                return self.reject_exec(session, &CommandError::Arity("exec"), out);
+            }
             Err(error) => return self.reject(session, &error, out),
         };
         session.last_command = command.spec.name;
         if let Err(error) = self.refuse(session, command.spec) {
             command.rejected.fetch_add(1, Ordering::Relaxed);
-            return self.reject(session, &error, out);
+            return match command.spec.name {
+                "exec" => self.reject_exec(session, &error, out),
+                _ => self.reject(session, &error, out),
+            };
         }
         let request = Request { command, args, now, offloaded };
         let result = if session.in_multi() && !command.spec.flags.has(Flags::IN_MULTI_NOW) {
@@ -111,6 +117,16 @@ impl Engine {
         }
         ReplyWriter::new(out, session.protocol).error(&error.to_string());
         Outcome::Done
+    }
+
+    /// An EXEC that cannot run ends its transaction (Redis: execCommandAbort).
+    fn reject_exec(&self, session: &mut Session, error: &CommandError, out: &mut Vec<u8>) -> Outcome {
+        session.multi = None;
+        session.watched.clear();
+        let why = error.to_string();
+        let why = why.strip_prefix("ERR ").unwrap_or(&why);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        self.reject(session, &CommandError::text(text), out)
     }
 
     /// Refusals that depend on the node alone.
@@ -222,7 +238,9 @@ impl Engine {
         let present = |guard: &SlotGuard<'_>| {
             let mut present = Present::default();
             for key in keys() {
-                let there = self.keyspace.is_there(guard, key, now);
+                // What the target may have of an unclear key is not what clients are to see.
+                let unclear = || guard.table().is_some_and(|t| t.is_unclear(key));
+                let there = self.keyspace.is_there(guard, key, now) || unclear();
                 *(if there { &mut present.existing } else { &mut present.missing }) += 1;
             }
             present

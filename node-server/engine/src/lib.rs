@@ -37,7 +37,7 @@ pub use gate::Barrier;
 pub use host::{Host, HostCommand};
 pub use load::{LoadError, Loader};
 pub use log::{History, Log, NotInBacklog, Pin};
-pub use migrate::{Leaving, MigrateBegin, MigrateRequest, Migration};
+pub use migrate::{Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 pub use options::Options;
 pub use outcome::{Deferred, Hold, Outcome, Shutdown};
 pub use session::{Session, SessionId};

@@ -108,7 +108,9 @@ impl Engine {
             record.extend(batch);
             put_command(&mut records, &record);
         }
-        self.log.append(&records, 0, || !self.is_replica());
+        if self.log.append(&records, 0, || !self.is_replica()).is_none() {
+            self.set_needs_full_resync(true);
+        }
         guard.wake_leaving();
         removed.len() as u64
     }

@@ -45,19 +45,22 @@ impl MigrateRequest {
     pub fn parse(args: &[&[u8]]) -> CommandResult<Self> {
         let text = |at: usize| String::from_utf8_lossy(args[at]).into_owned();
         let number = |at: usize| parse_number(args[at]).ok_or(CommandError::NotInteger);
-        let port = u16::try_from(number(2)?).map_err(|_| CommandError::NotInteger)?;
-        let (db, timeout) = (number(4)?, number(5)?);
         let mut request = Self {
             host: text(1),
-            port,
-            db: u16::try_from(db).map_err(|_| CommandError::NotInteger)?,
-            timeout_ms: u64::try_from(timeout).ok().filter(|t| *t > 0).unwrap_or(TIMEOUT_DEFAULT_MS),
+            port: 0,
+            db: 0,
+            timeout_ms: 0,
             copy: false,
             replace: false,
             auth: None,
             keys: Vec::new(),
         };
+        // Redis looks at the options first, then at timeout and database.
         request.parse_options(args)?;
+        let (timeout, db, port) = (number(5)?, number(4)?, number(2)?);
+        request.timeout_ms = u64::try_from(timeout).ok().filter(|t| *t > 0).unwrap_or(TIMEOUT_DEFAULT_MS);
+        request.db = u16::try_from(db).map_err(|_| CommandError::NotInteger)?;
+        request.port = u16::try_from(port).map_err(|_| CommandError::NotInteger)?;
         if request.keys.is_empty() {
             request.keys = vec![args[3].to_vec()];
         }
@@ -109,6 +112,28 @@ pub struct Leaving {
     pub ttl_ms: u64,
     /// DUMP's payload.
     pub payload: Vec<u8>,
+    /// The target may have it already, of an earlier try: to be replaced.
+    pub replace: bool,
+    /// It was deleted here after an earlier try, of which the target may have a copy: to be deleted there.
+    pub gone: bool,
+}
+
+/// How a key on its way has fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The target has acknowledged it.
+    Arrived,
+    /// It was not sent, or refused.
+    Stayed,
+    /// It was sent and not answered.
+    Unclear,
+}
+
+impl From<bool> for Fate {
+    /// Acknowledged or not.
+    fn from(acknowledged: bool) -> Self {
+        if acknowledged { Self::Arrived } else { Self::Unclear }
+    }
 }
 
 /// Keys on their way. Give it to [`Engine::migrate_end`], whatever has happened.
@@ -137,6 +162,15 @@ pub enum MigrateBegin {
 #[derive(Debug, thiserror::Error)]
 #[error("writes are held back; end the migration again in a while")]
 pub struct WritesHeldBack(pub Migration);
+
+impl Leaving {
+    /// A key whose deletion is to be repeated at the target.
+    fn gone(key: &[u8]) -> Self {
+        let mut payload = Vec::new();
+        encode_string_dump(&mut payload, b"");
+        Self { key: key.to_vec(), ttl_ms: 0, payload, replace: true, gone: true }
+    }
+}
 
 impl Engine {
     /// Serialises the keys and, unless they are copied, marks them: until [`Engine::migrate_end`] they can be read and
@@ -168,13 +202,19 @@ impl Engine {
         let view = Keys::new(&self.keyspace, &mut guard, &mut none, now, Expired::Hide, &session);
         let mut keys: Vec<Leaving> = Vec::with_capacity(request.keys.len());
         for key in &request.keys {
-            let Some(entry) = view.peek(key) else { continue };
+            let replace = view.is_unclear(key);
+            let Some(entry) = view.peek(key) else {
+                if replace && !request.copy {
+                    keys.push(Leaving::gone(key));
+                }
+                continue;
+            };
             let mut payload = Vec::new();
             match &entry.value {
                 Value::String(text) => text.with(|bytes| encode_string_dump(&mut payload, bytes)),
             }
             let ttl_ms = entry.expire_at().map_or(0, |at| at.since(now).max(1));
-            keys.push(Leaving { key: key.clone(), ttl_ms, payload });
+            keys.push(Leaving { key: key.clone(), ttl_ms, payload, replace, gone: false });
         }
         if keys.is_empty() {
             return Ok(MigrateBegin::NoKey);
@@ -189,17 +229,18 @@ impl Engine {
         Ok(MigrateBegin::Send(Migration { keys, slot, id, copy: request.copy }))
     }
 
-    /// Ends a migration: keys for which `acknowledged` is true have arrived and are deleted here (unless copied);
-    /// the others stay, whatever the target has made of them. Writers that waited go on. Waits for the slot: not on a
-    /// data thread. Returns the log offset behind the deletion, if there was one.
+    /// Ends a migration: keys that have arrived are deleted here (unless copied); the others stay, whatever the target
+    /// has made of them. Where that is unclear this node goes on answering for the key even when it is deleted, until
+    /// another MIGRATE has settled it: a copy at the target must not come to life. Writers that waited go on. Waits
+    /// for the slot: not on a data thread. Returns the log offset behind the deletion, if there was one.
     ///
     /// # Errors
     /// Writes are held back: call again with what the error gives back.
     #[allow(clippy::result_large_err, reason = "the migration has to come back to be ended later")]
-    pub fn migrate_end(
+    pub fn migrate_end<F: Into<Fate>>(
         &self,
         migration: Migration,
-        acknowledged: impl Fn(usize) -> bool,
+        fate: impl Fn(usize) -> F,
         now: Millis,
     ) -> Result<Option<u64>, WritesHeldBack> {
         if migration.copy {
@@ -211,7 +252,7 @@ impl Engine {
             .iter()
             .enumerate()
             .filter(|(n, leaving)| {
-                acknowledged(*n) && guard.table().is_some_and(|t| t.is_leaving(&leaving.key))
+                fate(*n).into() == Fate::Arrived && guard.table().is_some_and(|t| t.is_leaving(&leaving.key))
             })
             .map(|(_, leaving)| leaving.key.as_slice())
             .collect();
@@ -223,8 +264,15 @@ impl Engine {
         if guard.state().writable() && !arrived.is_empty() {
             offset = self.delete_arrived(&mut guard, &arrived, now);
         }
-        for leaving in &migration.keys {
-            guard.table_mut().unmark_leaving(&leaving.key, migration.id);
+        for (n, leaving) in migration.keys.iter().enumerate() {
+            let table = guard.table_mut();
+            match fate(n).into() {
+                Fate::Arrived => table.settle(&leaving.key),
+                // Void when the keys have become others meanwhile.
+                Fate::Unclear if table.is_leaving(&leaving.key) => table.mark_unclear(&leaving.key),
+                Fate::Unclear | Fate::Stayed => {}
+            }
+            table.unmark_leaving(&leaving.key, migration.id);
         }
         self.leaving.fetch_sub(migration.keys.len(), Ordering::SeqCst);
         if let Some(offset) = offset {

@@ -154,7 +154,7 @@ impl Bus {
             ToBus::Command { reply_to, protocol, command } => {
                 let token = self.replies.expect(reply_to);
                 let engine = &self.node.engine;
-                let in_slot = command.slot_to_count().map_or(0, |slot| engine.keyspace().slot_len(slot));
+                let in_slot = command.slot_to_count().map_or(0, |slot| engine.keyspace().slot_unmoved(slot));
                 let keys = DatasetInfo { total: engine.keyspace().len(), in_slot };
                 self.input(Input::Command { token, command, protocol, keys });
             }

@@ -25,6 +25,7 @@ pub fn config(node: &Node, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
     match (subcommand.as_str(), args.len()) {
         ("get", 3..) => get(node, &args[2..], reply),
         ("set", 4..) if args.len().is_multiple_of(2) => set(node, &args[2..], reply),
+        ("set", 4..) => reply.error("ERR syntax error"),
         ("rewrite", 2) => match node.config.rewrite() {
             Ok(()) => {
                 tracing::info!("CONFIG REWRITE executed with success.");

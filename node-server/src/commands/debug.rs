@@ -1,6 +1,6 @@
 //! DEBUG, behind `enable-debug-command`. SLEEP and SLEEP-SLOT are the engine's: they run on a worker.
 
-use super::{lossy, unknown_subcommand, wrong_arity};
+use super::lossy;
 use crate::node::Node;
 use node_server_protocol::resp::ReplyWriter;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,11 @@ pub fn debug(node: &Node, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
             _ => reply.error("ERR value is not an integer or out of range"),
         },
         ("help", 2) => super::help(HELP, reply),
-        ("log" | "set-active-expire" | "help", _) => wrong_arity("debug", &subcommand, reply),
-        _ => unknown_subcommand("debug", &lossy(args.get(1)), reply),
+        _ => {
+            let given = lossy(args.get(1));
+            reply.error(&format!(
+                "ERR unknown subcommand or wrong number of arguments for '{given}'. Try DEBUG HELP."
+            ));
+        }
     }
 }

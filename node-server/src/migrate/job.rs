@@ -3,7 +3,7 @@
 use super::pool::Pool;
 use super::target::{Sent, Unfinished, send};
 use crate::node::now;
-use node_server_engine::{Engine, MigrateBegin, MigrateRequest, Migration};
+use node_server_engine::{Engine, Fate, MigrateBegin, MigrateRequest, Migration};
 use node_server_protocol::Millis;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ pub(super) async fn run(engine: &Arc<Engine>, pool: &Pool, db: u16, request: &Mi
         Err(reply) => return reply,
     };
     let (sent, migration) = deliver(engine, pool, request, migration).await;
-    end(engine, migration, sent.acknowledged.clone()).await;
+    let fates = (0..migration.keys.len()).map(|n| sent.fate(n)).collect();
+    end(engine, migration, fates).await;
     reply(&sent)
 }
 
@@ -78,13 +79,13 @@ async fn deliver(
 }
 
 /// Deletes what has arrived and lets go of the rest.
-async fn end(engine: &Arc<Engine>, mut migration: Migration, acknowledged: Vec<bool>) {
-    let acknowledged = Arc::new(acknowledged);
+async fn end(engine: &Arc<Engine>, mut migration: Migration, fates: Vec<Fate>) {
+    let fates = Arc::new(fates);
     loop {
-        let (engine, arrived) = (Arc::clone(engine), Arc::clone(&acknowledged));
+        let (engine, fates) = (Arc::clone(engine), Arc::clone(&fates));
         // It may wait for the slot, which other jobs should not.
         let ended = tokio::task::spawn_blocking(move || {
-            engine.migrate_end(migration, |n| arrived.get(n).copied().unwrap_or(false), now()).map(drop)
+            engine.migrate_end(migration, |n| fates.get(n).copied().unwrap_or(Fate::Unclear), now()).map(drop)
         });
         match ended.await {
             Ok(Ok(())) => return,

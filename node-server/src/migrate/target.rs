@@ -1,7 +1,7 @@
 //! What is said to the target: one command per key, pipelined; and what it answers.
 
 use node_server_engine::log::put_command;
-use node_server_engine::{Leaving, MigrateRequest};
+use node_server_engine::{Fate, Leaving, MigrateRequest};
 use node_server_protocol::resp::{Reply, parse_reply};
 use std::io;
 use std::time::Duration;
@@ -28,6 +28,18 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// What is known of the `n`-th key.
+    pub(super) fn fate(&self, n: usize) -> Fate {
+        let is = |which: &[bool]| which.get(n).copied().unwrap_or(false);
+        if is(&self.acknowledged) {
+            Fate::Arrived
+        } else if is(&self.unclear) {
+            Fate::Unclear
+        } else {
+            Fate::Stayed
+        }
+    }
+
     pub(super) fn new(keys: usize) -> Self {
         let none = || vec![false; keys];
         Self { acknowledged: none(), answered: none(), unclear: none(), refused: None, failed: None }
@@ -68,7 +80,7 @@ pub(super) async fn send(
     let open: Vec<usize> = (0..keys.len()).filter(|n| !sent.answered[*n]).collect();
     let mut commands = Vec::new();
     for n in &open {
-        let replace = request.replace || sent.unclear[*n];
+        let replace = request.replace || keys[*n].replace || sent.unclear[*n];
         commands.push((*n, replace));
         sent.unclear[*n] = true;
     }
@@ -111,11 +123,15 @@ async fn write(
     let mut out = preamble;
     let mut left = commands.iter().peekable();
     while let Some((n, replace)) = left.next() {
-        let Leaving { key, ttl_ms, payload } = &keys[*n];
-        let ttl = ttl_ms.to_string();
+        let Leaving { key, ttl_ms, payload, gone, .. } = &keys[*n];
+        // A key that expired in 1970 is deleted by RESTORE.
+        let ttl = if *gone { "1".to_owned() } else { ttl_ms.to_string() };
         let mut args: Vec<&[u8]> = vec![restore, key, ttl.as_bytes(), payload];
         if *replace {
             args.push(b"REPLACE");
+        }
+        if *gone {
+            args.push(b"ABSTTL");
         }
         put_command(&mut out, &args);
         if out.len() >= PORTION || left.peek().is_none() {

@@ -168,6 +168,11 @@ fn reset(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
 fn select(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let number = parse_number(call.args[1])
         .ok_or(CommandError::text("ERR value is not an integer or out of range"))?;
+    if i32::try_from(number).is_err() {
+        return Err(CommandError::text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
     if call.engine.is_cluster() && number != 0 {
         return Err(CommandError::text("ERR SELECT is not allowed in cluster mode"));
     }

@@ -1,5 +1,6 @@
 //! The keys of a locked slot, as commands see them: expired keys are not there.
 
+use super::SlotState;
 use super::{Counters, Entry, Keyspace, SlotGuard, Table, Value};
 use crate::effects::Effects;
 use crate::session::Session;
@@ -197,6 +198,19 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Every key, also those whose time has passed: they have to leave a slot like the others.
     pub fn iter_all(&self) -> impl Iterator<Item = &Entry> {
         self.table().into_iter().flat_map(Table::iter)
+    }
+
+    /// Whether the target of the slot's move may have an old copy of a key.
+    #[must_use]
+    pub fn is_unclear(&self, key: &[u8]) -> bool {
+        self.guard.table().is_some_and(|t| t.is_unclear(key))
+    }
+
+    /// While the slot moves: keys that are not here and of which the target may have old copies.
+    pub fn gone_and_unclear(&self) -> impl Iterator<Item = &[u8]> {
+        let moving = self.guard.state().has(SlotState::MIGRATING);
+        let unclear = self.guard.table().filter(|_| moving).into_iter().flat_map(|t| t.unclear());
+        unclear.filter(|key| self.table().is_none_or(|t| t.get(self.hash(key), key).is_none()))
     }
 
     /// A key near a place in the table, unless its time has passed; for RANDOMKEY.

@@ -109,6 +109,14 @@ impl Keyspace {
         u64::from(self.cell(slot).len())
     }
 
+    /// How many keys hold back the end of a slot's move: those that are here, and those that may be at the target as
+    /// they once were. One that is both counts twice. Takes no lock.
+    #[must_use]
+    pub fn slot_unmoved(&self, slot: Slot) -> u64 {
+        let unclear = if self.state(slot).has(SlotState::MIGRATING) { self.cell(slot).unclear() } else { 0 };
+        self.slot_len(slot) + u64::from(unclear)
+    }
+
     /// How many of a slot's keys expire; takes no lock.
     #[must_use]
     pub fn slot_volatile(&self, slot: Slot) -> u64 {

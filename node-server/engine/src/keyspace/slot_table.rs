@@ -1,7 +1,7 @@
 //! What stands behind one slot's lock.
 
 use super::table::Table;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -22,6 +22,9 @@ struct Rare {
     watched: BTreeMap<Box<[u8]>, Weak<AtomicU64>>,
     /// Keys on their way to another node: reads pass, writers wait.
     leaving: BTreeMap<Box<[u8]>, u64>,
+    /// Keys that may be at the target of a move as they once were: this node answers for them, there or not, until a
+    /// MIGRATE has settled it.
+    unclear: BTreeSet<Box<[u8]>>,
     /// Log offset of the last deletion of a key that has crossed.
     crossed_at: u64,
 }
@@ -32,11 +35,10 @@ impl SlotTable {
     }
 
     fn tidy(&mut self) {
-        if self
-            .rare
-            .as_ref()
-            .is_some_and(|r| r.watched.is_empty() && r.leaving.is_empty() && r.crossed_at == 0)
-        {
+        let empty = |r: &Rare| {
+            r.watched.is_empty() && r.leaving.is_empty() && r.unclear.is_empty() && r.crossed_at == 0
+        };
+        if self.rare.as_deref().is_some_and(empty) {
             self.rare = None;
         }
     }
@@ -104,6 +106,31 @@ impl SlotTable {
         self.rare.as_ref().is_some_and(|r| r.leaving.contains_key(key))
     }
 
+    /// A key was sent, and nobody knows whether it has arrived.
+    pub fn mark_unclear(&mut self, key: &[u8]) {
+        self.rare().unclear.insert(key.into());
+    }
+
+    /// It is known now what the target has of a key.
+    pub fn settle(&mut self, key: &[u8]) {
+        if let Some(rare) = &mut self.rare {
+            rare.unclear.remove(key);
+        }
+        self.tidy();
+    }
+
+    /// Whether the target may have an old copy of a key.
+    #[must_use]
+    pub fn is_unclear(&self, key: &[u8]) -> bool {
+        self.rare.as_ref().is_some_and(|r| r.unclear.contains(key))
+    }
+
+    /// The keys of which the target may have old copies.
+    pub fn unclear(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        static NONE: BTreeSet<Box<[u8]>> = BTreeSet::new();
+        self.rare.as_ref().map_or(&NONE, |r| &r.unclear).iter().map(AsRef::as_ref)
+    }
+
     /// Notes where in the log the deletion of keys stands that have crossed.
     pub fn set_crossed_at(&mut self, offset: u64) {
         self.rare().crossed_at = offset;
@@ -131,6 +158,7 @@ impl SlotTable {
     pub fn clear_moves(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.leaving.clear();
+            rare.unclear.clear();
             rare.crossed_at = 0;
         }
         self.tidy();

@@ -19,6 +19,8 @@ mod scanning;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
+mod stress;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod transactions;

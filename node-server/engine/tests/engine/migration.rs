@@ -1,7 +1,7 @@
 //! MIGRATE: reads pass, writers of marked keys wait, and what has crossed is deleted and logged once.
 
 use crate::support::*;
-use node_server_engine::{MigrateBegin, MigrateRequest, Migration, Outcome, ReplicaAck};
+use node_server_engine::{Fate, MigrateBegin, MigrateRequest, Migration, Outcome, ReplicaAck};
 use node_server_protocol::resp::Reply;
 use node_server_protocol::{Millis, key_slot};
 use std::sync::Arc;
@@ -70,6 +70,42 @@ fn keys_cross() {
     assert_eq!(client.error("SET {a}1 x"), "ASK 15495 127.0.0.2:7002");
     assert_eq!(other.line("GET {a}2"), bulk("two"));
     client.ok("SET {a}2 three");
+}
+
+/// A copy that a try of unknown outcome left at the target never comes to life: not while the slot moves, and not when
+/// it has moved.
+#[test]
+fn a_key_deleted_after_an_unclear_try_is_deleted_at_the_target_too() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MSET {a}1 one {a}2 two {a}3 three");
+    open_slot(&node);
+    let slot = key_slot(b"a").number();
+    let fates = [Fate::Unclear, Fate::Stayed, Fate::Unclear];
+    assert_eq!(node.engine.migrate_end(begin(&node, THREE), |n| fates[n], NOW).unwrap(), None);
+    assert_eq!(client.line("DEL {a}1 {a}3"), int(2));
+    assert_eq!(client.line("GET {a}1"), Reply::Null, "no ASK: the target may have what was deleted");
+    assert_eq!(client.error("GET {a}9"), "ASK 15495 127.0.0.2:7002");
+    client.ok("SET {a}3 again");
+    assert_eq!(
+        client.line(&format!("CLUSTER COUNTKEYSINSLOT {slot}")),
+        int(4),
+        "two keys, two to be settled"
+    );
+    let listed = client.line(&format!("CLUSTER GETKEYSINSLOT {slot} 10"));
+    let Reply::Array(listed) = listed else { panic!("{listed:?}") };
+    assert!(listed.len() == 3 && listed.contains(&bulk("{a}1")), "{listed:?}");
+    let migration = begin(&node, THREE);
+    let told: Vec<_> = migration.keys.iter().map(|k| (k.key.as_slice(), k.replace, k.gone)).collect();
+    let wanted: [(&[u8], bool, bool); 3] =
+        [(b"{a}1", true, true), (b"{a}2", false, false), (b"{a}3", true, false)];
+    assert_eq!(told, wanted);
+    assert_eq!(client.outcome(&["SET", "{a}1", "x"]), Outcome::Park, "a deletion on its way is waited for");
+    let from = node.engine.log().end();
+    node.engine.migrate_end(migration, |_| Fate::Arrived, NOW).unwrap().expect("two keys have crossed");
+    assert_eq!(node.records_from(from), ["DEL {a}2 {a}3"]);
+    assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
+    assert_eq!(client.line(&format!("CLUSTER COUNTKEYSINSLOT {slot}")), int(0));
 }
 
 #[test]

@@ -15,7 +15,13 @@ fn request(port: u16) -> MigrateRequest {
 }
 
 fn keys() -> Vec<Leaving> {
-    let key = |name: &str, ttl_ms| Leaving { key: name.into(), ttl_ms, payload: b"pay".to_vec() };
+    let key = |name: &str, ttl_ms| Leaving {
+        key: name.into(),
+        ttl_ms,
+        payload: b"pay".to_vec(),
+        replace: false,
+        gone: false,
+    };
     vec![key("a", 0), key("b", 70), key("c", 0)]
 }
 
@@ -95,6 +101,20 @@ async fn what_was_not_answered_is_unclear_and_replaced_the_next_time() {
     send(connect(port).await, &request(port), true, &keys, &mut sent).await.unwrap();
     assert_eq!(said.await.unwrap(), expected);
     assert_eq!(sent.acknowledged, [true; 3]);
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_deleted_at_the_target() {
+    let expected = script(&[
+        &[b"AUTH", b"user", b"secret"],
+        &[b"RESTORE-ASKING", b"a", b"1", b"pay", b"REPLACE", b"ABSTTL"],
+    ]);
+    let (port, said) = target(b"+OK\r\n+OK\r\n", expected.len()).await;
+    let gone = Leaving { replace: true, gone: true, ..keys().remove(0) };
+    let mut sent = Sent::new(1);
+    send(connect(port).await, &request(port), true, &[gone], &mut sent).await.unwrap();
+    assert_eq!(said.await.unwrap(), expected);
+    assert_eq!((sent.fate(0), sent.fate(1)), (Fate::Arrived, Fate::Stayed));
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn slot_argument(text: &[u8]) -> CommandResult<Slot> {
 fn count_keys(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     cluster_only(call.engine)?;
     let slot = slot_argument(call.args[2])?;
-    call.reply.integer(i64::try_from(call.engine.keyspace.slot_len(slot)).unwrap_or(i64::MAX));
+    call.reply.integer(i64::try_from(call.engine.keyspace.slot_unmoved(slot)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }
 
@@ -45,7 +45,9 @@ fn get_keys(call: &mut NodeCall<'_, '_>) -> CommandResult {
         return Err(CommandError::text("ERR Invalid slot or number of keys"));
     };
     let keys = call.with_slot(slot, |keys| {
-        keys.iter_all().take(max).map(Entry::key).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        let gone: Vec<Vec<u8>> = keys.gone_and_unclear().map(<[u8]>::to_vec).collect();
+        let here = keys.iter_all().map(Entry::key).map(<[u8]>::to_vec);
+        here.chain(gone).take(max).collect::<Vec<_>>()
     })?;
     call.reply.array(keys.len());
     keys.iter().for_each(|key| call.reply.bulk(key));

@@ -111,7 +111,7 @@ fn copy_options(args: &[&[u8]]) -> CommandResult<CopyOptions> {
 /// The lock that COPY holds is that of one database.
 fn check_database(call: &Call<'_, '_>, database: Option<i64>) -> CommandResult {
     let Some(database) = database else { return Ok(()) };
-    if !(0..i64::from(call.engine.databases())).contains(&database) {
+    if !(0..i64::from(call.engine.databases_configured())).contains(&database) {
         return Err(CommandError::text("ERR DB index is out of range"));
     }
     if database == i64::from(call.session.db) {

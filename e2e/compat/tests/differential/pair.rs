@@ -1,0 +1,192 @@
+//! The two servers, and the same bytes to both.
+
+use crate::allowed::{Allowed, allowed, same};
+use crate::generate::Step;
+use anyhow::{Context, Result, bail};
+use e2e::client::request;
+use e2e::{Binary, Client, PortBlock, Server, ServerSpec, wait};
+use node_server_protocol::resp::parse_reply;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long a reply may take.
+const REPLY_LIMIT: Duration = Duration::from_secs(20);
+/// How many earlier commands a difference shows.
+const SHOWN: usize = 12;
+/// The refusal of commands that are not queued.
+const NOT_IN_MULTI: &[u8] = b"-ERR Command not allowed inside a transaction\r\n";
+/// Connections to each server.
+const CONNECTIONS: usize = 2;
+
+/// A connection that keeps replies as bytes.
+struct Raw {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Raw {
+    fn connect(port: u16) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(REPLY_LIMIT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).context("could not send")
+    }
+
+    /// The next reply's bytes; `None` when the server has closed the connection.
+    fn reply(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            if let Some((_, len)) = parse_reply(&self.buffer)? {
+                return Ok(Some(self.buffer.drain(..len).collect()));
+            }
+            let mut part = [0; 16 * 1024];
+            match self.stream.read(&mut part).context("no reply")? {
+                0 => return Ok(None),
+                len => self.buffer.extend_from_slice(&part[..len]),
+            }
+        }
+    }
+}
+
+/// Both servers with their connections.
+pub(crate) struct Pair {
+    ours: Server,
+    redis: Server,
+    connections: Vec<(Raw, Raw)>,
+    /// What each connection has queued since MULTI.
+    queued: Vec<Vec<Vec<Vec<u8>>>>,
+    last: VecDeque<String>,
+    _ports: PortBlock,
+}
+
+impl Pair {
+    pub(crate) fn start() -> Result<Self> {
+        let ports = PortBlock::reserve(2)?;
+        let ours = master_of_all(ServerSpec::cluster_node(Binary::NodeServer, ports.port(0)))?;
+        let redis = master_of_all(ServerSpec::cluster_node(Binary::Redis, ports.port(1)))?;
+        Ok(Self {
+            ours,
+            redis,
+            connections: Vec::new(),
+            queued: Vec::new(),
+            last: VecDeque::new(),
+            _ports: ports,
+        })
+    }
+
+    /// Empties both and connects anew.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        self.ours.client()?.call(&["FLUSHALL"])?;
+        self.redis.client()?.call(&["FLUSHALL"])?;
+        self.connections.clear();
+        self.queued = vec![Vec::new(); CONNECTIONS];
+        for _ in 0..CONNECTIONS {
+            self.connections.push((Raw::connect(self.ours.port())?, Raw::connect(self.redis.port())?));
+        }
+        self.last.clear();
+        Ok(())
+    }
+
+    /// Sends a step to both. `Some` describes how the replies differ.
+    pub(crate) fn step(&mut self, step: &Step) -> Result<Option<String>> {
+        let bytes = if step.inline { inline(&step.args) } else { request(&step.args) };
+        self.last.push_back(format!("#{} {}", step.connection, show(&step.args)));
+        if self.last.len() > SHOWN {
+            self.last.pop_front();
+        }
+        let (ours, redis) = &mut self.connections[step.connection];
+        ours.send(&bytes)?;
+        redis.send(&bytes)?;
+        let theirs = redis.reply().with_context(|| format!("redis-server, {}", show(&step.args)))?;
+        let mine = ours.reply().with_context(|| format!("node-server, {}", self.told()))?;
+        let queued = &mut self.queued[step.connection];
+        let equal = match (&mine, &theirs) {
+            (Some(mine), Some(theirs)) => same(&step.args, queued, mine, theirs),
+            (None, None) => true,
+            _ => matches!(allowed(&step.args), Allowed::Anything(_)),
+        };
+        match theirs.as_deref() {
+            Some(b"+QUEUED\r\n") => queued.push(step.args.clone()),
+            Some(_) if ["multi", "exec", "discard", "reset"].iter().any(|w| step.is(w)) => queued.clear(),
+            _ => {}
+        }
+        if theirs.is_none() || step.is("quit") {
+            let ours = Raw::connect(self.ours.port())
+                .with_context(|| format!("node-server after {}", self.told()))?;
+            let redis = Raw::connect(self.redis.port())
+                .with_context(|| format!("redis-server after {}", self.told()))?;
+            self.connections[step.connection] = (ours, redis);
+            self.queued[step.connection].clear();
+        }
+        // Another thread answers these, so they cannot stand in a transaction.
+        let elsewhere = step.is("cluster") || step.is("migrate");
+        if elsewhere && mine.as_deref() == Some(NOT_IN_MULTI) {
+            self.abandon(step.connection)?;
+            return Ok(None);
+        }
+        if equal {
+            return Ok(None);
+        }
+        let text = |reply: &Option<Vec<u8>>| {
+            reply.as_ref().map_or("connection closed".into(), |bytes| cut(&bytes.escape_ascii().to_string()))
+        };
+        Ok(Some(format!("{}\n  ours:  {}\n  redis: {}", self.told(), text(&mine), text(&theirs))))
+    }
+
+    /// Ends the transactions of a connection.
+    fn abandon(&mut self, connection: usize) -> Result<()> {
+        let (ours, redis) = &mut self.connections[connection];
+        for server in [ours, redis] {
+            server.send(b"*1\r\n$7\r\ndiscard\r\n")?;
+            server.reply()?.context("closed at DISCARD")?;
+        }
+        self.queued[connection].clear();
+        Ok(())
+    }
+
+    fn told(&self) -> String {
+        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n    ")
+    }
+}
+
+fn master_of_all(spec: ServerSpec) -> Result<Server> {
+    let server = Server::start(spec.with("enable-debug-command", "yes"))?;
+    let mut client: Client = server.client()?;
+    client.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])?;
+    wait::until("the only master serves", Duration::from_secs(20), || {
+        client.text(&["CLUSTER", "INFO"]).is_ok_and(|info| info.contains("cluster_state:ok"))
+    })?;
+    if client.text(&["CLUSTER", "INFO"])?.is_empty() {
+        bail!("CLUSTER INFO is empty");
+    }
+    Ok(server)
+}
+
+/// As one line, quoted as redis-cli would.
+fn inline(args: &[Vec<u8>]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for arg in args {
+        line.extend_from_slice(b" \"");
+        for byte in arg {
+            line.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+        line.push(b'"');
+    }
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+fn show(args: &[Vec<u8>]) -> String {
+    let texts: Vec<String> = args.iter().map(|arg| cut(&format!("\"{}\"", arg.escape_ascii()))).collect();
+    texts.join(" ")
+}
+
+fn cut(text: &str) -> String {
+    const LONG: usize = 600;
+    if text.len() <= LONG { text.to_owned() } else { format!("{}… ({} bytes)", &text[..LONG], text.len()) }
+}
