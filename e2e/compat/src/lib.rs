@@ -7,8 +7,10 @@
 pub mod cli;
 pub mod conversation;
 pub mod installation;
+pub mod mixed;
 pub mod process;
 pub mod views;
 
 pub use conversation::Conversation;
 pub use installation::Installation;
+pub use mixed::Mixed;
