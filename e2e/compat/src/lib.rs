@@ -9,6 +9,7 @@ pub mod conversation;
 pub mod installation;
 pub mod mixed;
 pub mod process;
+pub mod twins;
 pub mod views;
 
 pub use conversation::Conversation;

@@ -41,6 +41,14 @@ pub struct Won {
     pub epoch: u64,
 }
 
+fn spec(binary: Binary, port: u16) -> ServerSpec {
+    let spec = ServerSpec::cluster_node(binary, port).with("cluster-node-timeout", NODE_TIMEOUT_MS);
+    // A second replica would leave for the master that has none, and so cross kinds.
+    let spec = spec.with("cluster-allow-replica-migration", "no");
+    // Redis waits 5 s for more replicas before it sends its data.
+    spec.with("repl-diskless-sync-delay", "0")
+}
+
 impl Mixed {
     /// Starts them and makes them a cluster.
     ///
@@ -51,8 +59,7 @@ impl Mixed {
         let mut nodes = Vec::new();
         for i in 0..6 {
             let binary = if i < 3 { candidates } else { voters };
-            let spec = ServerSpec::cluster_node(binary, ports.port(i));
-            nodes.push(Server::start(spec.with("cluster-node-timeout", NODE_TIMEOUT_MS))?);
+            nodes.push(Server::start(spec(binary, ports.port(i)))?);
         }
         let mixed = Self { nodes, _ports: ports };
         mixed.form()?;
