@@ -34,7 +34,7 @@ impl Engine {
     /// The slot of a command's keys.
     ///
     /// # Errors
-    /// They are in different slots.
+    /// They are in different slots, or nobody owns the first key's.
     pub(crate) fn slot_of<'a>(
         &self,
         session: &Session,
@@ -47,6 +47,9 @@ impl Engine {
         let slot = key_slot(first);
         if keys.all(|key| key_slot(key) == slot) {
             Ok(Some(slot))
+        } else if self.with_routing(|routing| routing.owner(slot).is_none()) {
+            // The first key is looked at first.
+            Err(CommandError::text("CLUSTERDOWN Hash slot not served"))
         } else {
             Err(CommandError::text("CROSSSLOT Keys in request don't hash to the same slot"))
         }

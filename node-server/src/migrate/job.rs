@@ -5,6 +5,7 @@ use super::target::{Sent, Unfinished, send};
 use crate::node::now;
 use node_server_engine::{Engine, Fate, MigrateBegin, MigrateRequest, Migration};
 use node_server_protocol::Millis;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,8 +60,8 @@ async fn deliver(
     let cluster = engine.is_cluster();
     let (connection, kept) = match pool.connect(request).await {
         Ok(connection) => connection,
-        Err(_) => {
-            sent.failed = Some("IOERR error or timeout connecting to the client".into());
+        Err(error) => {
+            sent.failed = Some(not_connected(&error).into());
             return (sent, migration);
         }
     };
@@ -76,6 +77,14 @@ async fn deliver(
         Err(unfinished) => sent.failed = Some(unfinished.reply()),
     }
     (sent, migration)
+}
+
+/// Redis notices a refused connection only when it writes, and says so.
+fn not_connected(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "IOERR error or timeout writing to target instance",
+        _ => "IOERR error or timeout connecting to the client",
+    }
 }
 
 /// Deletes what has arrived and lets go of the rest.

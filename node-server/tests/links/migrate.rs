@@ -119,7 +119,7 @@ fn a_target_that_is_not_there_changes_nothing() {
     let Open { cluster: _cluster, tag, mut source, .. } = open(1);
     let key = format!("{{{tag}}}1");
     let args = ["MIGRATE", "127.0.0.1", &ports.port(0).to_string(), &key, "0", "300"];
-    assert_eq!(error(source.command(&args).unwrap()), "IOERR error or timeout connecting to the client");
+    assert_eq!(error(source.command(&args).unwrap()), "IOERR error or timeout writing to target instance");
     // One that accepts and says nothing.
     let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
