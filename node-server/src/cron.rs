@@ -32,6 +32,7 @@ fn run(node: &Node) {
         tick(node, began, Duration::from_micros(round_ms * 1000 * percent / 100));
         crate::log::set_replica(node.engine.is_replica());
         sample(node);
+        node.note_round(now());
         let took = now().since(began);
         std::thread::sleep(Duration::from_millis(round_ms.saturating_sub(took).max(1)));
     }

@@ -1,6 +1,8 @@
 //! The Slotkeeper node: the shell around the pure crates. Owns sockets, disk, clock and signals.
 
+mod admin;
 mod bus_link;
+pub mod cli;
 pub mod client_link;
 pub mod clients;
 pub mod commands;

@@ -58,6 +58,7 @@ pub struct Node {
     pub active_expire: AtomicBool,
     clients_max: AtomicU64,
     stopping: AtomicBool,
+    last_round: AtomicU64,
 }
 
 /// What a node is made of.
@@ -324,6 +325,7 @@ impl Node {
             active_expire: AtomicBool::new(true),
             clients_max: AtomicU64::new(clients_max),
             stopping: AtomicBool::new(false),
+            last_round: AtomicU64::new(started.0),
         });
         host.attach(&node);
         (node, Receivers { bus, replication, migrate })
@@ -371,6 +373,17 @@ impl Node {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// When the background thread last ended a round.
+    #[must_use]
+    pub fn last_round(&self) -> Millis {
+        Millis(self.last_round.load(Ordering::Relaxed))
+    }
+
+    /// The background thread has ended a round.
+    pub fn note_round(&self, at: Millis) {
+        self.last_round.store(at.0, Ordering::Relaxed);
     }
 
     /// From now on [`Node::is_stopping`].

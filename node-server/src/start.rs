@@ -12,7 +12,7 @@ use crate::node::{Node, Parts, Receivers, now};
 use crate::process::{Invocation, PidFile, allow_clients, leave_session, read_standard_input, title};
 use crate::shutdown::{self, Request, ShutdownHandle};
 use crate::workers::Workers;
-use crate::{cron, links, listener, log};
+use crate::{admin, cli, cron, links, listener, log};
 use anyhow::Context as _;
 use mio::{Poll, Waker};
 use node_server_engine::{Engine, Options};
@@ -29,6 +29,7 @@ Usage: node-server [/path/to/redis.conf] [options] [-]
        node-server - (read config from stdin)
        node-server -v or --version
        node-server -h or --help
+       node-server cli [-c] [-h HOST] [-p PORT] COMMAND [ARGUMENT...] (a client, like redis-cli)
 
 A Redis Cluster compatible server. Options are redis.conf's directives with two dashes before them.
 
@@ -51,6 +52,9 @@ pub fn main() -> ExitCode {
         // Nothing can be done for a reader that has gone.
         let _ = std::io::stdout().write_all(text.as_bytes());
         return ExitCode::SUCCESS;
+    }
+    if let Some(("cli", args)) = invocation.args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return cli::main(args);
     }
     let (loaded, standard_input) = match configuration(&invocation) {
         Ok(configuration) => configuration,
@@ -169,6 +173,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         0 => Vec::new(),
         port => listener::listen_all(&settings.bind, port, settings.tcp_backlog)?,
     };
+    let admin = admin::listen(&settings.bind, settings.admin_port, settings.tcp_backlog)?;
     let pidfile = pidfile.and_then(|path| PidFile::write(&path));
     let polls = (0..settings.data_threads).map(|_| Poll::new()).collect::<Result<Vec<_>, _>>()?;
     let wakers =
@@ -187,6 +192,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let (node, receivers) = Node::new(parts, &host);
     tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
     start_threads(&node, receivers, &mut storage, polls, listeners)?;
+    admin::start(Arc::clone(&node), admin)?;
     tracing::warn!("Server initialized");
     tracing::info!("Ready to accept connections tcp");
     let code = shutdown::run(&node, &requests);

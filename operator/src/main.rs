@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Threads of `run`: one cluster's long look delays no other.
+const RUN_THREADS: usize = 2;
 /// How often the manifest's file is looked at.
 const FILE_POLL: Duration = Duration::from_millis(200);
 
@@ -18,12 +20,25 @@ const FILE_POLL: Duration = Duration::from_millis(200);
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    /// How logs look.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
 #[derive(Subcommand)]
 enum Command {
+    /// Runs on Kubernetes: follows every RedisCluster.
+    Run(operator::run::Arguments),
     /// Runs a declared cluster as processes on this machine and follows edits of the file.
     Local(LocalArguments),
     /// Prints, in words, the plan of a state that `local --dump` wrote.
@@ -57,28 +72,44 @@ struct LocalArguments {
     dump: Option<PathBuf>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
-    let result = match Arguments::parse().command {
-        Command::Local(arguments) => local(arguments).await,
-        Command::Plan { from } => {
-            dump::Dump::read(&from).and_then(|d| plan_command::describe(&d)).map(|text| print(&text))
-        }
-        Command::Crds => {
-            serde_yaml::to_string(&operator_api::crd::crd()).map(|text| print(&text)).map_err(Into::into)
-        }
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    let threads = if matches!(arguments.command, Command::Run(_)) { RUN_THREADS } else { 1 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments.command)),
+        Err(error) => Err(error).context("could not start threads"),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// On Kubernetes what is done is logged; elsewhere the terminal says it.
+fn start_log(arguments: &Arguments) {
+    let level = if matches!(arguments.command, Command::Run(_)) { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(arguments) => operator::run::run(arguments).await,
+        Command::Local(arguments) => local(arguments).await,
+        Command::Plan { from } => {
+            dump::Dump::read(&from).and_then(|d| plan_command::describe(&d)).map(|text| print(&text))
+        }
+        Command::Crds => {
+            serde_yaml::to_string(&operator_api::crd::crd()).map(|text| print(&text)).map_err(Into::into)
         }
     }
 }
@@ -107,8 +138,7 @@ async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
         controller.terminal.line("left running; the same command takes over again");
     } else {
         controller.terminal.line("stopping what was started");
-        let masters = controller.masters();
-        controller.platform.stop_all(&masters).await;
+        controller.stop_all().await;
         controller.terminal.line("stopped");
     }
     followed

@@ -1,5 +1,7 @@
 //! A manifest as a user writes it: read, checked, and refused with the field, its value and what is allowed.
 
+use node_server_protocol::directive::{self, Values};
+use node_server_protocol::resp::request::split_quoted;
 use operator_api::{RedisCluster, RedisClusterSpec};
 use operator_planner::{BadDesired, Desired, Distribution, Spec};
 use serde_json::Value;
@@ -31,6 +33,9 @@ pub enum ManifestError {
     /// A rule of the resource does not hold.
     #[error("{0}")]
     Rule(String),
+    /// A directive of `spec.config` cannot be set.
+    #[error("{0}")]
+    Config(String),
     /// A field does not hold.
     #[error(transparent)]
     Field(#[from] BadDesired),
@@ -63,8 +68,17 @@ pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
 /// # Errors
 /// As [`read`].
 pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let document = one_document(text)?;
-    check_kind(&document)?;
+    let manifest = from_object(&one_document(text)?)?;
+    check_config(&manifest.cluster.spec)?;
+    Ok(manifest)
+}
+
+/// Reads a RedisCluster object. `spec.config` is not checked: see [`check_config`].
+///
+/// # Errors
+/// As [`read`].
+pub fn from_object(document: &Value) -> Result<Manifest, ManifestError> {
+    check_kind(document)?;
     let spec = document.get("spec").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let name = document.pointer("/metadata/name").and_then(Value::as_str).ok_or_else(|| {
         ManifestError::Kind(
@@ -79,7 +93,6 @@ pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
         let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
         ManifestError::Rule(words.join("; "))
     })?;
-    check_config(&cluster.spec)?;
     Ok(Manifest { cluster, desired })
 }
 
@@ -179,21 +192,40 @@ fn distribution(spec: &RedisClusterSpec) -> Result<Distribution, ManifestError> 
     Ok(Distribution::Declared(sets))
 }
 
-fn check_config(spec: &RedisClusterSpec) -> Result<(), ManifestError> {
+/// Whether every directive can be set.
+///
+/// # Errors
+/// The first that cannot, with its value and why.
+pub fn check_config(spec: &RedisClusterSpec) -> Result<(), ManifestError> {
+    let mut values = Values::default();
     for (name, value) in &spec.config {
         let text = operator_api::config::text(value);
-        let refuse = |why: &str| Err(ManifestError::Rule(format!("spec.config.{name}: {text:?}: {why}")));
+        let refused = |why: &str| ManifestError::Config(format!("spec.config.{name}: {text:?}: {why}"));
         if operator_api::config::is_owned(name) {
-            return refuse("the operator sets this directive itself; leave it out");
+            return Err(refused("the operator sets this directive itself; leave it out"));
         }
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return refuse("a directive's name is letters, digits and '-'");
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+            return Err(refused("a directive's name is letters, digits and '-'"));
         }
         if text.contains(['\n', '\r', '\0']) {
-            return refuse("a value is one line");
+            return Err(refused("a value is one line"));
         }
+        if directive::table::find(name).is_none() {
+            return Err(refused("the nodes of this release know no such directive"));
+        }
+        let words = config_words(name, &text).ok_or_else(|| refused("its quotes are not closed"))?;
+        values.apply_words(&words).map_err(|why| refused(&why))?;
     }
-    Ok(())
+    directive::rules::check(&values).map_err(|broken| {
+        ManifestError::Config(format!("spec.config.{}: {}", broken.directive, broken.reason))
+    })
+}
+
+/// A line of redis.conf as its reader takes it apart.
+fn config_words(name: &str, text: &str) -> Option<Vec<String>> {
+    let value = if text.is_empty() { "\"\"" } else { text };
+    let words = split_quoted(format!("{name} {value}").as_bytes())?;
+    Some(words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
 #[cfg(test)]
@@ -234,6 +266,25 @@ mod tests {
         );
         refused(&spec("  masters: 1\n  slots: [{ranges: [\"0-100\"]}]\n"), &["spec.slots", "101"]);
         refused(&spec("  config: {port: 7000}\n"), &["spec.config.port", "7000", "the operator sets"]);
+    }
+
+    #[test]
+    fn a_directive_that_the_node_would_refuse_is_named() {
+        for (config, says) in [
+            ("maxmemory-polici: allkeys-lru", &["maxmemory-polici", "know no such directive"]),
+            ("maxmemory-policy: some", &["maxmemory-policy", "must be one of the following"]),
+            ("timeout: -1", &["spec.config.timeout", "between 0 and"]),
+            ("requirepass: secret", &["spec.config.requirepass", "does not ask for passwords"]),
+            (
+                "client-output-buffer-limit: normal 1",
+                &["client-output-buffer-limit", "Wrong number of arguments"],
+            ),
+        ] {
+            refused(&spec(&format!("  config: {{{config}}}\n")), says);
+        }
+        let good =
+            "  config: {maxmemory: 64mb, client-output-buffer-limit: replica 1mb 1mb 60, Timeout: 5}\n";
+        parse(&spec(good)).unwrap();
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Status from what was seen and what is planned. Pure: the time is an argument, and an unchanged condition keeps its
 //! time of transition.
 
+use crate::platform::Notice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use node_server_protocol::{Role, SLOT_COUNT, SlotSet};
-use operator_api::{NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};
+use operator_api::{FormerNode, NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};
 use operator_planner::observed::ReplicaLink;
 use operator_planner::{
-    Desired, Explanation, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, Step, Violation, explain,
+    Desired, Explanation, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, Proof, Step, Violation,
+    explain,
 };
 use std::collections::BTreeMap;
 
@@ -26,6 +28,10 @@ pub struct Inputs<'a> {
     pub plan: &'a Plan,
     /// What the invariant check found; empty when everything is as it should be.
     pub findings: &'a [Violation],
+    /// Whether every node has a volume.
+    pub storage: bool,
+    /// What the platform has to say.
+    pub notices: &'a [Notice],
     /// The generation of the declaration.
     pub generation: i64,
     /// Now.
@@ -39,17 +45,40 @@ pub fn status(inputs: &Inputs<'_>, before: &RedisClusterStatus) -> RedisClusterS
     let covered = covered(inputs.observed);
     let words = explain(inputs.desired, inputs.observed, inputs.plan);
     let verdicts = conditions(inputs, &words, &covered);
-    let conditions = verdicts.into_iter().map(|c| keep_time(c, inputs, before)).collect();
+    let timed = |verdict| keep_time(verdict, inputs.generation, &inputs.now, before);
+    let conditions = verdicts.into_iter().map(timed).collect();
     RedisClusterStatus {
         observed_generation: inputs.generation,
         conditions,
         masters: shards.iter().filter(|s| s.slot_count > 0).count() as i32,
-        selector: format!("slotkeeper.dev/cluster={}", inputs.desired.name()),
+        selector: selector(inputs.desired.name()),
+        former_nodes: former_nodes(inputs),
         slots_covered: covered.len() as i32,
         current_epoch: reports(inputs.observed).map(|r| r.current_epoch.0 as i64).max().unwrap_or(0),
         shards,
         plan: plan_status(words),
     }
+}
+
+/// The pods of a cluster, as a label selector.
+#[must_use]
+pub fn selector(cluster: &str) -> String {
+    format!("app.kubernetes.io/name=rediscluster,app.kubernetes.io/instance={cluster}")
+}
+
+/// Identities that are gone, so that another operator knows them too.
+fn former_nodes(inputs: &Inputs<'_>) -> Vec<FormerNode> {
+    let former = |gone: &operator_planner::observed::Gone| FormerNode {
+        id: gone.id.to_string(),
+        pod: gone.member.name(inputs.desired.name()),
+        proof: match gone.proof {
+            Proof::Administrator => "administrator",
+            Proof::Refused => "replaced",
+            Proof::Terminated | Proof::ClosedEmpty => "terminated",
+        }
+        .into(),
+    };
+    inputs.observed.gone.iter().map(former).collect()
 }
 
 fn members(observed: &Observed) -> Option<&BTreeMap<MemberId, Member>> {
@@ -143,7 +172,8 @@ fn conditions(inputs: &Inputs<'_>, words: &Explanation, covered: &SlotSet) -> Ve
     let missing = SlotSet::full().difference(covered);
     let slots = if all { "all 16384 slots are served".into() } else { format!("not served: {missing}") };
     let reshards = inputs.plan.steps.iter().any(|s| matches!(s.step, Step::MigrateSlots { .. }));
-    let converged = inputs.plan.is_converged() && inputs.findings.is_empty();
+    let quiet = inputs.findings.is_empty() && inputs.notices.is_empty();
+    let converged = inputs.plan.is_converged() && quiet;
     let (reason, message) = why_not_ready(inputs, words, all);
     vec![
         ("Ready", converged && all, if converged && all { "Converged" } else { reason }, message.clone()),
@@ -151,8 +181,18 @@ fn conditions(inputs: &Inputs<'_>, words: &Explanation, covered: &SlotSet) -> Ve
         ("Progressing", !converged, if converged { "Converged" } else { reason }, message),
         degraded(inputs, words),
         ("SlotsCovered", all, if all { "AllSlotsServed" } else { "SlotsNotServed" }, slots),
+        durable(inputs.storage),
         ("Resharding", reshards, if reshards { "MovingSlots" } else { "NoMoves" }, moves(inputs)),
     ]
+}
+
+/// Volumes hold identities; data is in memory until the node writes it to disk.
+fn durable(storage: bool) -> Verdict {
+    if storage {
+        let message = "spec.storage: the volumes hold the nodes' identities only; data lives in memory, as long as one copy of it runs";
+        return ("Durable", false, "IdentityOnly", message.into());
+    }
+    ("Durable", false, "MemoryOnly", "data lives in memory, as long as one copy of it runs".into())
 }
 
 fn moves(inputs: &Inputs<'_>) -> String {
@@ -169,6 +209,9 @@ fn degraded(inputs: &Inputs<'_>, words: &Explanation) -> Verdict {
     let name = inputs.desired.name();
     if let Some(refusal) = words.refused.first() {
         return ("Degraded", true, "Refused", refusal.clone());
+    }
+    if let Some(notice) = inputs.notices.first() {
+        return ("Degraded", true, notice.reason, notice.message.clone());
     }
     let bad = members(inputs.observed)
         .into_iter()
@@ -188,6 +231,9 @@ fn why_not_ready(inputs: &Inputs<'_>, words: &Explanation, covered: bool) -> (&'
     let first = |lines: &[String]| lines.first().cloned().unwrap_or_default();
     if !words.refused.is_empty() {
         return ("Refused", first(&words.refused));
+    }
+    if let Some(notice) = inputs.notices.first() {
+        return (notice.reason, notice.message.clone());
     }
     if words.paused && !words.next.is_empty() {
         return ("Paused", "spec.paused is set: nothing is changed".into());
@@ -221,7 +267,7 @@ fn reason(step: &Step) -> &'static str {
     }
 }
 
-fn keep_time(verdict: Verdict, inputs: &Inputs<'_>, before: &RedisClusterStatus) -> Condition {
+fn keep_time(verdict: Verdict, generation: i64, now: &Time, before: &RedisClusterStatus) -> Condition {
     let (kind, holds, reason, message) = verdict;
     let status = if holds { "True" } else { "False" };
     let old = before.conditions.iter().find(|c| c.type_ == kind && c.status == status);
@@ -230,9 +276,29 @@ fn keep_time(verdict: Verdict, inputs: &Inputs<'_>, before: &RedisClusterStatus)
         status: status.into(),
         reason: reason.into(),
         message,
-        observed_generation: Some(inputs.generation),
-        last_transition_time: old.map_or_else(|| inputs.now.clone(), |c| c.last_transition_time.clone()),
+        observed_generation: Some(generation),
+        last_transition_time: old.map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
     }
+}
+
+/// The status of a declaration that cannot be followed: what is known stays, and the conditions say why.
+#[must_use]
+pub fn refused(
+    refusal: &Notice,
+    generation: i64,
+    now: &Time,
+    before: &RedisClusterStatus,
+) -> RedisClusterStatus {
+    let verdict = |kind, holds| {
+        keep_time((kind, holds, refusal.reason, refusal.message.clone()), generation, now, before)
+    };
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    for condition in [verdict("Ready", false), verdict("Progressing", false), verdict("Degraded", true)] {
+        status.conditions.retain(|c| c.type_ != condition.type_);
+        status.conditions.push(condition);
+    }
+    status
 }
 
 /// Whether a condition holds.

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod bus;
+pub mod directive;
 pub mod epoch;
 pub mod key_slot;
 pub mod node_id;

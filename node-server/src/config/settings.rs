@@ -30,6 +30,8 @@ pub struct OutputLimit {
 pub struct Settings {
     /// `port`; 0: no client port.
     pub port: u16,
+    /// `admin-port`: HTTP for probes; 0: none.
+    pub admin_port: u16,
     /// `bind`, as given: addresses, `*`, `-::*` (a leading dash: no error when the address is not there).
     pub bind: Vec<String>,
     /// `dir`: where nodes.conf is.
@@ -128,6 +130,7 @@ impl Settings {
     pub fn from_values(v: &Values) -> Self {
         Self {
             port: v.port("port"),
+            admin_port: v.port("admin-port"),
             bind: v.get("bind").split_whitespace().map(String::from).collect(),
             dir: v.get("dir").into(),
             cluster_enabled: v.is_yes("cluster-enabled"),

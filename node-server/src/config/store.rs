@@ -1,6 +1,6 @@
 //! The configuration in force, and its changes at run time.
 
-use super::load::Loaded;
+use super::load::{Loaded, check_directory};
 use super::settings::{Allow, Settings};
 use super::table::{Change, DIRECTIVES, find};
 use super::values::Values;
@@ -103,6 +103,7 @@ impl ConfigStore {
         }
         for ((name, value), row) in pairs.iter().zip(&rows) {
             changed.replace(*row, value).map_err(|reason| refused(name, reason))?;
+            check_directory(*row, changed.text(*row)).map_err(|reason| refused(name, reason))?;
         }
         rules::check(&changed).map_err(|broken| refused(broken.directive, broken.reason))?;
         self.settings.store(Arc::new(Settings::from_values(&changed)));

@@ -243,7 +243,7 @@ fn rewrite_keeps_comments_and_order() {
     let mut values = Values::default();
     let mut lines: Vec<Line> = Vec::new();
     read_text(&old.replace("include other.conf", ""), &Origin::StandardInput, 0, &mut lines).unwrap();
-    values.apply(&lines).unwrap();
+    super::load::apply(&mut values, &lines).unwrap();
     assert_eq!(rewritten(old, &values), old);
     values.replace(index("timeout"), "9").unwrap();
     values.replace(index("cluster-announce-hostname"), "a.b").unwrap();

@@ -6,10 +6,12 @@
 
 pub mod config;
 pub mod crd;
+pub mod pod;
 pub mod slots;
 pub mod spec;
 pub mod status;
 
+pub use pod::{PodSpec, StorageSpec, VolumePolicy};
 pub use slots::SlotsEntry;
 pub use spec::{RecoverySpec, RedisCluster, RedisClusterSpec};
-pub use status::{NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};
+pub use status::{FormerNode, NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};

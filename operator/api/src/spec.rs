@@ -1,7 +1,9 @@
 //! `kind: RedisCluster`.
 
+use crate::pod::{PodSpec, StorageSpec};
 use crate::slots::SlotsEntry;
 use crate::status::RedisClusterStatus;
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,9 @@ pub const NODES_MAX: i64 = 1000;
     validation = Rule::new("!has(self.slots) || !self.slots.exists(e, has(e.ranges)) || self.slots.size() == self.masters")
         .message("with declared ranges, slots must have exactly as many entries as there are masters: change slots and masters in one edit")
         .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
+        .message("storage can be neither added nor removed later")
+        .reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.slots) || self.slots.size() <= self.masters")
         .message("slots must not have more entries than there are masters")
         .reason(Reason::FieldValueInvalid)
@@ -93,6 +98,25 @@ pub struct RedisClusterSpec {
     #[schemars(schema_with = "crate::crd::config_schema")]
     pub config: BTreeMap<String, IntOrString>,
 
+    /// The image of the nodes; empty for the one that belongs to the operator's release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub image: String,
+
+    /// A volume for each node; without it everything is in memory. In this version a volume holds a node's identity and
+    /// not its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageSpec>,
+
+    /// CPU and memory of each node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::crd::resources_schema")]
+    pub resources: Option<ResourceRequirements>,
+
+    /// What else the pods should have.
+    #[serde(default)]
+    pub pod: PodSpec,
+
     /// What may be done when data is lost.
     #[serde(default)]
     pub recovery: RecoverySpec,
@@ -107,16 +131,16 @@ pub struct RedisClusterSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecoverySpec {
     /// Open a shard empty when every copy of its data is seen to be gone. Without it the shard stays closed and the
-    /// condition says so. Default: true, since the cluster's data is in memory only.
+    /// condition says so. Default: true without `storage`, else false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_data_loss: Option<bool>,
 }
 
 impl RedisClusterSpec {
-    /// `recovery.allowDataLoss` with its default: true as long as there is no storage.
+    /// `recovery.allowDataLoss` with its default: true where there is no storage.
     #[must_use]
     pub fn allow_data_loss(&self) -> bool {
-        self.recovery.allow_data_loss.unwrap_or(true)
+        self.recovery.allow_data_loss.unwrap_or(self.storage.is_none())
     }
 }
 

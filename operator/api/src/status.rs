@@ -38,6 +38,10 @@ pub struct RedisClusterStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub shards: Vec<ShardStatus>,
 
+    /// Identities of nodes that are gone for good and that some node still knows. They are forgotten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_nodes: Vec<FormerNode>,
+
     /// What will be done next, and what is being waited for, in words.
     #[serde(default)]
     pub plan: PlanStatus,
@@ -84,6 +88,18 @@ pub struct NodeStatus {
     /// In words, where `state` is not `ok`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+}
+
+/// A node that is gone for good.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerNode {
+    /// Its name in the cluster.
+    pub id: String,
+    /// The pod that it was.
+    pub pod: String,
+    /// What proves that it is gone: `terminated`, `administrator`, or `replaced` by another pod of its name.
+    pub proof: String,
 }
 
 /// How a node is.

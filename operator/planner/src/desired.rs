@@ -80,7 +80,9 @@ pub enum BadDesired {
         masters: u16,
     },
     /// Not one entry per master.
-    #[error("spec.slots: {entries} entries with ranges for {masters} masters: exactly one for each")]
+    #[error(
+        "spec.slots: {entries} entries with ranges for {masters} masters: exactly one for each; change slots and masters in one edit"
+    )]
     RangesForMasters {
         /// How many entries.
         entries: usize,

@@ -1,11 +1,16 @@
 //! The only room that changes the world. One attempt at a step, with its expectations checked again just before; the
 //! next look decides how to go on.
 
+mod children;
 mod connections;
 mod execute;
 mod move_keys;
+mod removal;
+mod steward;
 
+pub use children::FIELD_MANAGER;
 pub use connections::Connections;
+pub use steward::{Objects, Order, Steward, Tools};
 
 use node_server_protocol::Slot;
 use operator_planner::{MemberId, Names, PlannedStep, Step};

@@ -7,8 +7,9 @@ pub(crate) use watcher::{connect, report};
 use crate::platform::Seen;
 use operator_planner::{Fact, Life, Member, MemberId, NodeReport, Observed, Why};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use watcher::Answer;
 
 /// How long a look waits for nodes that answered the look before.
@@ -19,6 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Observer {
     watched: BTreeMap<MemberId, Watched>,
     look: u64,
+    /// Notified when a connection ends, which a dead process makes known at once.
+    disturbed: Arc<Notify>,
 }
 
 struct Watched {
@@ -57,15 +60,20 @@ impl Observer {
         Observed { members: Fact::Known(members), gone }
     }
 
+    /// Returns when a node has let its connection go.
+    pub async fn disturbed(&self) {
+        self.disturbed.notified().await;
+    }
+
     /// Watches running members, and no others. A replaced process or a new address gets a new connection.
     fn follow(&mut self, seen: &BTreeMap<MemberId, Seen>) {
         let same = |a: &Seen, b: &Seen| a.uid == b.uid && a.address == b.address;
-        let runs = |s: &Seen| matches!(s.life, Life::Running);
+        let runs = |s: &Seen| matches!(s.life, Life::Running | Life::Unknown(_));
         self.watched.retain(|id, w| seen.get(id).is_some_and(|s| same(s, &w.seen) && runs(s)));
         for (id, seen) in seen.iter().filter(|(_, s)| runs(s)) {
             self.watched.entry(*id).or_insert_with(|| {
                 let (look, looks) = watch::channel(0);
-                let answers = watcher::spawn(seen.address.client(), looks);
+                let answers = watcher::spawn(seen.address.client(), looks, Arc::clone(&self.disturbed));
                 Watched { seen: seen.clone(), look, answers, overdue: false }
             });
         }

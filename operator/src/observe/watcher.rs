@@ -6,8 +6,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, ErrorKind, RedisError, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How long a connection may take to be made.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -22,33 +23,69 @@ pub(super) struct Answer {
 }
 
 /// Starts the task; it ends when the sender of looks is dropped.
-pub(super) fn spawn(address: SocketAddr, looks: watch::Receiver<u64>) -> watch::Receiver<Answer> {
+pub(super) fn spawn(
+    address: SocketAddr,
+    looks: watch::Receiver<u64>,
+    disturbed: Arc<Notify>,
+) -> watch::Receiver<Answer> {
     let (sender, answers) = watch::channel(Answer { look: 0, node: Fact::Unknown(Why::NotAsked) });
-    tokio::spawn(run(address, looks, sender));
+    tokio::spawn(run(Kept { address, connection: None, disturbed }, looks, sender));
     answers
 }
 
-async fn run(address: SocketAddr, mut looks: watch::Receiver<u64>, answers: watch::Sender<Answer>) {
-    let mut connection = None;
+async fn run(mut kept: Kept, mut looks: watch::Receiver<u64>, answers: watch::Sender<Answer>) {
     while looks.changed().await.is_ok() {
         let look = *looks.borrow_and_update();
-        let node = match ask(address, &mut connection).await {
+        let node = match kept.ask().await {
             Ok(report) => Fact::Known(report),
-            Err(why) => {
-                connection = None;
-                Fact::Unknown(why)
-            }
+            Err(why) => Fact::Unknown(why),
         };
         answers.send_replace(Answer { look, node });
     }
 }
 
-async fn ask(address: SocketAddr, kept: &mut Option<MultiplexedConnection>) -> Result<NodeReport, Why> {
-    let connection = match kept {
-        Some(connection) => connection,
-        None => kept.insert(connect(address, REPLY_TIMEOUT).await.map_err(|e| why(&e))?),
-    };
-    report(connection).await
+/// One node's kept connection.
+struct Kept {
+    address: SocketAddr,
+    connection: Option<MultiplexedConnection>,
+    /// Notified when the connection ends.
+    disturbed: Arc<Notify>,
+}
+
+impl Kept {
+    /// A kept connection that turns out to have ended says nothing about the node: a new one does.
+    async fn ask(&mut self) -> Result<NodeReport, Why> {
+        if let Some(mut connection) = self.connection.take() {
+            match report(&mut connection).await {
+                Ok(report) => {
+                    self.connection = Some(connection);
+                    return Ok(report);
+                }
+                Err(Why::Failed(reason)) => {
+                    tracing::debug!(address = %self.address, reason, "connecting anew")
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        let mut connection = self.connect().await.map_err(|e| why(&e))?;
+        let report = report(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(report)
+    }
+
+    /// RESP3, since only there the client tells of the connection's end by itself.
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let disturbed = Arc::clone(&self.disturbed);
+        let ended = move |push: redis::PushInfo| {
+            if push.kind == redis::PushKind::Disconnection {
+                disturbed.notify_one();
+            }
+            Ok::<(), redis::aio::SendError>(())
+        };
+        let config = config(REPLY_TIMEOUT).set_push_sender(ended);
+        let client = Client::open(format!("redis://{}/?protocol=resp3", self.address))?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
 }
 
 /// What a node says of itself now.
@@ -108,10 +145,14 @@ pub(crate) async fn connect(
     address: SocketAddr,
     reply_timeout: Duration,
 ) -> Result<MultiplexedConnection, RedisError> {
-    let config = redis::AsyncConnectionConfig::new()
+    let client = Client::open(format!("redis://{address}"))?;
+    client.get_multiplexed_async_connection_with_config(&config(reply_timeout)).await
+}
+
+fn config(reply_timeout: Duration) -> redis::AsyncConnectionConfig {
+    redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(reply_timeout));
-    Client::open(format!("redis://{address}"))?.get_multiplexed_async_connection_with_config(&config).await
+        .set_response_timeout(Some(reply_timeout))
 }
 
 /// Sends commands in one go; error replies are among the replies.

@@ -1,5 +1,6 @@
 //! Where members run. Pods and processes differ in nothing but what this trait says.
 
+pub mod kubernetes;
 pub mod local;
 
 use node_server_protocol::{Address, NodeId};
@@ -20,6 +21,15 @@ pub struct Seen {
     pub leaving: bool,
     /// The identity that it last said, if one is remembered.
     pub last_id: Option<NodeId>,
+}
+
+/// Something that keeps a cluster from being as declared, or that its user should know, found outside of the nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Notice {
+    /// In CamelCase, for a condition.
+    pub reason: &'static str,
+    /// In words.
+    pub message: String,
 }
 
 /// A platform.
@@ -44,6 +54,11 @@ pub trait Platform {
 
     /// Stops this very member and lets it and its files go.
     fn remove(&mut self, member: MemberId, uid: &str) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// What the platform has to say in status beside the members.
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
 
     /// Returns when something has changed since the last look.
     fn changed(&mut self) -> impl Future<Output = ()>;

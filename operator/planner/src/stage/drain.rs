@@ -17,9 +17,8 @@ pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
         let Some((member, report)) = world.report_of(id) else {
             continue;
         };
-        let leaving = world.members.get(&member).is_some_and(|m| m.leaving);
-        let goes = leaving || !world.desired.wants(member);
-        if goes && member.shard < world.desired.masters() && !report.closed_empty {
+        // One that is declared and was asked to end hands over by itself, and comes back.
+        if !world.desired.wants(member) && member.shard < world.desired.masters() && !report.closed_empty {
             hand_over(world, draft, member, id);
         }
     }

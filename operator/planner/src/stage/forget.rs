@@ -11,8 +11,8 @@ use node_server_protocol::{NodeId, Role};
 use std::collections::BTreeSet;
 
 pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
-    let surplus: Vec<MemberId> = world.members.keys().copied().filter(|m| !world.desired.wants(*m)).collect();
-    for member in surplus {
+    // The highest ordinal first: a StatefulSet gives up no other.
+    for member in world.members.keys().copied().filter(|m| !world.desired.wants(*m)).rev() {
         match safety::may_go(world, member) {
             Ok(id) => dismiss(world, draft, member, id),
             Err(refusal) if in_progress(&refusal, draft) => {}

@@ -117,6 +117,7 @@ pub static DIRECTIVES: &[Directive] = &[
     live("propagation-error-behavior", Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
     // Network.
     at_start("port", PORT, "6379"),
+    at_start("admin-port", PORT, "0"),
     at_start("bind", Words(WORDS_MAX), "* -::*"),
     live("bind-source-addr", Text, ""),
     live("protected-mode", Bool, "yes"),
@@ -284,6 +285,7 @@ pub static DIRECTIVES: &[Directive] = &[
 /// when somebody sets them (`rules::without_effect`).
 pub static ACTED_ON: &[&str] = &[
     "active-expire-effort",
+    "admin-port",
     "allow-memory-only",
     "appendonly",
     "bind",

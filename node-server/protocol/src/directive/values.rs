@@ -1,8 +1,6 @@
 //! Every directive's present value, as canonical text.
 
-use super::grammar::{ConfigError, Line};
-use super::rules;
-use super::table::{DIRECTIVES, INSTRUCTIONS, find, index};
+use super::table::{DIRECTIVES, index};
 
 /// One canonical text per row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,29 +17,6 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Applies lines in order; later ones win, except where they add up.
-    ///
-    /// # Errors
-    /// The first line that cannot be used, and why.
-    pub fn apply(&mut self, lines: &[Line]) -> Result<(), ConfigError> {
-        for line in lines {
-            self.apply_line(line)
-                .map_err(|reason| ConfigError::Line { line: Box::new(line.clone()), reason })?;
-        }
-        Ok(())
-    }
-
-    fn apply_line(&mut self, line: &Line) -> Result<(), String> {
-        let (name, args) = line.words.split_first().map_or(("", &[][..]), |(n, a)| (n.as_str(), a));
-        if INSTRUCTIONS.iter().any(|i| i.eq_ignore_ascii_case(name)) {
-            return rules::instruction(name);
-        }
-        let Some((row, _)) = find(name) else {
-            return Err("Bad directive or wrong number of arguments".into());
-        };
-        self.set(row, args)
-    }
-
     /// Sets one directive from the words after its name.
     ///
     /// # Errors

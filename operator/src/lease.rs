@@ -1,0 +1,278 @@
+//! Leader election by a Lease, as client-go does it: who holds it renews it; who waits takes it when it was not renewed
+//! for as long as it says, measured by the waiter's own clock and never by the holder's. A holder that could not renew
+//! in time ends its process: it cannot know whether another works already.
+
+use anyhow::Context as _;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use std::time::{Duration, Instant};
+
+/// How long a Lease holds without being renewed.
+const HOLDS: Duration = Duration::from_secs(15);
+/// A holder that could not renew for so long is none any more. Below [`HOLDS`], so that it ends before another begins.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between two tries.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(4);
+
+/// One candidate for one Lease.
+pub struct Election {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    seen: Option<Seen>,
+}
+
+/// The Lease as it last changed, by our own clock.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    holder: Option<String>,
+    renewed: Option<MicroTime>,
+    since: Instant,
+}
+
+/// What to do about a Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is ours, or free: write our name.
+    Take,
+    /// Somebody else has it.
+    Wait,
+}
+
+impl Election {
+    /// `client` must neither retry nor wait for ever: a request that hangs is one that failed.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+        let api = Api::namespaced(client, namespace);
+        Self { api, name: name.into(), identity: identity.into(), seen: None }
+    }
+
+    /// Waits until the Lease is ours.
+    ///
+    /// # Errors
+    /// Never by itself; the API server's errors are logged and tried again.
+    pub async fn acquire(&mut self) -> anyhow::Result<()> {
+        loop {
+            match self.attempt().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(lease = self.name, "could not try for the Lease: {error:#}"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Renews for as long as that works.
+    ///
+    /// # Errors
+    /// The Lease is another's, or could not be renewed in time: this process must end.
+    pub async fn hold(&mut self) -> anyhow::Error {
+        let mut renewed = Instant::now();
+        loop {
+            tokio::time::sleep(RETRY).await;
+            match self.attempt().await {
+                Ok(true) => renewed = Instant::now(),
+                Ok(false) => return anyhow::anyhow!("another operator holds the Lease {}", self.name),
+                Err(error) => tracing::warn!(lease = self.name, "could not renew the Lease: {error:#}"),
+            }
+            if renewed.elapsed() > RENEW_DEADLINE {
+                return anyhow::anyhow!(
+                    "the Lease {} could not be renewed for {RENEW_DEADLINE:?}",
+                    self.name
+                );
+            }
+        }
+    }
+
+    /// Lets it go, so that another need not wait.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn release(&mut self) -> anyhow::Result<()> {
+        let lease = self.get().await?.filter(|l| holder(l) == Some(self.identity.as_str()));
+        let Some(mut lease) = lease else { return Ok(()) };
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(now());
+        self.replace(&lease).await?;
+        Ok(())
+    }
+
+    /// True when it is ours now.
+    async fn attempt(&mut self) -> anyhow::Result<bool> {
+        let Some(lease) = self.get().await? else {
+            return self.create().await;
+        };
+        self.notice(&lease, Instant::now());
+        if self.verdict(&lease, Instant::now()) == Verdict::Wait {
+            return Ok(false);
+        }
+        let ours = self.taken(lease);
+        self.replace(&ours).await
+    }
+
+    fn notice(&mut self, lease: &Lease, at: Instant) {
+        let holder = holder(lease).map(String::from);
+        let renewed = lease.spec.as_ref().and_then(|s| s.renew_time.clone());
+        let same = self.seen.as_ref().is_some_and(|s| s.holder == holder && s.renewed == renewed);
+        if !same {
+            self.seen = Some(Seen { holder, renewed, since: at });
+        }
+    }
+
+    fn verdict(&self, lease: &Lease, at: Instant) -> Verdict {
+        let Some(holder) = holder(lease).filter(|h| !h.is_empty()) else { return Verdict::Take };
+        let seconds = lease.spec.as_ref().and_then(|s| s.lease_duration_seconds);
+        let holds = seconds.and_then(|s| u64::try_from(s).ok()).map_or(HOLDS, Duration::from_secs);
+        let expired = self.seen.as_ref().is_some_and(|s| at.duration_since(s.since) > holds);
+        if holder == self.identity || expired { Verdict::Take } else { Verdict::Wait }
+    }
+
+    /// The Lease with our name in it.
+    fn taken(&self, mut lease: Lease) -> Lease {
+        let was_ours = holder(&lease) == Some(self.identity.as_str());
+        let spec = lease.spec.get_or_insert_default();
+        spec.renew_time = Some(now());
+        spec.lease_duration_seconds = Some(HOLDS.as_secs() as i32);
+        if !was_ours {
+            spec.holder_identity = Some(self.identity.clone());
+            spec.acquire_time = Some(now());
+            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0) + 1);
+        }
+        lease
+    }
+
+    async fn get(&self) -> anyhow::Result<Option<Lease>> {
+        let got = tokio::time::timeout(REQUEST, self.api.get_opt(&self.name)).await;
+        got.context("the API server did not answer")?
+            .with_context(|| format!("reading the Lease {}", self.name))
+    }
+
+    async fn create(&self) -> anyhow::Result<bool> {
+        let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+        let lease = self.taken(Lease { metadata, spec: Some(LeaseSpec::default()) });
+        let params = PostParams::default();
+        let created = tokio::time::timeout(REQUEST, self.api.create(&params, &lease)).await;
+        outcome(created.context("the API server did not answer")?)
+    }
+
+    /// Writes over the very version that was read, and nothing newer.
+    async fn replace(&self, lease: &Lease) -> anyhow::Result<bool> {
+        let params = PostParams::default();
+        let replaced = tokio::time::timeout(REQUEST, self.api.replace(&self.name, &params, lease)).await;
+        outcome(replaced.context("the API server did not answer")?)
+    }
+}
+
+/// A conflict is an answer: somebody was faster.
+fn outcome(result: Result<Lease, kube::Error>) -> anyhow::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+        Err(error) => Err(error).context("writing the Lease"),
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref()
+}
+
+fn now() -> MicroTime {
+    MicroTime(Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body;
+
+    fn lease(holder: &str, renewed_s: i64) -> Lease {
+        let renewed = Timestamp::from_second(renewed_s).unwrap();
+        Lease {
+            metadata: ObjectMeta {
+                name: Some("l".into()),
+                resource_version: Some("7".into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.into()),
+                renew_time: Some(MicroTime(renewed)),
+                lease_duration_seconds: Some(15),
+                lease_transitions: Some(3),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// Nobody answers it.
+    fn alone() -> Election {
+        let (service, _handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        Election::new(Client::new(service, "ns"), "ns", "l", "me")
+    }
+
+    #[tokio::test]
+    async fn another_s_lease_is_taken_when_it_was_not_renewed_by_our_own_clock() {
+        let (mut election, begin) = (alone(), Instant::now());
+        // Its renewal lies far in the past by the wall clock, which may be wrong.
+        election.notice(&lease("other", 1), begin);
+        assert_eq!(election.verdict(&lease("other", 1), begin + HOLDS), Verdict::Wait);
+        election.notice(&lease("other", 2), begin + HOLDS);
+        assert_eq!(election.verdict(&lease("other", 2), begin + HOLDS * 2), Verdict::Wait, "it was renewed");
+        election.notice(&lease("other", 2), begin + HOLDS * 3);
+        assert_eq!(election.verdict(&lease("other", 2), begin + HOLDS * 3), Verdict::Take);
+    }
+
+    #[tokio::test]
+    async fn a_free_lease_and_our_own_are_taken_at_once() {
+        let election = alone();
+        for holder in ["", "me"] {
+            assert_eq!(election.verdict(&lease(holder, 1), Instant::now()), Verdict::Take);
+        }
+        let transitions = |l: Lease| l.spec.unwrap().lease_transitions;
+        assert_eq!(transitions(election.taken(lease("me", 1))), Some(3));
+        assert_eq!(transitions(election.taken(lease("", 1))), Some(4));
+    }
+
+    /// What the API server answers, one after the other, and what it was asked.
+    async fn asked(
+        answers: Vec<(StatusCode, serde_json::Value)>,
+    ) -> (anyhow::Result<bool>, Vec<serde_json::Value>) {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let server = tokio::spawn(async move {
+            let mut bodies = Vec::new();
+            for (status, answer) in answers {
+                let (request, send) = handle.next_request().await.unwrap();
+                let bytes = request.into_body().collect_bytes().await.unwrap();
+                bodies.push(serde_json::from_slice(&bytes).unwrap_or_default());
+                let body = Body::from(serde_json::to_vec(&answer).unwrap());
+                send.send_response(Response::builder().status(status).body(body).unwrap());
+            }
+            bodies
+        });
+        let mut election = Election::new(Client::new(service, "ns"), "ns", "l", "me");
+        let result = election.attempt().await;
+        (result, server.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_lease_that_was_read_is_written_and_a_faster_one_wins() {
+        let read = serde_json::to_value(lease("", 1)).unwrap();
+        let conflict = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409, "message": "", "metadata": {}
+        });
+        let (taken, bodies) =
+            asked(vec![(StatusCode::OK, read.clone()), (StatusCode::OK, read.clone())]).await;
+        assert!(taken.unwrap());
+        assert_eq!(bodies[1]["metadata"]["resourceVersion"], "7");
+        assert_eq!(bodies[1]["spec"]["holderIdentity"], "me");
+        let (taken, _) = asked(vec![(StatusCode::OK, read), (StatusCode::CONFLICT, conflict)]).await;
+        assert!(!taken.unwrap());
+    }
+}

@@ -1,0 +1,161 @@
+//! What a Pod and its machine say about the life of a node. Pure.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Node, Pod};
+use operator_planner::{Life, Proof};
+
+/// The taint that an administrator sets on a machine that is off for good.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// What is known of the machine that a pod runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// Its kubelet renews its Lease: what it says of containers is so.
+    Heard,
+    /// Its kubelet is silent, or nobody knows whether it is.
+    Silent,
+    /// Its Node object was deleted, or carries the out-of-service taint.
+    GivenUp,
+}
+
+/// Whether an administrator has given the machine up.
+#[must_use]
+pub fn is_out_of_service(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|s| s.taints.as_ref());
+    taints.into_iter().flatten().any(|t| t.key == OUT_OF_SERVICE)
+}
+
+/// Alive, dead with a proof, or what is missing.
+#[must_use]
+pub fn life(pod: &Pod, machine: Machine) -> Life {
+    let Some(machine_name) = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) else {
+        return Life::Pending(unscheduled(pod));
+    };
+    if machine == Machine::GivenUp {
+        return Life::Terminated(Proof::Administrator);
+    }
+    let silent = || Life::Unknown(format!("the kubelet of {machine_name} is silent"));
+    let heard = |life| if machine == Machine::Heard { life } else { silent() };
+    let Some(status) = container(pod) else {
+        return heard(Life::Pending("its container is being created".into()));
+    };
+    match state(status) {
+        State::Running => heard(Life::Running),
+        State::Ended => heard(Life::Terminated(Proof::Terminated)),
+        State::Waiting(why) => heard(Life::Pending(why)),
+    }
+}
+
+/// Whether the container of a pod that is deleted is seen to have ended: a pod that was deleted by force is not.
+#[must_use]
+pub fn has_ended(pod: &Pod) -> bool {
+    container(pod).is_some_and(|status| matches!(state(status), State::Ended))
+}
+
+enum State {
+    Running,
+    Ended,
+    Waiting(String),
+}
+
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+}
+
+fn state(status: &ContainerStatus) -> State {
+    let none = ContainerState::default();
+    let now = status.state.as_ref().unwrap_or(&none);
+    let before = status.last_state.as_ref().unwrap_or(&none);
+    if now.running.is_some() {
+        State::Running
+    } else if now.terminated.is_some() || before.terminated.is_some() {
+        State::Ended
+    } else {
+        let waiting = now.waiting.as_ref();
+        let reason = waiting.and_then(|w| w.reason.as_deref()).unwrap_or("its container is being created");
+        let message = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
+        State::Waiting(if message.is_empty() { reason.into() } else { format!("{reason}: {message}") })
+    }
+}
+
+fn unscheduled(pod: &Pod) -> String {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    let scheduled =
+        conditions.into_iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let message = scheduled.and_then(|c| c.message.as_deref());
+    message.map_or_else(|| "it waits for a machine".into(), |m| format!("no machine takes it: {m}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(state: Value, last: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "demo-0-0"},
+            "spec": {"nodeName": "worker", "containers": []},
+            "status": {"containerStatuses": [{
+                "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": state, "lastState": last
+            }]}
+        }))
+        .unwrap()
+    }
+
+    fn running() -> Pod {
+        pod(json!({"running": {}}), json!({}))
+    }
+
+    fn ended() -> Pod {
+        pod(json!({"terminated": {"exitCode": 137}}), json!({}))
+    }
+
+    #[test]
+    fn only_a_kubelet_that_is_heard_proves_a_death() {
+        assert_eq!(life(&ended(), Machine::Heard), Life::Terminated(Proof::Terminated));
+        assert!(matches!(life(&ended(), Machine::Silent), Life::Unknown(_)));
+        assert_eq!(life(&running(), Machine::Heard), Life::Running);
+        assert!(matches!(life(&running(), Machine::Silent), Life::Unknown(_)));
+    }
+
+    #[test]
+    fn an_administrator_s_word_proves_it_whatever_the_pod_says() {
+        assert_eq!(life(&running(), Machine::GivenUp), Life::Terminated(Proof::Administrator));
+    }
+
+    #[test]
+    fn a_container_that_waits_after_it_ended_is_dead_and_one_that_never_ran_is_pending() {
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let after = pod(waiting, json!({"terminated": {"exitCode": 1}}));
+        assert_eq!(life(&after, Machine::Heard), Life::Terminated(Proof::Terminated));
+        let never = pod(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}), json!({}));
+        assert_eq!(life(&never, Machine::Heard), Life::Pending("ErrImagePull: not found".into()));
+    }
+
+    #[test]
+    fn a_restarted_container_runs() {
+        let again = pod(json!({"running": {}}), json!({"terminated": {"exitCode": 137}}));
+        assert_eq!(life(&again, Machine::Heard), Life::Running);
+        assert!(!has_ended(&again) && has_ended(&ended()));
+    }
+
+    #[test]
+    fn the_scheduler_s_reason_is_passed_on() {
+        let pod: Pod = serde_json::from_value(json!({
+            "spec": {"containers": []},
+            "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/4 nodes"}]}
+        }))
+        .unwrap();
+        assert_eq!(life(&pod, Machine::Silent), Life::Pending("no machine takes it: 0/4 nodes".into()));
+    }
+
+    #[test]
+    fn the_out_of_service_taint() {
+        let node = |key: &str| -> Node {
+            serde_json::from_value(json!({"spec": {"taints": [{"key": key, "effect": "NoExecute"}]}}))
+                .unwrap()
+        };
+        assert!(is_out_of_service(&node(OUT_OF_SERVICE)));
+        assert!(!is_out_of_service(&node("node.kubernetes.io/unreachable")));
+    }
+}
