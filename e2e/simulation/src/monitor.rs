@@ -108,8 +108,7 @@ impl World {
         // What has moved on meanwhile is in nobody's snapshot: whoever took it answers for it.
         let data = &self.nodes[master].data;
         let still_has = |a: &Applied| data.get(slot_of(a.key), a.key).is_some_and(|v| v >= a.version);
-        let done: Vec<Applied> =
-            done.into_iter().filter(|a| a.history == history && still_has(a)).collect();
+        let done: Vec<Applied> = done.into_iter().filter(|a| a.history == history && still_has(a)).collect();
         for applied in done {
             let replicated = self.monitor.replicated.entry(applied.key).or_default();
             *replicated = (*replicated).max(applied.version);
@@ -245,7 +244,8 @@ impl World {
         let before = self.monitor.owner_epochs.get(&node).cloned().unwrap_or_default();
         let told = &self.monitor.told_owners;
         let lower = now.iter().find(|(slot, (epoch, id))| {
-            let falls = before.get(slot).is_some_and(|(was, owner)| epoch < was && !self.gave_up(*owner, **slot));
+            let falls =
+                before.get(slot).is_some_and(|(was, owner)| epoch < was && !self.gave_up(*owner, **slot));
             falls && !told.contains(&(node, **slot, *id))
         });
         let lower = lower.map(|(slot, (epoch, id))| (*slot, *epoch, *id, before.get(slot).map(|b| b.0)));
@@ -261,7 +261,8 @@ impl World {
     /// The former owner itself says on its disk that the slot is not its own: then the claim of the next owner counts,
     /// however high the former owner's epoch has become since by other moves.
     fn gave_up(&self, owner: NodeId, slot: Slot) -> bool {
-        let disks = self.nodes.iter().filter(|n| n.life != Life::Removed).filter_map(|n| n.disk_conf.as_ref());
+        let disks =
+            self.nodes.iter().filter(|n| n.life != Life::Removed).filter_map(|n| n.disk_conf.as_ref());
         let mut own = disks.flat_map(|d| &d.nodes).filter(|l| l.is_myself() && l.id == owner);
         own.any(|line| !line.slots.contains(slot))
     }

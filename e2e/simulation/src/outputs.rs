@@ -133,7 +133,9 @@ impl World {
 
     /// A master's deletions are in its log; a replica leaves them to its master.
     fn drop_keys(&mut self, node: usize, slots: &SlotSet) {
-        let Some(routing) = self.nodes[node].routing.clone().filter(|r| r.role == Role::Master) else { return };
+        let Some(routing) = self.nodes[node].routing.clone().filter(|r| r.role == Role::Master) else {
+            return;
+        };
         if self.writes_paused(node) {
             // As in the engine: what cannot be logged is not deleted.
             return;
