@@ -106,6 +106,13 @@ pub enum ToBus {
         /// What was asked.
         command: Command,
     },
+    /// A client's transaction of CLUSTER commands: nothing comes between them. Each is answered as a `Command`.
+    Transaction {
+        /// How the replies have to be written.
+        protocol: Protocol,
+        /// What was asked, and where each reply goes.
+        commands: Vec<(ReplyTo, Command)>,
+    },
     /// CONFIG SET changed something; read `node.config.settings()` again.
     ConfigChanged,
     /// The process is about to end: hand over if there is somebody to hand over to, then call `done`.

@@ -49,6 +49,31 @@ fn more_pipelined_cluster_commands_than_may_be_pending_are_all_answered() {
     assert_eq!(client.text(&["PING"]), "PONG");
 }
 
+/// redis-cli --cluster fix sends DELSLOTS, ADDSLOTS, SETSLOT STABLE and BUMPEPOCH like this.
+#[test]
+fn cluster_commands_in_a_transaction() {
+    let server = Server::start(&["--cluster-enabled", "yes"]);
+    let mut client = server.client();
+    let queued = Reply::Simple("QUEUED".into());
+    assert_eq!(client.call(&["MULTI"]), ok());
+    for command in ["ADDSLOTS 1 2", "ADDSLOTS 2", "SETSLOT 1 STABLE", "BUMPEPOCH", "NODES"] {
+        let words: Vec<&str> = ["CLUSTER"].into_iter().chain(command.split(' ')).collect();
+        assert_eq!(client.call(&words), queued, "{command}");
+    }
+    let Reply::Array(replies) = client.call(&["EXEC"]) else { panic!("EXEC gives an array") };
+    let busy = Reply::Error("ERR Slot 2 is already busy".into());
+    assert_eq!(replies[..4], [ok(), busy, ok(), Reply::Simple("BUMPED 1".into())]);
+    assert!(matches!(&replies[4], Reply::Bulk(text) if text.ends_with(b"1-2\n")));
+    assert_eq!(client.text(&["PING"]), "PONG");
+
+    assert_eq!(client.call(&["MULTI"]), ok());
+    assert_eq!(client.call(&["CLUSTER", "MYID"]), queued);
+    let mixed = Reply::Error("ERR a transaction has CLUSTER commands only, or none".into());
+    assert_eq!(client.call(&["PING"]), mixed);
+    let aborted = "EXECABORT Transaction discarded because of previous errors.";
+    assert_eq!(client.call(&["EXEC"]), Reply::Error(aborted.into()));
+}
+
 #[test]
 fn cluster_is_refused_without_cluster_mode() {
     let server = Server::start(&[]);

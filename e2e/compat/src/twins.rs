@@ -61,6 +61,18 @@ impl Family {
         views::wait_agreed(&ports, 3)
     }
 
+    /// Waits until the epochs that some of them have taken are known to all.
+    ///
+    /// # Errors
+    /// Not so within 30 s.
+    pub fn settle(&self) -> Result<()> {
+        let epoch = |server: &Server| views::cluster_info(server.port(), "cluster_current_epoch").ok();
+        wait::until("all know the latest epoch", SOON, || {
+            let first = epoch(&self.servers[0]);
+            first.is_some() && self.servers[..3].iter().all(|server| epoch(server) == first)
+        })
+    }
+
     /// A connection to one of them.
     ///
     /// # Errors

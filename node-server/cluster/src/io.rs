@@ -96,6 +96,13 @@ pub enum Input {
         /// What the command has to know of the keys.
         keys: DatasetInfo,
     },
+    /// A client's transaction of CLUSTER commands: one change of the cluster's state, each answered as a `Command`.
+    Transaction {
+        /// In order, each with its token and what it has to know of the keys.
+        commands: Vec<(Token, Command, DatasetInfo)>,
+        /// How the replies have to be written.
+        protocol: Protocol,
+    },
     /// `Output::Persist` with this number is on disk, and with it all before.
     Persisted {
         /// As in the output.

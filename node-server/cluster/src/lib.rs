@@ -196,6 +196,11 @@ impl Cluster {
             Input::Command { token, command, protocol, keys } => {
                 self.on_command(token, &command, protocol, keys);
             }
+            Input::Transaction { commands, protocol } => {
+                for (token, command, keys) in commands {
+                    self.on_command(token, &command, protocol, keys);
+                }
+            }
             Input::Persisted { seq } => self.on_persisted(seq),
             Input::Replication(status) => self.on_replication(status),
             Input::WritesPaused { offset } => self.on_writes_paused(offset),

@@ -4,8 +4,9 @@
 mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, gossip, header, id, logged, names, packets, ping, slots};
-use node_server_cluster::{Input, Output};
+use node_server_cluster::{DatasetInfo, Input, Output, Token};
 use node_server_protocol::bus::{Body, Extension, Heartbeat, NodeFlags, Packet, Update};
+use node_server_protocol::resp::Protocol;
 use node_server_protocol::routing::Serving;
 use node_server_protocol::{Epoch, Role};
 
@@ -411,6 +412,31 @@ fn headers_claim_what_is_on_disk() {
     ));
     lone.hear(header(3), ping());
     assert_eq!(packets(&lone.outputs())[0].1.header.slots, slots(0, 5470));
+}
+
+/// redis-cli --cluster fix: Redis looks at its state only when EXEC is over.
+#[test]
+fn a_transaction_is_one_change() {
+    let mut lone = Lone::new(1);
+    let keys = DatasetInfo::default();
+    let commands: Vec<_> = ["DELSLOTS 7", "ADDSLOTS 7", "BUMPEPOCH"]
+        .iter()
+        .zip(1..)
+        .map(|(text, n)| (Token(n), lone::parsed(text), keys))
+        .collect();
+    lone.input(Input::Transaction { commands, protocol: Protocol::Resp2 });
+    let outputs = lone.settle();
+    let persists = outputs.iter().filter(|o| matches!(o, Output::Persist { .. })).count();
+    let replies: Vec<&[u8]> = outputs
+        .iter()
+        .filter_map(|o| match o {
+            Output::Reply { bytes, .. } => Some(bytes.as_slice()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((persists, &replies[..]), (1, &[&b"+OK\r\n"[..], b"+OK\r\n", b"+BUMPED 4\r\n"][..]));
+    let down = |o: &Output| matches!(o, Output::Publish(r) if r.serving != Serving::Ok);
+    assert!(!outputs.iter().any(down), "it was never down");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::effects::Effects;
 use crate::execute::Request;
 use crate::keyspace::{AllSlots, SlotGuard, WaitFor};
 use crate::options::MULTI_BYTES_MAX;
-use crate::outcome::Outcome;
+use crate::outcome::{Deferred, Outcome};
 use crate::route::Need;
 use crate::session::Session;
 use crate::transaction::{Multi, Queued};
@@ -59,6 +59,10 @@ impl Engine {
         if spec.flags.has(Flags::NO_MULTI) {
             return Err(CommandError::text("ERR Command not allowed inside a transaction"));
         }
+        let by_core = session.multi.as_ref().and_then(Multi::is_by_core);
+        if by_core.is_some_and(|by_core| by_core != spec.flags.has(Flags::BY_CORE)) {
+            return Err(CommandError::text("ERR a transaction has CLUSTER commands only, or none"));
+        }
         let bytes: usize = request.args.iter().map(|a| a.len()).sum();
         if session.multi.as_ref().is_some_and(|m| m.bytes + bytes > MULTI_BYTES_MAX) {
             return Err(CommandError::text("ERR the transaction's queue is full; send EXEC or DISCARD"));
@@ -99,6 +103,9 @@ impl Engine {
         if multi.aborted {
             return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
         }
+        if multi.is_by_core() == Some(true) {
+            return Ok(self.exec_by_core(session, multi, now, out));
+        }
         let plan = self.plan(session, multi)?;
         if plan.all_slots && !offloaded {
             return Ok(Outcome::Offload);
@@ -126,6 +133,19 @@ impl Engine {
         }
         out.truncate(start);
         plan.need.map_or(Ok(Outcome::Close), |need| self.overtaken(need.slot))
+    }
+
+    /// The cluster core has its own order; it does all of them in a row.
+    fn exec_by_core(&self, session: &Session, multi: &Multi, now: Millis, out: &mut Vec<u8>) -> Outcome {
+        if self.watched_changed(session, &Locks::None, now) {
+            ReplyWriter::new(out, session.protocol).null_array();
+            return Outcome::Done;
+        }
+        for queued in &multi.queue {
+            queued.command.calls.fetch_add(1, Ordering::Relaxed);
+        }
+        let commands = multi.queue.iter().map(|queued| queued.args.clone()).collect();
+        Outcome::Defer(Deferred::ClusterTransaction(commands))
     }
 
     /// The slot of all keys, and what is needed of it.

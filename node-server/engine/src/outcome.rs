@@ -25,6 +25,8 @@ pub enum Outcome {
 pub enum Deferred {
     /// A CLUSTER command for the cluster core.
     Cluster,
+    /// EXEC of CLUSTER commands for the cluster core: an array of their replies. Nothing comes between them.
+    ClusterTransaction(Vec<Vec<Vec<u8>>>),
     /// MIGRATE, parsed: see [`crate::Engine::migrate_begin`].
     Migrate(MigrateRequest),
     /// Answer with the number of replicas that acknowledged `offset`, as soon as that is `replicas`, or at `deadline`

@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH: the state that a session keeps.
 
-use crate::command::Command;
+use crate::command::{Command, Flags};
 use node_server_protocol::Slot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,19 @@ pub(crate) struct Multi {
     pub bytes: usize,
     /// A command could not be queued: EXEC will refuse.
     pub aborted: bool,
+}
+
+impl Multi {
+    /// Whether the cluster core answers what is queued; `None`: nothing is.
+    pub(crate) fn is_by_core(&self) -> Option<bool> {
+        self.queue.first().map(Queued::is_by_core)
+    }
+}
+
+impl Queued {
+    fn is_by_core(&self) -> bool {
+        self.command.spec.flags.has(Flags::BY_CORE)
+    }
 }
 
 /// A key that the session watches.

@@ -3,6 +3,7 @@
 use super::{BATCH_MAX, Bus, Event, Inboxes, TICK_MS};
 use crate::node::{ToBus, now};
 use crate::replica_link::candidates;
+use node_server_cluster::command::Command;
 use node_server_cluster::{DatasetInfo, Input, ReplicationStatus};
 use node_server_protocol::Millis;
 use std::time::Duration;
@@ -153,10 +154,16 @@ impl Bus {
         match request {
             ToBus::Command { reply_to, protocol, command } => {
                 let token = self.replies.expect(reply_to);
-                let engine = &self.node.engine;
-                let in_slot = command.slot_to_count().map_or(0, |slot| engine.keyspace().slot_unmoved(slot));
-                let keys = DatasetInfo { total: engine.keyspace().len(), in_slot };
+                let keys = self.keys_for(&command);
                 self.input(Input::Command { token, command, protocol, keys });
+            }
+            ToBus::Transaction { protocol, commands } => {
+                let mut all = Vec::with_capacity(commands.len());
+                for (reply_to, command) in commands {
+                    let keys = self.keys_for(&command);
+                    all.push((self.replies.expect(reply_to), command, keys));
+                }
+                self.input(Input::Transaction { commands: all, protocol });
             }
             ToBus::ConfigChanged => match super::core_config(&self.node.config.settings()) {
                 Ok(config) => {
@@ -173,6 +180,12 @@ impl Bus {
             }
             ToBus::Stop { done } => self.stopped = Some(done),
         }
+    }
+
+    fn keys_for(&self, command: &Command) -> DatasetInfo {
+        let engine = &self.node.engine;
+        let in_slot = command.slot_to_count().map_or(0, |slot| engine.keyspace().slot_unmoved(slot));
+        DatasetInfo { total: engine.keyspace().len(), in_slot }
     }
 
     /// Tells the core how replication stands, if that has changed or some time has passed.

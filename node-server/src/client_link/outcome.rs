@@ -7,7 +7,7 @@ use crate::mailbox::ReplyTo;
 use crate::node::{Node, ToBus, ToMigrate};
 use crate::shutdown;
 use crate::workers::{Finished, Job};
-use node_server_cluster::command::{self, Parsed};
+use node_server_cluster::command::{self, Command, Parsed};
 use node_server_engine::{Deferred, Outcome, Shutdown};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use std::net::SocketAddr;
@@ -140,6 +140,7 @@ impl Hub {
     fn defer(&mut self, at: usize, deferred: Deferred, args: &[&[u8]]) {
         match deferred {
             Deferred::Cluster => self.defer_to_bus(at, args),
+            Deferred::ClusterTransaction(commands) => self.transaction_to_bus(at, &commands),
             Deferred::Migrate(request) => {
                 let db = self.connection(at).and_then(|c| c.session.as_ref()).map_or(0, |s| s.db);
                 self.ask(at, |node, reply_to, protocol| {
@@ -194,22 +195,53 @@ impl Hub {
         sent
     }
 
-    /// A CLUSTER command that is not about keys: the bus thread answers it. Those that follow are sent on without waiting, so that the core can make one promise for all of them.
+    /// A CLUSTER command that is not about keys: the bus thread answers it. Those that follow are sent on without
+    /// waiting, so that the core can make one promise for all of them.
     fn defer_to_bus(&mut self, at: usize, args: &[&[u8]]) {
-        if !self.settings.cluster_enabled {
-            return self.answer(at, |_, reply| reply.error("ERR This instance has cluster support disabled"));
-        }
-        match command::parse(args) {
-            Ok(Parsed::Core(command)) => {
+        match self.parse_for_core(args) {
+            Ok(command) => {
                 self.send_on(at, |node, reply_to, protocol| {
                     node.bus.ask(ToBus::Command { reply_to, protocol, command }).is_ok()
                 });
             }
+            Err(refusal) => self.answer(at, |_, reply| reply.error(&refusal)),
+        }
+    }
+
+    fn parse_for_core<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Command, String> {
+        if !self.settings.cluster_enabled {
+            return Err("ERR This instance has cluster support disabled".into());
+        }
+        match command::parse(args) {
+            Ok(Parsed::Core(command)) => Ok(command),
             // The engine answers these itself and never defers them.
-            Ok(Parsed::Keys(_)) => {
-                self.answer(at, |_, reply| reply.error("ERR not a command for the cluster core"))
+            Ok(Parsed::Keys(_)) => Err("ERR not a command for the cluster core".into()),
+            Err(error) => Err(error.0),
+        }
+    }
+
+    /// EXEC of such commands: the head of an array, and then their replies in their places.
+    fn transaction_to_bus(&mut self, at: usize, transaction: &[Vec<Vec<u8>>]) {
+        self.answer(at, |_, reply| reply.array(transaction.len()));
+        let (thread, node) = (self.index, Arc::clone(&self.node));
+        let mut commands = Vec::new();
+        for args in transaction {
+            match self.parse_for_core(args) {
+                Ok(command) => {
+                    let Some(connection) = self.connection(at) else { return };
+                    let seq = connection.output.defer();
+                    commands.push((ReplyTo { thread, session: connection.client.id, seq }, command));
+                }
+                Err(refusal) => self.answer(at, |_, reply| reply.error(&refusal)),
             }
-            Err(error) => self.answer(at, |_, reply| reply.error(&error.0)),
+        }
+        let Some(connection) = self.connection(at) else { return };
+        let protocol = connection.session.as_ref().map_or(Protocol::Resp2, |s| s.protocol);
+        let seqs: Vec<u64> = commands.iter().map(|(to, _)| to.seq).collect();
+        if node.bus.ask(ToBus::Transaction { protocol, commands }).is_err() {
+            for seq in seqs {
+                connection.output.fulfil(seq, TRY_AGAIN.to_vec());
+            }
         }
     }
 

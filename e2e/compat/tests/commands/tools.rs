@@ -118,7 +118,7 @@ fn fix_covers_slots_that_nobody_owns() {
         "{}",
         check.text
     );
-    let fixed = redis_cli_with_input(&["--cluster", "fix", &any, "--cluster-yes"], "").unwrap();
+    let fixed = redis_cli_with_input(&["--cluster", "fix", &any], "yes\n").unwrap();
     assert!(fixed.ok, "{}", fixed.text);
     cluster.wait_agreed().unwrap();
     assert_checked(&cluster.nodes[0]);

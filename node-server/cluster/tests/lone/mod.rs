@@ -5,7 +5,7 @@
     reason = "a harness: each test file uses its part, and failures panic"
 )]
 
-use node_server_cluster::command::{Parsed, parse};
+use node_server_cluster::command::{Command, Parsed, parse};
 use node_server_cluster::{
     Cluster, Config, DatasetInfo, Input, LinkId, NodesConf, Output, ReplicationStatus, Start, Token,
 };
@@ -219,9 +219,14 @@ pub(crate) fn gossip(about: u8, flags: NodeFlags) -> Body {
     Body::Ping(Heartbeat { gossip: vec![entry], extensions: Vec::new() })
 }
 
-pub(crate) fn command(lone: &mut Lone, line: &str) {
+pub(crate) fn parsed(line: &str) -> Command {
     let args: Vec<&str> = std::iter::once("cluster").chain(line.split(' ')).collect();
     let Ok(Parsed::Core(command)) = parse(&args) else { panic!("{line}") };
+    command
+}
+
+pub(crate) fn command(lone: &mut Lone, line: &str) {
+    let command = parsed(line);
     let (token, protocol, keys) = (Token(1), Protocol::Resp2, DatasetInfo::default());
     lone.input(Input::Command { token, command, protocol, keys });
 }

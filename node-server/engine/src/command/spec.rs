@@ -75,6 +75,8 @@ impl Flags {
     pub const IMPORTS: Self = Self(1 << 27);
     /// Ours: keys that a slot in migration lacks are no reason to redirect.
     pub const MIGRATES: Self = Self(1 << 28);
+    /// Ours: the cluster core answers it; a transaction has only such commands or none.
+    pub const BY_CORE: Self = Self(1 << 29);
 
     /// Both.
     #[must_use]

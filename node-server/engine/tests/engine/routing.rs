@@ -28,6 +28,7 @@ fn down_and_unserved() {
     let node = Node::with(Default::default());
     let mut client = node.client();
     assert_eq!(client.error("GET a"), "CLUSTERDOWN Hash slot not served");
+    assert_eq!(client.error("MGET a b"), "CLUSTERDOWN Hash slot not served", "before CROSSSLOT, as in Redis");
     let mut down = routing(1, 2, &[]);
     down.serving = Serving::Down { allow_reads: false };
     node.engine.publish_routing(Arc::new(down.clone()));

@@ -4,7 +4,7 @@ use super::{cluster, count_keys, get_keys, keyslot, wait};
 use crate::command::arguments::{block, integer, one_of, text, word};
 use crate::command::spec::{Argument, Deprecated, Flags, Group, Run, Spec};
 
-const OPEN: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::NO_MULTI);
+const OPEN: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::BY_CORE);
 const ADMIN: Flags = OPEN.with(Flags::ADMIN);
 const CHANGES: Flags = ADMIN.with(Flags::NO_ASYNC_LOADING);
 
