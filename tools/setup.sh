@@ -12,6 +12,7 @@ command -v cc >/dev/null || need+=(gcc libc6-dev)
 command -v redis-cli >/dev/null || need+=(redis-tools)
 command -v redis-server >/dev/null || [ "$demo" = --demo ] || need+=(redis-server)
 command -v unzip >/dev/null || need+=(unzip)
+command -v ps >/dev/null || need+=(procps)
 if [ ${#need[@]} -gt 0 ]; then
   echo "installing Debian packages: ${need[*]}"
   apt-get update -qq

@@ -53,7 +53,6 @@ fn rebalance_follows_the_weights_and_back() {
     assert_checked(&cluster.nodes[0]);
 }
 
-/// One key in slot 741, the rest of a move that was broken off.
 fn set(node: &Server, name: &str) {
     node.client().unwrap().call(&["SET", name, "value"]).unwrap();
 }
@@ -69,14 +68,15 @@ fn fix_finishes_what_was_broken_off() {
     let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0)).unwrap();
     let ids = ids(&cluster);
     let any = address(&cluster.nodes[0]);
-    // Slot 741 is on its way from 0 to 1, and one of its keys has arrived.
-    set(&cluster.nodes[0], "{age}1");
-    set(&cluster.nodes[0], "{age}2");
+    // Slot 741 is on its way from 0 to 1, and two of its three keys have arrived: redis-cli goes on to 1.
+    for key in ["{age}1", "{age}2", "{age}3"] {
+        set(&cluster.nodes[0], key);
+    }
     set_slot(&cluster.nodes[1], "741", &["IMPORTING", &ids[0]]);
     set_slot(&cluster.nodes[0], "741", &["MIGRATING", &ids[1]]);
     let port = cluster.nodes[1].port().to_string();
     let mut source = cluster.nodes[0].client().unwrap();
-    source.call(&["MIGRATE", "127.0.0.1", &port, "{age}1", "0", "5000"]).unwrap();
+    source.call(&["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS", "{age}1", "{age}2"]).unwrap();
     // Slot 9000 of 1 was to go to 2, which was not told.
     set_slot(&cluster.nodes[1], "9000", &["MIGRATING", &ids[2]]);
     // Slot 15000 of 2 was to come to 0, and 2 was not told.
@@ -91,8 +91,9 @@ fn fix_finishes_what_was_broken_off() {
         assert_eq!(cluster.owner(0, Slot::new(slot).unwrap()).unwrap(), owner, "slot {slot}\n{}", fixed.text);
     }
     let mut target = cluster.nodes[1].client().unwrap();
-    assert_eq!(target.text(&["GET", "{age}1"]).unwrap(), "value");
-    assert_eq!(target.text(&["GET", "{age}2"]).unwrap(), "value");
+    for key in ["{age}1", "{age}2", "{age}3"] {
+        assert_eq!(target.text(&["GET", key]).unwrap(), "value", "{key}");
+    }
     for node in &cluster.nodes {
         let me = views::myself(node.port()).unwrap();
         assert!(me.migrating.is_empty() && me.importing.is_empty(), "{me:?}");

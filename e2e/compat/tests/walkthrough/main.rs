@@ -11,6 +11,7 @@ mod grow;
 mod keys;
 mod refusal;
 mod replicas;
+mod settings;
 mod shrink;
 
 use e2e_compat::Installation;
@@ -35,4 +36,5 @@ fn steps_1_to_11() {
     replicas::step_10_add_replicas(&servers, heir);
     shrink::step_11_take_them_away(&servers, heir);
     keys.verify(&servers);
+    settings::set_timeout(&servers);
 }

@@ -60,10 +60,9 @@ fn explained(name: &str, field: usize, ours: &str) -> bool {
         ("wait", 1, "blocking") | ("wait", 3, "blocking,connection,slow") => true,
         ("randomkey", 4, _) | ("scan", 4, _) => ours.contains("response_policy:special"),
         ("config|resetstat" | "config|rewrite" | "client|setname", 4, _) => ours.contains("all_succeeded"),
-        // The shell or the cluster core answers later, so these cannot be queued; and the core answers while data is
-        // loaded.
+        // The shell answers later, so it cannot be queued. The cluster core answers while data is loaded.
         ("migrate", 1, _) => ours == "movablekeys,no_multi,write",
-        (_, 1, _) if is_core => ours.contains("no_multi"),
+        (_, 1, _) if is_core => ours.contains("loading"),
         _ => false,
     }
 }
