@@ -248,5 +248,5 @@ fn arities() -> Vec<String> {
         let name = *name;
         (least..=ARGUMENTS_MAX).map(move |count| format!("CLUSTER {name}{}", " x".repeat(count)))
     };
-    SUBCOMMANDS.iter().flat_map(|name| tried(&name)).collect()
+    SUBCOMMANDS.iter().flat_map(tried).collect()
 }
