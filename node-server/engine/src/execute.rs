@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::route::{Need, Present};
 use crate::session::{Origin, Session};
 use node_server_protocol::resp::ReplyWriter;
-use node_server_protocol::{Millis, Slot, key_slot};
+use node_server_protocol::{Millis, Slot};
 use std::sync::atomic::Ordering;
 
 /// A request on its way.
@@ -42,16 +42,8 @@ impl Engine {
         self.request(session, args, now, out, true)
     }
 
-    /// Brings the slot of a request nearer to the processor: a look at its state, which nothing depends on, so that
-    /// the processor goes on with the next request meanwhile. Takes the first argument for a key; for what has none
-    /// there it is in vain and does no harm.
-    pub fn prefetch(&self, args: &[&[u8]]) {
-        if let Some(key) = args.get(1)
-            && self.options.cluster
-        {
-            std::hint::black_box(self.keyspace.state(key_slot(key)));
-        }
-    }
+    /// Brings what a request will touch nearer to the processor. A hint; does nothing yet.
+    pub fn prefetch(&self, _args: &[&[u8]]) {}
 
     fn request(
         &self,
