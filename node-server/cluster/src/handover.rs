@@ -1,7 +1,8 @@
 //! SIGTERM on a master: a replica takes over before the process ends.
 //!
 //! The master sends MFSTART, which otherwise only replicas send, to the replica of its choice. A replica of ours then
-//! runs a manual failover as if it had been sent CLUSTER FAILOVER; any other ignores it and the next one is asked.
+//! runs a manual failover as if it had been sent CLUSTER FAILOVER; any other ignores it and the next one is asked. All
+//! are asked several times: one that is slow, or did not know yet whose replica it is, may still take over.
 
 use crate::Cluster;
 use crate::io::{HandOver, Level, Output};
@@ -14,6 +15,9 @@ use std::net::SocketAddr;
 
 /// How long a replica may take to answer, in milliseconds.
 const ANSWER_MS: u64 = 500;
+
+/// How often each replica is asked.
+const ROUNDS: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Handover {
@@ -36,7 +40,8 @@ impl Cluster {
         let myself = self.view.myself();
         let owns = !myself.slots.is_empty() || !self.view.importing.is_empty();
         let needed = myself.is_master() && owns && !self.guard.is_closed() && !replicas.is_empty();
-        let mut candidates = if needed { self.candidates(replicas) } else { VecDeque::new() };
+        let able = if needed { self.candidates(replicas) } else { Vec::new() };
+        let mut candidates: VecDeque<NodeId> = (0..ROUNDS).flat_map(|_| able.iter().copied()).collect();
         // One that is taking over already is the one.
         let under_way = self.manual.replica();
         let Some(first) = under_way.or_else(|| candidates.pop_front()).filter(|_| needed) else {
@@ -51,7 +56,7 @@ impl Cluster {
     }
 
     /// Replicas that can take over, best first: as the shell ordered them, then by what they say of themselves.
-    fn candidates(&self, in_sync: &[SocketAddr]) -> VecDeque<NodeId> {
+    fn candidates(&self, in_sync: &[SocketAddr]) -> Vec<NodeId> {
         let unable = NodeFlags::PFAIL | NodeFlags::FAIL;
         let unable = unable.with(NodeFlags::NO_FAILOVER);
         // One that has just synced may not have said its offset on the bus yet; the shell knows that it has the data.

@@ -11,6 +11,10 @@ const MASTER_GRACE_MS: u64 = 500;
 /// If this node stops to run, the engine lets writes go on after this many timeouts.
 const PAUSE_TIMEOUTS: u64 = 2;
 
+/// How often the replica asks its master again, in milliseconds: a master ignores it as long as it does not know that
+/// this node is its replica, as right after a failover, and a link may break.
+const ASK_AGAIN_MS: u64 = 500;
+
 #[derive(Debug, Default)]
 pub(crate) struct ManualFailover {
     /// Until when, while one is under way.
@@ -19,6 +23,8 @@ pub(crate) struct ManualFailover {
     replica: Option<NodeId>,
     /// On the master: its log ends here and no write is under way.
     paused_at: Option<u64>,
+    /// On the replica: when to ask its master again.
+    ask_at: Option<Millis>,
     /// On the replica: what the master's log ends at.
     master_offset: Option<u64>,
     /// On the replica: the election may begin.
@@ -45,9 +51,14 @@ impl Cluster {
             self.manual.can_start = true;
         } else {
             self.log(Level::Notice, "Manual failover user request accepted.".into());
-            if let Some(master) = self.view.myself().master {
-                self.send_to(master, Message::MfStart);
-            }
+            self.ask_for_the_pause();
+        }
+    }
+
+    fn ask_for_the_pause(&mut self) {
+        self.manual.ask_at = Some(self.now.after(ASK_AGAIN_MS));
+        if let Some(master) = self.view.myself().master {
+            self.send_to(master, Message::MfStart);
         }
     }
 
@@ -94,6 +105,7 @@ impl Cluster {
     pub(crate) fn on_master_paused(&mut self, offset: u64) {
         if self.manual.end.is_some() && self.manual.master_offset.is_none() && !self.manual.can_start {
             self.manual.master_offset = Some(offset);
+            self.manual.ask_at = None;
             self.log(
                 Level::Warning,
                 format!("Received replication offset for paused master manual failover: {offset}"),
@@ -106,6 +118,9 @@ impl Cluster {
             self.log(Level::Warning, "Manual failover timed out.".into());
             self.end_manual_failover();
             self.handover_failed();
+        }
+        if self.manual.ask_at.is_some_and(|at| at <= self.now) {
+            self.ask_for_the_pause();
         }
         let caught_up = self.manual.master_offset == Some(self.replication.offset);
         if caught_up && !self.manual.can_start {

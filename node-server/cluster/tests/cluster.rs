@@ -159,8 +159,33 @@ fn handover_gives_up_when_the_replica_does_not_answer() {
     net.cut.insert((1, 4));
     let deadline = net.now.after(5000);
     net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
-    net.run_until(1500, |n| n.peers[1].handover.is_some());
+    let took = net.run_until(3000, |n| n.peers[1].handover.is_some());
     assert_eq!(net.peers[1].handover, Some(HandOver::GaveUp));
+    assert!((1500..=2500).contains(&took), "long before the deadline, after {took} ms");
+}
+
+#[test]
+fn handover_to_a_replica_that_hears_of_it_late() {
+    let mut net = Net::three_masters();
+    net.cut.insert((1, 4));
+    let deadline = net.now.after(5000);
+    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    net.run(800);
+    assert_eq!(net.peers[1].handover, None, "asked again, not given up");
+    net.cut.clear();
+    net.run_until(1500, |n| n.peers[1].handover.is_some());
+    assert_eq!(net.peers[1].handover, Some(HandOver::Done));
+}
+
+#[test]
+fn a_manual_failover_whose_first_request_is_lost() {
+    let mut net = Net::three_masters();
+    net.cut.insert((4, 1));
+    net.ok(4, "FAILOVER");
+    net.run(200);
+    net.cut.clear();
+    net.run_until(2000, |n| n.is_serving_master(4, 6000));
+    assert!(net.logged(4, "All master replication stream processed, manual failover can start."));
 }
 
 #[test]
