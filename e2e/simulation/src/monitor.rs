@@ -44,6 +44,9 @@ pub struct Monitor {
     known: BTreeMap<(usize, u32), BTreeSet<NodeId>>,
     told_to_forget: BTreeSet<NodeId>,
     owner_epochs: BTreeMap<usize, BTreeMap<Slot, (Epoch, NodeId)>>,
+    /// When a node was last told anything of a slot by SETSLOT, or to reset itself.
+    told_slots: BTreeMap<(usize, Slot), u64>,
+    told_reset: BTreeMap<usize, u64>,
     /// What the operator told whom about owners, which needs no epoch.
     told_owners: BTreeSet<(usize, Slot, NodeId)>,
 }
@@ -108,8 +111,7 @@ impl World {
         // What has moved on meanwhile is in nobody's snapshot: whoever took it answers for it.
         let data = &self.nodes[master].data;
         let still_has = |a: &Applied| data.get(slot_of(a.key), a.key).is_some_and(|v| v >= a.version);
-        let done: Vec<Applied> =
-            done.into_iter().filter(|a| a.history == history && still_has(a)).collect();
+        let done: Vec<Applied> = done.into_iter().filter(|a| a.history == history && still_has(a)).collect();
         for applied in done {
             let replicated = self.monitor.replicated.entry(applied.key).or_default();
             *replicated = (*replicated).max(applied.version);
@@ -229,6 +231,28 @@ impl World {
         }
     }
 
+    /// A replica has become master: the moves of its master's that it knew of are its own now, unless they are settled,
+    /// their other end is forgotten, or somebody told it otherwise.
+    pub(crate) fn watch_open_slots(&mut self, node: usize, now: &NodesConf) {
+        let Some(before) = &self.nodes[node].disk_conf else { return };
+        let (old, new) = (before.myself(), now.myself());
+        let made = self.nodes[node].disk_made;
+        let reset = self.monitor.told_reset.get(&node).is_some_and(|at| *at >= made);
+        if old.master.is_none() || new.master.is_some() || reset {
+            return;
+        }
+        let going = old.migrating.iter().filter(|(slot, _)| new.slots.contains(*slot));
+        let coming = old.importing.iter().filter(|(slot, _)| !new.slots.contains(*slot));
+        let still_open = |slot: Slot| new.migrating.iter().chain(&new.importing).any(|(s, _)| *s == slot);
+        let told = |slot: Slot| self.monitor.told_slots.get(&(node, slot)).is_some_and(|at| *at >= made);
+        let knows = |end: NodeId| now.nodes.iter().any(|l| l.id == end);
+        let mut open = going.chain(coming);
+        if let Some((slot, _)) = open.find(|(s, end)| knows(*end) && !still_open(*s) && !told(*s)) {
+            let (member, slot) = (self.nodes[node].member, *slot);
+            self.violation(format!("{member} forgot at its promotion that slot {slot} is on its way"));
+        }
+    }
+
     /// In one view, a slot never goes to a claim with a lower epoch.
     pub(crate) fn watch_owner_epochs(&mut self, node: usize) {
         let Some(conf) = &self.nodes[node].disk_conf else {
@@ -245,7 +269,8 @@ impl World {
         let before = self.monitor.owner_epochs.get(&node).cloned().unwrap_or_default();
         let told = &self.monitor.told_owners;
         let lower = now.iter().find(|(slot, (epoch, id))| {
-            let falls = before.get(slot).is_some_and(|(was, owner)| epoch < was && !self.gave_up(*owner, **slot));
+            let falls =
+                before.get(slot).is_some_and(|(was, owner)| epoch < was && !self.gave_up(*owner, **slot));
             falls && !told.contains(&(node, **slot, *id))
         });
         let lower = lower.map(|(slot, (epoch, id))| (*slot, *epoch, *id, before.get(slot).map(|b| b.0)));
@@ -261,7 +286,8 @@ impl World {
     /// The former owner itself says on its disk that the slot is not its own: then the claim of the next owner counts,
     /// however high the former owner's epoch has become since by other moves.
     fn gave_up(&self, owner: NodeId, slot: Slot) -> bool {
-        let disks = self.nodes.iter().filter(|n| n.life != Life::Removed).filter_map(|n| n.disk_conf.as_ref());
+        let disks =
+            self.nodes.iter().filter(|n| n.life != Life::Removed).filter_map(|n| n.disk_conf.as_ref());
         let mut own = disks.flat_map(|d| &d.nodes).filter(|l| l.is_myself() && l.id == owner);
         own.any(|line| !line.slots.contains(slot))
     }
@@ -309,6 +335,12 @@ impl World {
 
     /// The operator tells a node something.
     pub(crate) fn watch_command(&mut self, node: usize, args: &[Vec<u8>]) {
+        if let [_, sub, slot, ..] = args
+            && sub.eq_ignore_ascii_case(b"SETSLOT")
+            && let Some(slot) = parse_slot(slot)
+        {
+            self.monitor.told_slots.insert((node, slot), self.now);
+        }
         match args {
             [_, sub, id] if sub.eq_ignore_ascii_case(b"FORGET") => {
                 if let Ok(id) = NodeId::from_hex(id) {
@@ -317,12 +349,12 @@ impl World {
             }
             [_, sub, ..] if sub.eq_ignore_ascii_case(b"RESET") => {
                 self.monitor.known.remove(&(node, self.nodes[node].incarnation));
+                self.monitor.told_reset.insert(node, self.now);
             }
             [_, sub, slot, kind, id, ..]
                 if sub.eq_ignore_ascii_case(b"SETSLOT") && kind.eq_ignore_ascii_case(b"NODE") =>
             {
-                let slot = std::str::from_utf8(slot).ok().and_then(|s| s.parse().ok()).and_then(Slot::new);
-                if let (Some(slot), Ok(id)) = (slot, NodeId::from_hex(id)) {
+                if let (Some(slot), Ok(id)) = (parse_slot(slot), NodeId::from_hex(id)) {
                     self.monitor.told_owners.insert((node, slot, id));
                 }
             }
@@ -362,6 +394,10 @@ impl World {
             }
         }
     }
+}
+
+fn parse_slot(text: &[u8]) -> Option<Slot> {
+    std::str::from_utf8(text).ok().and_then(|s| s.parse().ok()).and_then(Slot::new)
 }
 
 /// A lead smaller than this is gossip's age.

@@ -81,6 +81,7 @@ impl World {
             Output::Persist { seq, text } => {
                 let when = self.now + self.rng.between(PERSIST_MS.0, PERSIST_MS.1);
                 let incarnation = self.nodes[node].incarnation;
+                self.nodes[node].write_made = self.now;
                 self.at(when, Event::Persisted { node, incarnation, seq, text });
             }
             Output::Reply { token, bytes } => self.operator_reply(node, token, bytes),
@@ -133,7 +134,9 @@ impl World {
 
     /// A master's deletions are in its log; a replica leaves them to its master.
     fn drop_keys(&mut self, node: usize, slots: &SlotSet) {
-        let Some(routing) = self.nodes[node].routing.clone().filter(|r| r.role == Role::Master) else { return };
+        let Some(routing) = self.nodes[node].routing.clone().filter(|r| r.role == Role::Master) else {
+            return;
+        };
         if self.writes_paused(node) {
             // As in the engine: what cannot be logged is not deleted.
             return;

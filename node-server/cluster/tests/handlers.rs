@@ -111,7 +111,8 @@ fn a_connection_that_swallows_pings_is_made_anew() {
     for _ in 0..TIMEOUT_MS * 2 / 100 {
         lone.hear(header(3), ping());
         let outputs = lone.pass(100);
-        let to_it = |o: &&Output| matches!(o, Output::Connect { to, .. } if to.ip().to_string() == "10.0.0.3");
+        let to_it =
+            |o: &&Output| matches!(o, Output::Connect { to, .. } if to.ip().to_string() == "10.0.0.3");
         connects += outputs.iter().filter(to_it).count();
     }
     assert!((1..=2).contains(&connects), "{connects}");
