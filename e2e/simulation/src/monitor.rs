@@ -44,6 +44,9 @@ pub struct Monitor {
     known: BTreeMap<(usize, u32), BTreeSet<NodeId>>,
     told_to_forget: BTreeSet<NodeId>,
     owner_epochs: BTreeMap<usize, BTreeMap<Slot, (Epoch, NodeId)>>,
+    /// When a node was last told anything of a slot by SETSLOT, or to reset itself.
+    told_slots: BTreeMap<(usize, Slot), u64>,
+    told_reset: BTreeMap<usize, u64>,
     /// What the operator told whom about owners, which needs no epoch.
     told_owners: BTreeSet<(usize, Slot, NodeId)>,
 }
@@ -228,6 +231,28 @@ impl World {
         }
     }
 
+    /// A replica has become master: the moves of its master's that it knew of are its own now, unless they are settled,
+    /// their other end is forgotten, or somebody told it otherwise.
+    pub(crate) fn watch_open_slots(&mut self, node: usize, now: &NodesConf) {
+        let Some(before) = &self.nodes[node].disk_conf else { return };
+        let (old, new) = (before.myself(), now.myself());
+        let made = self.nodes[node].disk_made;
+        let reset = self.monitor.told_reset.get(&node).is_some_and(|at| *at >= made);
+        if old.master.is_none() || new.master.is_some() || reset {
+            return;
+        }
+        let going = old.migrating.iter().filter(|(slot, _)| new.slots.contains(*slot));
+        let coming = old.importing.iter().filter(|(slot, _)| !new.slots.contains(*slot));
+        let still_open = |slot: Slot| new.migrating.iter().chain(&new.importing).any(|(s, _)| *s == slot);
+        let told = |slot: Slot| self.monitor.told_slots.get(&(node, slot)).is_some_and(|at| *at >= made);
+        let knows = |end: NodeId| now.nodes.iter().any(|l| l.id == end);
+        let mut open = going.chain(coming);
+        if let Some((slot, _)) = open.find(|(s, end)| knows(*end) && !still_open(*s) && !told(*s)) {
+            let (member, slot) = (self.nodes[node].member, *slot);
+            self.violation(format!("{member} forgot at its promotion that slot {slot} is on its way"));
+        }
+    }
+
     /// In one view, a slot never goes to a claim with a lower epoch.
     pub(crate) fn watch_owner_epochs(&mut self, node: usize) {
         let Some(conf) = &self.nodes[node].disk_conf else {
@@ -310,6 +335,12 @@ impl World {
 
     /// The operator tells a node something.
     pub(crate) fn watch_command(&mut self, node: usize, args: &[Vec<u8>]) {
+        if let [_, sub, slot, ..] = args
+            && sub.eq_ignore_ascii_case(b"SETSLOT")
+            && let Some(slot) = parse_slot(slot)
+        {
+            self.monitor.told_slots.insert((node, slot), self.now);
+        }
         match args {
             [_, sub, id] if sub.eq_ignore_ascii_case(b"FORGET") => {
                 if let Ok(id) = NodeId::from_hex(id) {
@@ -318,12 +349,12 @@ impl World {
             }
             [_, sub, ..] if sub.eq_ignore_ascii_case(b"RESET") => {
                 self.monitor.known.remove(&(node, self.nodes[node].incarnation));
+                self.monitor.told_reset.insert(node, self.now);
             }
             [_, sub, slot, kind, id, ..]
                 if sub.eq_ignore_ascii_case(b"SETSLOT") && kind.eq_ignore_ascii_case(b"NODE") =>
             {
-                let slot = std::str::from_utf8(slot).ok().and_then(|s| s.parse().ok()).and_then(Slot::new);
-                if let (Some(slot), Ok(id)) = (slot, NodeId::from_hex(id)) {
+                if let (Some(slot), Ok(id)) = (parse_slot(slot), NodeId::from_hex(id)) {
                     self.monitor.told_owners.insert((node, slot, id));
                 }
             }
@@ -363,6 +394,10 @@ impl World {
             }
         }
     }
+}
+
+fn parse_slot(text: &[u8]) -> Option<Slot> {
+    std::str::from_utf8(text).ok().and_then(|s| s.parse().ok()).and_then(Slot::new)
 }
 
 /// A lead smaller than this is gossip's age.

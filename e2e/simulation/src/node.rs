@@ -91,6 +91,10 @@ pub struct Node {
     pub disk: Option<String>,
     /// The same, parsed, for those who watch.
     pub disk_conf: Option<NodesConf>,
+    /// When what is on disk was true, true time; the same of the write under way.
+    pub disk_made: u64,
+    /// See there.
+    pub write_made: u64,
     /// Its keys.
     pub data: Dataset,
     /// Its address.
@@ -143,6 +147,8 @@ impl Node {
             cluster: None,
             disk: None,
             disk_conf: None,
+            disk_made: 0,
+            write_made: 0,
             data: Dataset::new(History(0)),
             address: address(index, 0),
             clock: Clock::TRUE,

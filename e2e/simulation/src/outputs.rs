@@ -81,6 +81,7 @@ impl World {
             Output::Persist { seq, text } => {
                 let when = self.now + self.rng.between(PERSIST_MS.0, PERSIST_MS.1);
                 let incarnation = self.nodes[node].incarnation;
+                self.nodes[node].write_made = self.now;
                 self.at(when, Event::Persisted { node, incarnation, seq, text });
             }
             Output::Reply { token, bytes } => self.operator_reply(node, token, bytes),

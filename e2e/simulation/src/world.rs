@@ -263,13 +263,17 @@ impl World {
             return;
         }
         match NodesConf::parse(&text) {
-            Ok(conf) => self.nodes[node].disk_conf = Some(conf),
+            Ok(conf) => {
+                self.watch_open_slots(node, &conf);
+                self.nodes[node].disk_conf = Some(conf);
+            }
             Err(error) => {
                 let member = self.nodes[node].member;
                 self.violation(format!("{member} writes a nodes.conf that it cannot read: {error}"));
             }
         }
         self.nodes[node].disk = Some(text);
+        self.nodes[node].disk_made = self.nodes[node].write_made;
         self.watch_owner_epochs(node);
         self.input(node, Input::Persisted { seq });
     }
