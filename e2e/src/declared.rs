@@ -230,6 +230,16 @@ impl Declared {
         send_signal(pid, what)
     }
 
+    /// Seconds of CPU that the operator and all processes of members have taken: what counts on a busy machine.
+    ///
+    /// # Errors
+    /// No operator runs, or it has not begun yet.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let operator = self.operator.as_ref().context("no operator runs")?.id();
+        let members = self.places()?.into_values().filter_map(|place| place.pid);
+        Ok(std::iter::once(operator).chain(members).filter_map(cpu_seconds).sum())
+    }
+
     /// Where the files are.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -267,6 +277,14 @@ fn place(record: &Value) -> Result<Place> {
 /// A process number may have been used again by a stranger.
 fn works_in(pid: u32, dir: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
+}
+
+/// User and system time of a process, which Linux counts in hundredths of a second; `None` when it has ended.
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<f64>().ok();
+    Some((next()? + next()?) / 100.0)
 }
 
 fn send_signal(pid: u32, what: Signal) -> Result<()> {

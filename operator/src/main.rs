@@ -6,6 +6,7 @@ use operator::controller::{Controller, settings};
 use operator::platform::local::{Layout, Local};
 use operator::terminal::Terminal;
 use operator::{dump, manifest, plan_command};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -120,6 +121,8 @@ fn print(text: &str) {
 }
 
 async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
+    // Before it is read: an edit while this program starts is one that has not been seen.
+    let seen = stamp(&arguments.file);
     let manifest = manifest::read(&arguments.file)?;
     let name = manifest.desired.name().to_owned();
     let dir = arguments.dir.clone().unwrap_or_else(|| PathBuf::from(&name));
@@ -133,7 +136,7 @@ async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
     let platform = Local::open(layout)?;
     let mut controller =
         Controller::new(manifest, platform, Terminal::new(std::io::stdout()), arguments.dump);
-    let followed = follow(&mut controller, &arguments.file).await;
+    let followed = follow(&mut controller, &arguments.file, seen).await;
     if arguments.keep {
         controller.terminal.line("left running; the same command takes over again");
     } else {
@@ -145,10 +148,13 @@ async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
 }
 
 /// Runs until Ctrl-C or SIGTERM.
-async fn follow(controller: &mut Controller<std::io::Stdout>, file: &Path) -> anyhow::Result<()> {
+async fn follow(
+    controller: &mut Controller<std::io::Stdout>,
+    file: &Path,
+    mut seen: Option<Stamp>,
+) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut seen = stamp(file);
     loop {
         let again = controller.reconcile().await;
         let look = tokio::time::sleep(again);
@@ -192,10 +198,12 @@ fn edited(controller: &mut Controller<std::io::Stdout>, file: &Path) {
     }
 }
 
-/// What changes with every edit, also of an editor that replaces the file.
-fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+/// What changes with every edit, also of an editor that replaces the file: time, length and inode.
+type Stamp = (SystemTime, u64, u64);
+
+fn stamp(file: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {

@@ -65,7 +65,7 @@ impl Engine {
             Err(error) => return self.reject(session, &error, out),
         };
         session.last_command = command.spec.name;
-        if let Err(error) = self.refuse(session, command.spec) {
+        if let Err(error) = self.refuse(session, command.spec, args) {
             command.rejected.fetch_add(1, Ordering::Relaxed);
             return match command.spec.name {
                 "exec" => self.reject_exec(session, &error, out),
@@ -130,14 +130,16 @@ impl Engine {
     }
 
     /// Refusals that depend on the node alone.
-    fn refuse(&self, session: &Session, spec: &Spec) -> CommandResult {
+    fn refuse(&self, session: &mut Session, spec: &Spec, args: &[&[u8]]) -> CommandResult {
         if session.origin == Origin::Master {
             return Ok(());
         }
         if self.is_loading() && !spec.flags.has(Flags::LOADING) {
+            self.redirect(session, spec, args)?;
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
         }
         if self.refuses_stale() && !spec.flags.has(Flags::STALE) {
+            self.redirect(session, spec, args)?;
             return Err(CommandError::text(
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             ));
@@ -147,6 +149,19 @@ impl Engine {
             return Err(CommandError::text("READONLY You can't write against a read only replica."));
         }
         Ok(())
+    }
+
+    /// A node that cannot answer yet still says who does: a drained master that copies the data of its new one, to
+    /// clients that have not heard of it.
+    fn redirect(&self, session: &mut Session, spec: &Spec, args: &[&[u8]]) -> CommandResult {
+        if !matches!(spec.run, Run::Slot(_)) || !self.options.cluster {
+            return Ok(());
+        }
+        let indexes = key_indexes(spec, args);
+        match self.slot_of(session, indexes.iter().map(|at| args[*at]))? {
+            Some(slot) => self.route_hint(session, &Need::of(spec, slot, indexes.len() > 1)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn run(

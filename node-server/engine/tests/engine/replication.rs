@@ -192,9 +192,14 @@ fn an_empty_replica_says_loading() {
     let mut reader = replica.client();
     reader.ok("READONLY");
     assert_eq!(reader.error("GET a"), "LOADING Redis is loading the dataset in memory");
+    // Whoever wants the master is told where it is all the same, as by Redis.
+    let mut writer = replica.client();
+    assert!(writer.error("SET a 1").starts_with("MOVED 15495 "));
+    assert!(writer.error("GET a").starts_with("MOVED 15495 "));
     drop(loader);
     assert_eq!(reader.line("GET a"), Reply::Null);
     replica.engine.set_refuse_stale(true);
+    assert!(writer.error("GET a").starts_with("MOVED 15495 "));
     assert!(
         reader.error("GET a").starts_with("MASTERDOWN Link with MASTER is down and replica-serve-stale-data")
     );
