@@ -28,7 +28,6 @@ pub(super) fn redis_conf(blueprint: &Blueprint<'_>) -> String {
         "protected-mode no".to_owned(),
         "daemonize no".to_owned(),
         "set-proc-title no".to_owned(),
-        "dir /data".to_owned(),
         "cluster-enabled yes".to_owned(),
         "cluster-config-file nodes.conf".to_owned(),
         "appendonly no".to_owned(),

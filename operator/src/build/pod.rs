@@ -100,6 +100,7 @@ fn container(blueprint: &Blueprint<'_>) -> Container {
         name: "node".into(),
         image: Some(if image.is_empty() { blueprint.default_image.to_owned() } else { image.clone() }),
         image_pull_policy: Some("IfNotPresent".into()),
+        working_dir: Some(DATA_DIR.into()),
         // The kubelet puts the address in place of $(POD_IP).
         args: Some(vec![file, "--cluster-announce-ip".into(), "$(POD_IP)".into()]),
         env: Some(vec![pod_ip()]),
