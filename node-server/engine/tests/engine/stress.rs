@@ -97,6 +97,7 @@ fn full_sync(master: &Node, replica: &Node) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "this test's host is a shell with a worker thread: it may wait")]
 fn whatever_interferes_a_replica_has_what_its_master_has() {
     let (master, replica) = (node(false), node(true));
     master.host.on_pause(|ms| std::thread::sleep(std::time::Duration::from_millis(ms)));
