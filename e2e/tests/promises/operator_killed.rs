@@ -69,7 +69,8 @@ impl Reshard {
     fn kill_within(&self, scene: &mut Scene, random: &mut Random) -> Option<usize> {
         let from = self.moved(scene);
         let point = from + random.below((MOVED - from) as u64) as usize;
-        wait::until(&format!("{point} slots have moved"), LIMIT, || self.moved(scene) >= point).unwrap();
+        wait::until(&format!("{point} slots have moved"), LIMIT, || self.moved(scene) >= point)
+            .unwrap_or_else(|error| panic!("{error}\n{}", scene.cluster.said_tail()));
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         scene.cluster.kill_operator().unwrap();
         let (moved, open) = (self.moved(scene), open_slots(scene));

@@ -1,7 +1,8 @@
 //! Kept connections to nodes, for commands.
 
-use crate::observe::connect;
+use crate::observe::{connect, report};
 use node_server_protocol::Address;
+use operator_planner::NodeReport;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
@@ -42,17 +43,25 @@ pub struct Connections {
 
 impl Connections {
     /// The connection of a lane, made when there is none.
-    pub(super) async fn get(
-        &self,
-        address: SocketAddr,
-        lane: Lane,
-    ) -> Result<MultiplexedConnection, RedisError> {
+    async fn get(&self, address: SocketAddr, lane: Lane) -> Result<MultiplexedConnection, RedisError> {
         if let Some(connection) = self.kept.lock().get(&(address, lane)) {
             return Ok(connection.clone());
         }
         let connection = connect(address, COMMAND_TIMEOUT).await?;
         self.kept.lock().insert((address, lane), connection.clone());
         Ok(connection)
+    }
+
+    /// What a node says of itself. A kept connection that turns out to be broken is not kept any longer: another process
+    /// may listen at the address by now.
+    pub(super) async fn report(&self, address: SocketAddr) -> Result<NodeReport, String> {
+        let lane = Lane::COMMANDS;
+        let mut connection = self.get(address, lane).await.map_err(|e| e.to_string())?;
+        let asked = report(&mut connection).await;
+        if asked.is_err() {
+            self.kept.lock().remove(&(address, lane));
+        }
+        asked.map_err(|why| why.to_string())
     }
 
     /// Sends commands to a node in pipelines and returns their replies, error replies among them.

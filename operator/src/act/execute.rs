@@ -3,7 +3,6 @@
 use super::Moved;
 use super::connections::{Connections, Lane, error_text};
 use super::move_keys::move_keys;
-use crate::observe::report;
 use futures::future::join_all;
 use operator_planner::commands::{Errors, NodeCommand, Phase};
 use operator_planner::{MemberId, PlannedStep};
@@ -47,9 +46,7 @@ async fn check(
     let members: std::collections::BTreeSet<MemberId> = planned.expect.iter().map(|e| e.member).collect();
     let ask = |member: MemberId| async move {
         let address = *addresses.get(&member).ok_or_else(|| format!("{member} has no address"))?;
-        let mut connection =
-            connections.get(address, Lane::COMMANDS).await.map_err(|e| format!("{member}: {e}"))?;
-        let report = report(&mut connection).await.map_err(|why| format!("{member}: {why}"))?;
+        let report = connections.report(address).await.map_err(|why| format!("{member}: {why}"))?;
         Ok::<_, String>((member, report))
     };
     let mut reports = BTreeMap::new();
