@@ -115,3 +115,43 @@ pub(super) fn error_text(reply: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Answers what a client says on connecting and closes at the first CLUSTER.
+    async fn serve_until_asked(mut stream: TcpStream) {
+        let mut buffer = [0; 4096];
+        loop {
+            let len = stream.read(&mut buffer).await.unwrap_or(0);
+            let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+            if len == 0 || text.contains("CLUSTER") {
+                return;
+            }
+            for _ in text.matches('*') {
+                stream.write_all(b"+OK\r\n").await.expect("the client waits for it");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_broke_is_made_anew() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (sender, mut accepted) = tokio::sync::mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                sender.send(()).await.expect("the test runs");
+                tokio::spawn(serve_until_asked(stream));
+            }
+        });
+        let connections = Connections::default();
+        for _ in 0..3 {
+            connections.report(address).await.expect_err("it closes at the first question");
+            accepted.recv().await.expect("each question comes on a connection of its own");
+        }
+    }
+}
