@@ -20,7 +20,7 @@ pub struct Question {
     pub replica: usize,
     /// Its life.
     pub incarnation: u32,
-    /// Grows with every question.
+    /// Grows with every question and with every answer.
     pub number: u64,
     /// What it has.
     pub history: History,
@@ -71,6 +71,9 @@ impl World {
         let sync = self.nodes[master].data.sync(history, offset);
         if let Some(arrival) = self.network.datagram(self.now, Party::Node(master), Party::Node(replica)) {
             let full = matches!(sync, Sync::Full(_));
+            // Questions may overtake each other on their way: the stream's order is that of the answers.
+            self.next_question += 1;
+            let asked = Question { number: self.next_question, ..asked };
             self.at(arrival, Event::SyncAnswered { asked, master: routing.myself, sync });
             if full {
                 // A snapshot has no open slots in it: they follow it in the log.

@@ -135,6 +135,7 @@ impl Cluster {
             return;
         }
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
+        let shard_master = self.view.shard_master().id;
         let kept = self.imported_from(sender).intersection(claim);
         if !kept.is_empty() {
             self.outbid(epoch);
@@ -145,8 +146,13 @@ impl Cluster {
             let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
             let newer = owner.config_epoch < epoch || any_epoch;
-            // What its owner does not claim any more goes to whoever does.
-            let lost = if newer { taken } else { taken.intersection(&self.view.unclaimed) };
+            // What its owner does not claim any more goes to whoever does. Not so in its own shard: a replica hears from
+            // its master's log of a gain before the bus says so, and older headers lack it.
+            let lost = match owner.id == shard_master {
+                _ if newer => taken,
+                true => SlotSet::new(),
+                false => taken.intersection(&self.view.unclaimed),
+            };
             if owner.id != sender && !lost.is_empty() {
                 losses.push((owner.id, lost));
             }
@@ -156,7 +162,6 @@ impl Cluster {
             return;
         }
         let won = losses.iter().fold(free, |won, (_, slots)| won.union(slots));
-        let shard_master = self.view.shard_master().id;
         self.view.assign(&won, sender);
         for (owner, _) in &losses {
             if self.view.same_shard(*owner, sender) {

@@ -289,6 +289,22 @@ fn a_slot_that_its_owner_gave_up_goes_to_who_claims_it() {
     assert!(lone.line(3).ends_with("10923-15999"), "{}", lone.line(3));
 }
 
+/// Found by the simulation: a replica that knew of its master's gain from the log gave it back to the former owner,
+/// because the master's header was older.
+#[test]
+fn a_replica_keeps_what_its_masters_log_says() {
+    let mut lone = Lone::new(6);
+    let gained = format!("CLUSTER SETSLOT 100 NODE {} EPOCH 3", id(3));
+    let args = gained.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+    lone.input(Input::ReplicatedSetSlot { args });
+    lone.settle();
+    assert!(lone.line(3).ends_with(" 100 10923-16383"), "{}", lone.line(3));
+    lone.hear(header(3), ping());
+    lone.hear(header(1), ping());
+    lone.settle();
+    assert!(lone.line(3).ends_with(" 100 10923-16383"), "{}", lone.line(3));
+}
+
 #[test]
 fn a_stale_claim_is_answered_with_an_update() {
     let mut lone = Lone::new(1);
