@@ -98,7 +98,7 @@ def check_operator():
     everywhere, there = check_rules(one_operator), check_rules(scoped)
     assert {grant[1:] for grant in everywhere} == {grant[1:] for grant in there}
     assert {grant for grant in there if grant[0] == "ClusterRole"} == \
-        {("ClusterRole", "", "nodes", verb) for verb in ("get", "list", "watch")}
+        {("ClusterRole", "", "nodes", verb) for verb in ("list", "watch")}
     assert environment(one(scoped, "Deployment"))["WATCH_NAMESPACE"] == "shop"
     check_every_value(everything)
 

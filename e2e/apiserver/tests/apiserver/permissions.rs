@@ -66,10 +66,10 @@ fn an_operator_for_one_namespace_has_nothing_to_say_elsewhere() {
     let operator = operator("op", &["--set", &format!("watchNamespace={}", shop.namespace())]).unwrap();
     assert!(may(&operator, shop.namespace(), "create", "statefulsets.apps").unwrap());
     assert!(may(&operator, operator.namespace(), "create", "leases.coordination.k8s.io").unwrap());
-    assert!(may(&operator, "default", "get", "nodes").unwrap());
+    assert!(may(&operator, "default", "list", "nodes").unwrap());
     assert!(!may(&operator, "default", "create", "statefulsets.apps").unwrap());
-    assert!(!may(&operator, "default", "get", "redisclusters.slotkeeper.dev").unwrap());
-    assert!(!may(&operator, operator.namespace(), "get", "pods").unwrap());
+    assert!(!may(&operator, "default", "list", "redisclusters.slotkeeper.dev").unwrap());
+    assert!(!may(&operator, operator.namespace(), "list", "pods").unwrap());
 }
 
 #[test]
