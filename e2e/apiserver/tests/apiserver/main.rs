@@ -2,6 +2,7 @@
 
 mod charts;
 mod definition;
+mod operator;
 mod permissions;
 mod scale;
 mod status;

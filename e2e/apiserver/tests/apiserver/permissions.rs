@@ -18,7 +18,10 @@ fn operator(release: &str, values: &[&str]) -> Result<Kubectl> {
 
 /// What kubectl answers: yes or no; anything else is no answer.
 fn may(user: &Kubectl, namespace: &str, verb: &str, resource: &str) -> Result<bool> {
-    let output = user.in_namespace(namespace).run(&["auth", "can-i", verb, resource])?;
+    // kubectl takes what follows a slash for a name.
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let subresource = format!("--subresource={subresource}");
+    let output = user.in_namespace(namespace).run(&["auth", "can-i", verb, resource, &subresource])?;
     match output.stdout.trim() {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -46,6 +49,7 @@ fn an_operator_for_all_namespaces_may_do_its_work_and_no_more() {
         ("default", "get", "secrets"),
         ("default", "create", "pods"),
         ("default", "create", "pods/exec"),
+        ("default", "patch", "redisclusters.slotkeeper.dev"),
         ("default", "delete", "redisclusters.slotkeeper.dev"),
         ("default", "create", "persistentvolumeclaims"),
         ("default", "get", "leases.coordination.k8s.io"),
