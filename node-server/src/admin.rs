@@ -31,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The port cannot be opened.
-pub fn listen(bind: &[String], port: u16, backlog: i32) -> anyhow::Result<Vec<StdListener>> {
+pub(crate) fn listen(bind: &[String], port: u16, backlog: i32) -> anyhow::Result<Vec<StdListener>> {
     match port {
         0 => Ok(Vec::new()),
         port => listener::listen_all(bind, port, backlog).context("the admin port cannot be opened"),
@@ -42,7 +42,7 @@ pub fn listen(bind: &[String], port: u16, backlog: i32) -> anyhow::Result<Vec<St
 ///
 /// # Errors
 /// The system refuses a thread or a socket.
-pub fn start(node: Arc<Node>, listeners: Vec<StdListener>) -> anyhow::Result<()> {
+pub(crate) fn start(node: Arc<Node>, listeners: Vec<StdListener>) -> anyhow::Result<()> {
     if listeners.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,8 @@
 //! Every request gets exactly one reply, in its place, whatever the request has to wait for: another thread, a worker,
 //! a busy slot, a barrier.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod common;
 
 use common::{Server, encode};

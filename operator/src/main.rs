@@ -6,6 +6,7 @@ use operator::controller::{Controller, settings};
 use operator::platform::local::{Layout, Local};
 use operator::terminal::Terminal;
 use operator::{dump, manifest, plan_command};
+use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -95,7 +96,10 @@ fn main() -> ExitCode {
 fn start_log(arguments: &Arguments) {
     let level = if matches!(arguments.command, Command::Run(_)) { "info" } else { "error" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match arguments.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

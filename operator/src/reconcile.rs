@@ -54,7 +54,9 @@ pub struct Told {
 pub enum Subject {
     /// This step begins.
     Begun(Step),
-    /// Slots move, or have moved.
+    /// Slots move: how far they are.
+    Moving,
+    /// Slots have moved.
     Moved,
     /// Something could not be done; it is tried again.
     NotDone,
@@ -157,7 +159,8 @@ impl<P: Platform> Reconciler<P> {
         told.extend(self.ensure(&looked.plan).await);
         let moving = self.executor.is_moving() || looked.plan.due().iter().any(|p| is_move(&p.step));
         let moved = self.story.progress(moving, Instant::now());
-        told.extend(moved.map(|line| Told { subject: Subject::Moved, line }));
+        let subject = if moving { Subject::Moving } else { Subject::Moved };
+        told.extend(moved.map(|line| Told { subject, line }));
         told
     }
 

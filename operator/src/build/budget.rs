@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use node_server_protocol::Role;
 use operator_planner::observed::ReplicaLink;
-use operator_planner::{Desired, NodeReport, Observed};
+use operator_planner::{Desired, NodeReport, Observed, Plan, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A pod that is not ready may always be evicted: it holds up a drain and gives nothing.
@@ -31,9 +31,15 @@ pub(super) fn build(blueprint: &Blueprint<'_>) -> Vec<PodDisruptionBudget> {
 }
 
 /// How many pods of each shard may be evicted: one, and none while the shard has no replica in sync, one of its slots is
-/// on its way, or the master of another shard is missing.
+/// on its way or about to be (else the budget would change with every batch of a reshard), or the master of another
+/// shard is missing.
 #[must_use]
-pub fn budgets(desired: &Desired, observed: &Observed) -> BTreeMap<u16, i32> {
+pub fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) -> BTreeMap<u16, i32> {
+    let moves = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::MigrateSlots { source, target, .. } => Some([source.member.shard, target.member.shard]),
+        _ => None,
+    });
+    let moving: BTreeSet<u16> = moves.flatten().collect();
     let reports: Vec<(u16, &NodeReport)> = observed
         .members
         .known()
@@ -46,7 +52,7 @@ pub fn budgets(desired: &Desired, observed: &Observed) -> BTreeMap<u16, i32> {
         let mut own = reports.iter().filter(|(s, _)| *s == shard).map(|(_, r)| r);
         let others = (0..desired.masters()).filter(|s| *s != shard).all(|s| served.contains(&s));
         let copied = own.clone().any(|r| r.replication.link == ReplicaLink::Up);
-        let still = own.all(|r| r.open_slots.is_empty());
+        let still = !moving.contains(&shard) && own.all(|r| r.open_slots.is_empty());
         others && copied && still
     };
     (0..desired.masters()).map(|shard| (shard, i32::from(allowed(shard)))).collect()

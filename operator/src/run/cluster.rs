@@ -137,7 +137,7 @@ impl ClusterTask {
         let objects = Objects {
             manifest: manifest.clone(),
             owner: self.owner.clone(),
-            budgets: budgets(&manifest.desired, &looked.observed),
+            budgets: budgets(&manifest.desired, &looked.observed, &looked.plan),
             dismissed: dismissed.collect(),
             is_converged: looked.is_converged,
         };
@@ -202,7 +202,7 @@ impl ClusterTask {
         match &told.subject {
             Subject::Begun(step) => self.shared.metrics.step(step_name(step)),
             Subject::NotDone => self.shared.metrics.not_done(),
-            Subject::Moved | Subject::Paused => {}
+            Subject::Moving | Subject::Moved | Subject::Paused => {}
         }
         tracing::info!(namespace = self.key.0, cluster = self.key.1, "{}", told.line);
         self.events.told(told);

@@ -71,7 +71,7 @@ fn of_subject(subject: &Subject) -> Option<(EventType, &'static str, &'static st
     Some(match subject {
         Subject::Begun(step) => return of_step(step),
         Subject::Moved => (EventType::Normal, "SlotsMoved", "Reshard"),
-        Subject::NotDone | Subject::Paused => return None,
+        Subject::Moving | Subject::NotDone | Subject::Paused => return None,
     })
 }
 
