@@ -9,7 +9,7 @@ use crate::story::Story;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_api::RedisClusterStatus;
-use operator_planner::{Life, MemberId, Names, Observed, Plan, PlannedStep, Step, check, plan};
+use operator_planner::{Destinations, Life, MemberId, Names, Observed, Plan, PlannedStep, Step, check, plan};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ impl<P: Platform> Reconciler<P> {
 
     /// Another declaration is followed from now on.
     pub fn follow_anew(&mut self) {
-        self.executor.drop_queued();
+        self.executor.call_off(|_| false);
     }
 
     /// One look at everything, and what follows from it.
@@ -98,6 +98,11 @@ impl<P: Platform> Reconciler<P> {
         self.remember(&observed);
         observed.gone = self.platform.gone();
         let plan = plan(&manifest.desired, &observed);
+        if self.executor.is_moving()
+            && let Some(destinations) = Destinations::new(&manifest.desired, &observed)
+        {
+            self.executor.call_off(|step| destinations.still_want(step));
+        }
         let findings = check(&manifest.desired, &observed);
         let inputs = Inputs {
             desired: &manifest.desired,

@@ -30,7 +30,7 @@ pub use desired::{BadDesired, Desired, Distribution, Spec};
 pub use explain::{Explanation, Names, explain};
 pub use member::MemberId;
 pub use observed::{Fact, Life, Member, NodeReport, Observed, Proof, Why};
-pub use plan::{Plan, PlannedStep, plan};
+pub use plan::{Destinations, Plan, PlannedStep, plan};
 pub use step::{Expect, FailoverMode, MoveKind, NodeRef, Step};
 pub use unsafe_::Unsafe;
 pub use waiting::Waiting;

@@ -3,12 +3,14 @@
 use crate::desired::Desired;
 use crate::draft::Draft;
 use crate::layout::Layout;
+use crate::member::MemberId;
 use crate::observed::Observed;
 use crate::stage;
-use crate::step::{Expect, Step};
+use crate::step::{Expect, MoveKind, Step};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
 use crate::world::World;
+use node_server_protocol::SlotSet;
 use serde::Serialize;
 
 /// Slots in one [`Step::MigrateSlots`]: enough that one fsync serves many SETSLOTs, few enough that few slots are open
@@ -60,6 +62,30 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     match World::new(desired, observed) {
         Some(world) => plan_for(&world),
         None => blind(desired, observed),
+    }
+}
+
+/// Where slots belong as of one observation: which of the moves that were planned earlier and have not begun yet still
+/// go there. As slots arrive, the fewest moves that are left may be others.
+#[derive(Clone, Debug)]
+pub struct Destinations(Vec<(Option<MemberId>, SlotSet)>);
+
+impl Destinations {
+    /// `None` when the platform did not answer.
+    #[must_use]
+    pub fn new(desired: &Desired, observed: &Observed) -> Option<Self> {
+        let layout = Layout::new(&World::new(desired, observed)?);
+        Some(Self(layout.masters.into_iter().zip(layout.targets).collect()))
+    }
+
+    /// False of a move of slots that do not all belong to its target. What mends open slots is never called off.
+    #[must_use]
+    pub fn still_want(&self, step: &Step) -> bool {
+        let Step::MigrateSlots { target, slots, kind: MoveKind::Handover, .. } = step else { return true };
+        let belongs = |(master, wanted): &(Option<MemberId>, SlotSet)| {
+            *master == Some(target.member) && slots.difference(wanted).is_empty()
+        };
+        self.0.iter().any(belongs)
     }
 }
 

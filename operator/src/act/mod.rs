@@ -17,7 +17,7 @@ use operator_planner::{MemberId, Names, PlannedStep, Step};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 
@@ -56,14 +56,19 @@ pub struct Moved {
 /// Runs steps beside each other. A step that runs keeps others from touching what it touches.
 pub struct Executor {
     connections: Connections,
-    running: BTreeMap<Claim, Step>,
+    running: BTreeMap<Claim, Running>,
     failovers: BTreeMap<MemberId, (Step, Instant)>,
     /// Held by the move that runs between two members; others queue for it in order.
     turns: BTreeMap<(MemberId, MemberId), Arc<Mutex<()>>>,
-    /// Raised when queued moves are to be dropped.
-    era: Arc<AtomicU64>,
     ended: mpsc::Receiver<Ended>,
     report: mpsc::Sender<Ended>,
+}
+
+/// A step that was begun, or a move that waits for its turn.
+struct Running {
+    step: Step,
+    /// A move that has not had its turn yet is not made any more.
+    called_off: Arc<AtomicBool>,
 }
 
 /// What a running step is about.
@@ -89,7 +94,6 @@ impl Executor {
             running: BTreeMap::new(),
             failovers: BTreeMap::new(),
             turns: BTreeMap::new(),
-            era: Arc::default(),
             ended,
             report,
         }
@@ -109,15 +113,16 @@ impl Executor {
         if full || self.is_in_the_way(&claim, &planned.step) || self.is_too_soon(&planned.step) {
             return false;
         }
-        self.running.insert(claim.clone(), planned.step.clone());
+        let called_off = Arc::new(AtomicBool::new(false));
+        let running = Running { step: planned.step.clone(), called_off: Arc::clone(&called_off) };
+        self.running.insert(claim.clone(), running);
         let attempt = Attempt {
             connections: self.connections.clone(),
             words: names.step(&planned.step),
             addresses: addresses.clone(),
             planned: planned.clone(),
             turn: self.turn(&claim),
-            era: self.era.load(Ordering::Relaxed),
-            now: Arc::clone(&self.era),
+            called_off,
             claim,
         };
         let report = self.report.clone();
@@ -136,9 +141,11 @@ impl Executor {
         }
     }
 
-    /// Moves that have not begun are not begun any more.
-    pub fn drop_queued(&mut self) {
-        self.era.fetch_add(1, Ordering::Relaxed);
+    /// Moves that wait for their turn and are not wanted any more will not begin.
+    pub fn call_off(&mut self, still_want: impl Fn(&Step) -> bool) {
+        for running in self.running.values().filter(|r| !still_want(&r.step)) {
+            running.called_off.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Waits for the end of a step; forever when none runs.
@@ -165,7 +172,7 @@ impl Executor {
 
     /// What runs.
     pub fn running(&self) -> impl Iterator<Item = &Step> {
-        self.running.values()
+        self.running.values().map(|r| &r.step)
     }
 
     /// Whether slots are on their way.
@@ -195,7 +202,7 @@ impl Executor {
     fn overlaps(&self, step: &Step) -> bool {
         let Step::MigrateSlots { slots, .. } = step else { return false };
         let shares = |running: &Step| matches!(running, Step::MigrateSlots { slots: going, .. } if !going.intersection(slots).is_empty());
-        self.running.values().any(shares)
+        self.running().any(shares)
     }
 
     /// Notes a failover, and says whether the same was asked for just now.
@@ -218,8 +225,7 @@ struct Attempt {
     words: String,
     addresses: BTreeMap<MemberId, SocketAddr>,
     turn: Option<Arc<Mutex<()>>>,
-    era: u64,
-    now: Arc<AtomicU64>,
+    called_off: Arc<AtomicBool>,
 }
 
 impl Attempt {
@@ -230,7 +236,7 @@ impl Attempt {
             None => None,
         };
         let begun = Instant::now();
-        let result = if turn.is_some() && self.now.load(Ordering::Relaxed) != self.era {
+        let result = if turn.is_some() && self.called_off.load(Ordering::Relaxed) {
             Err(DROPPED.to_owned())
         } else {
             execute::execute(&self.connections, &self.planned, &self.addresses).await

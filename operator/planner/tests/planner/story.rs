@@ -1,7 +1,7 @@
 //! The tutorial's story in the planner's words.
 
 use crate::model::{Model, desired};
-use operator_planner::{Desired, MemberId, check, explain, plan};
+use operator_planner::{Desired, Destinations, MemberId, Step, check, explain, plan};
 use std::fmt::Write;
 
 /// What the operator says from round to round until there is nothing to do.
@@ -56,4 +56,29 @@ fn a_silent_master_and_a_stranger() {
     model.silence(MemberId::new(1, 0));
     model.add_foreign();
     insta::assert_snapshot!(tell(&mut model, &desired, 1));
+}
+
+/// A move that an earlier plan began to queue for is called off when its slots belong elsewhere by now; moves of the
+/// plan itself never are.
+#[test]
+fn queued_moves_are_wanted_until_slots_belong_elsewhere() {
+    let mut model = Model::formed(&desired(3, 1));
+    let mut moves = Vec::new();
+    while moves.is_empty() {
+        let observed = model.observe();
+        let planned = plan(&desired(4, 1), &observed);
+        let destinations = Destinations::new(&desired(4, 1), &observed).unwrap();
+        assert!(planned.steps.iter().all(|p| destinations.still_want(&p.step)));
+        moves.extend(planned.steps.iter().map(|p| p.step.clone()).filter(is_move));
+        if moves.is_empty() {
+            model.round(&desired(4, 1));
+        }
+    }
+    // Three masters are enough after all.
+    let back = Destinations::new(&desired(3, 1), &model.observe()).unwrap();
+    assert!(moves.iter().all(|step| !back.still_want(step)), "{moves:?}");
+}
+
+const fn is_move(step: &Step) -> bool {
+    matches!(step, Step::MigrateSlots { .. })
 }
