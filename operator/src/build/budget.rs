@@ -9,9 +9,12 @@ use node_server_protocol::Role;
 use operator_planner::observed::ReplicaLink;
 use operator_planner::{Desired, NodeReport, Observed, Plan, Step};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// A pod that is not ready may always be evicted: it holds up a drain and gives nothing.
 const UNHEALTHY: &str = "AlwaysAllow";
+/// For so long a shard has to be fit for an eviction before one is allowed again.
+pub const RISE_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) fn build(blueprint: &Blueprint<'_>) -> Vec<PodDisruptionBudget> {
     let one = |shard: u16| PodDisruptionBudget {
@@ -30,9 +33,29 @@ pub(super) fn build(blueprint: &Blueprint<'_>) -> Vec<PodDisruptionBudget> {
     blueprint.sizes.keys().map(|shard| one(*shard)).collect()
 }
 
+/// Budgets that fall at once and rise late: else they would change with every batch of a reshard.
+#[derive(Debug, Default)]
+pub struct Steady {
+    none_at: BTreeMap<u16, Instant>,
+}
+
+impl Steady {
+    /// What holds now of `budgets`: one that was 0 within [`RISE_PAUSE`] is 0 still.
+    pub fn hold(&mut self, mut budgets: BTreeMap<u16, i32>, now: Instant) -> BTreeMap<u16, i32> {
+        self.none_at.retain(|shard, _| budgets.contains_key(shard));
+        for (shard, budget) in &mut budgets {
+            if *budget == 0 {
+                self.none_at.insert(*shard, now);
+            } else if self.none_at.get(shard).is_some_and(|then| now.duration_since(*then) < RISE_PAUSE) {
+                *budget = 0;
+            }
+        }
+        budgets
+    }
+}
+
 /// How many pods of each shard may be evicted: one, and none while the shard has no replica in sync, one of its slots is
-/// on its way or about to be (else the budget would change with every batch of a reshard), or the master of another
-/// shard is missing.
+/// on its way or about to be, or the master of another shard is missing.
 #[must_use]
 pub fn budgets(desired: &Desired, observed: &Observed, plan: &Plan) -> BTreeMap<u16, i32> {
     let moves = plan.steps.iter().filter_map(|planned| match &planned.step {

@@ -8,7 +8,7 @@ mod service;
 mod service_account;
 mod stateful_set;
 
-pub use budget::budgets;
+pub use budget::{RISE_PAUSE, Steady, budgets};
 pub use names::{
     ADMIN_PORT, CLIENT_PORT, CLUSTER_LABEL, DATA, MANAGED_BY, MANAGED_BY_LABEL, SHARD_LABEL, claim_name,
     labels, shard_name,

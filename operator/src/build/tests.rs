@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 fn cluster(spec: Value) -> RedisCluster {
     let mut cluster = RedisCluster::new("demo", serde_json::from_value(spec).unwrap());
@@ -110,4 +111,22 @@ fn names_fit_into_labels() {
     let longest = "a".repeat(operator_api::spec::NAME_MAX);
     // A StatefulSet's pods carry its name and a hash of 11 characters in a label of at most 63.
     assert!(shard_name(&longest, 999).len() + "-6d5f8b9c7d".len() <= 63);
+}
+
+/// Seen on Kubernetes: a budget was written with every batch of a reshard.
+#[test]
+fn a_budget_falls_at_once_and_rises_when_it_has_stayed() {
+    let begin = Instant::now();
+    let mut steady = Steady::default();
+    let mut hold = |budget: i32, ms: u64| {
+        let now = begin + Duration::from_millis(ms);
+        steady.hold(BTreeMap::from([(0, budget), (1, 1)]), now)
+    };
+    let pause = u64::try_from(RISE_PAUSE.as_millis()).unwrap();
+    assert_eq!(hold(1, 0)[&0], 1);
+    assert_eq!(hold(0, 10)[&0], 0);
+    assert_eq!(hold(1, 20), BTreeMap::from([(0, 0), (1, 1)]));
+    assert_eq!(hold(0, 30)[&0], 0);
+    assert_eq!(hold(1, 29 + pause)[&0], 0);
+    assert_eq!(hold(1, 30 + pause)[&0], 1);
 }

@@ -3,7 +3,7 @@
 use super::declared::{self, Declared};
 use super::events::{Events, step_name};
 use crate::act::{Objects, Order, Steward, Tools};
-use crate::build::budgets;
+use crate::build::{Steady, budgets};
 use crate::metrics::Metrics;
 use crate::platform::Notice;
 use crate::platform::kubernetes::caches::{Caches, Key};
@@ -48,6 +48,7 @@ pub(super) struct ClusterTask {
     orders: watch::Sender<Option<Order>>,
     notices: Notices,
     events: Events,
+    budgets: Steady,
 }
 
 impl ClusterTask {
@@ -89,6 +90,7 @@ impl ClusterTask {
             orders,
             notices,
             events,
+            budgets: Steady::default(),
         })
     }
 
@@ -121,7 +123,8 @@ impl ClusterTask {
             self.events.status(&before, &looked.status);
             self.shared.metrics.cluster(&self.key.0, &self.key.1, &looked.status);
         }
-        self.orders.send_replace(Some(self.order(&manifest, &looked)));
+        let order = self.order(&manifest, &looked);
+        self.orders.send_replace(Some(order));
         for told in self.reconciler.act(&manifest, &looked).await {
             self.tell(&told);
         }
@@ -129,15 +132,16 @@ impl ClusterTask {
         self.reconciler.next_look(&looked, IDLE_LOOK)
     }
 
-    fn order(&self, manifest: &crate::manifest::Manifest, looked: &Looked) -> Order {
+    fn order(&mut self, manifest: &crate::manifest::Manifest, looked: &Looked) -> Order {
         let dismissed = looked.plan.due().iter().filter_map(|planned| match &planned.step {
             Step::RemoveMember { member, uid } => Some((*member, uid.clone())),
             _ => None,
         });
+        let budgets = budgets(&manifest.desired, &looked.observed, &looked.plan);
         let objects = Objects {
             manifest: manifest.clone(),
             owner: self.owner.clone(),
-            budgets: budgets(&manifest.desired, &looked.observed, &looked.plan),
+            budgets: self.budgets.hold(budgets, Instant::now()),
             dismissed: dismissed.collect(),
             is_converged: looked.is_converged,
         };

@@ -23,41 +23,70 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft, open: 
     if draft.has(|s| matches!(s, Step::MigrateSlots { .. } | Step::CloseSlots { .. })) {
         return;
     }
-    for (source, target, slots) in
-        moves(world, layout, &open.union(&disputed)).into_iter().take(MAX_MIGRATE_STEPS)
-    {
+    for (source, target, slots) in moves(world, layout, open, &disputed).into_iter().take(MAX_MIGRATE_STEPS) {
         if let Some(target) = ready_target(world, layout, draft, target) {
             migrate(world, draft, source, target, MoveKind::Handover, slots);
         }
     }
 }
 
-/// Batches by source and target, in turn from every pair, so that pairs move beside each other. Of the pairs that have
-/// no foot in their target yet, only the lowest of each target sets one, with one batch: `distribution` lets a target grow from the
-/// slots that it has, lowest first, so that stopping after any batch leaves what the next plan takes to the same end.
-fn moves(world: &World<'_>, layout: &Layout, held: &SlotSet) -> Vec<(MemberId, u16, SlotSet)> {
-    let mut pairs: BTreeMap<(MemberId, u16), SlotSet> = BTreeMap::new();
-    let mut owned: BTreeMap<u16, SlotSet> = BTreeMap::new();
+/// What is to go where.
+#[derive(Default)]
+struct Going {
+    /// Slots by source and target shard.
+    pairs: BTreeMap<(MemberId, u16), SlotSet>,
+    /// What the masters of the declared shards own.
+    owned: BTreeMap<u16, SlotSet>,
+    /// Of those that would go to a shard but are disputed, the lowest.
+    lowest_disputed: BTreeMap<u16, Slot>,
+}
+
+/// `open` and `disputed` slots stay for now.
+fn going(world: &World<'_>, layout: &Layout, open: &SlotSet, disputed: &SlotSet) -> Going {
+    let held = open.union(disputed);
+    let mut out = Going::default();
     for (id, slots) in world.ownership.owners() {
         let Some((source, _)) = world.report_of(id) else {
             continue;
         };
         for (shard, wanted) in (0..).zip(&layout.targets) {
-            let here = layout.masters.get(usize::from(shard)).copied().flatten() == Some(source);
-            let going = slots.intersection(wanted).difference(held);
-            if here {
-                owned.insert(shard, slots.clone());
-            } else if !going.is_empty() {
-                pairs.insert((source, shard), going);
+            if layout.masters.get(usize::from(shard)).copied().flatten() == Some(source) {
+                out.owned.insert(shard, slots.clone());
+                continue;
+            }
+            let all = slots.intersection(wanted);
+            if let Some(slot) = all.intersection(disputed).iter().next() {
+                out.lowest_disputed.entry(shard).and_modify(|low| *low = slot.min(*low)).or_insert(slot);
+            }
+            let free = all.difference(&held);
+            if !free.is_empty() {
+                out.pairs.insert((source, shard), free);
             }
         }
     }
+    out
+}
+
+/// Batches by source and target, in turn from every pair, so that pairs move beside each other. Of the pairs that have
+/// no foot in their target yet, only the lowest of each target sets one, with one batch: `distribution` lets a target grow from the
+/// slots that it has, lowest first, so that stopping after any batch leaves what the next plan takes to the same end. It
+/// waits for lower slots that a view disputes: a node that has just joined has not heard of every owner yet.
+fn moves(
+    world: &World<'_>,
+    layout: &Layout,
+    open: &SlotSet,
+    disputed: &SlotSet,
+) -> Vec<(MemberId, u16, SlotSet)> {
+    let Going { mut pairs, owned, lowest_disputed } = going(world, layout, open, disputed);
     keep_one_each(layout, &owned, &mut pairs);
     let mut pairs: Vec<_> = pairs.into_iter().map(|((from, to), slots)| (from, to, slots)).collect();
     pairs.sort_by_key(|(_, _, slots)| slots.iter().next());
     let mut begun: BTreeSet<u16> = BTreeSet::new();
     let has_foot = |to: &u16, slots: &SlotSet| owned.get(to).is_some_and(|has| touch(has, slots));
-    pairs.retain(|(_, to, slots)| has_foot(to, slots) || begun.insert(*to));
+    let is_lowest = |to: &u16, slots: &SlotSet| {
+        lowest_disputed.get(to).is_none_or(|low| slots.iter().next().is_some_and(|slot| slot < *low))
+    };
+    pairs.retain(|(_, to, slots)| has_foot(to, slots) || (is_lowest(to, slots) && begun.insert(*to)));
     let queue = |(from, to, slots): &(MemberId, u16, SlotSet)| {
         let most = if has_foot(to, slots) { usize::MAX } else { 1 };
         (*from, *to, batches(slots).into_iter().take(most))

@@ -1,7 +1,10 @@
 //! The tutorial's story in the planner's words.
 
 use crate::model::{Model, desired};
-use operator_planner::{Desired, Destinations, MemberId, Step, check, explain, plan};
+use node_server_protocol::Slot;
+use operator_planner::{
+    Desired, Destinations, Fact, MemberId, Observed, Step, Waiting, check, explain, plan,
+};
 use std::fmt::Write;
 
 /// What the operator says from round to round until there is nothing to do.
@@ -77,6 +80,37 @@ fn queued_moves_are_wanted_until_slots_belong_elsewhere() {
     // Three masters are enough after all.
     let back = Destinations::new(&desired(3, 1), &model.observe()).unwrap();
     assert!(moves.iter().all(|step| !back.still_want(step)), "{moves:?}");
+}
+
+/// Seen on Kubernetes: the new master had not heard of the first one's slots yet, so the first slots to go there were the
+/// second one's, and the distribution grew around those.
+#[test]
+fn a_new_master_that_has_not_heard_of_all_owners_gets_the_lowest_slots_all_the_same() {
+    let four = desired(4, 1);
+    let mut model = Model::formed(&desired(3, 1));
+    let first_moves = |observed: &Observed| {
+        let steps = plan(&four, observed).steps.into_iter().map(|p| p.step);
+        steps.filter(is_move).collect::<Vec<_>>()
+    };
+    while first_moves(&model.observe()).is_empty() {
+        model.round(&four);
+    }
+    let owner = model.node(MemberId::new(0, 0)).id;
+    let mut observed = model.observe();
+    let Fact::Known(members) = &mut observed.members else { panic!("the model knows its members") };
+    let Fact::Known(newcomer) = &mut members.get_mut(&MemberId::new(3, 0)).unwrap().node else {
+        panic!("the newcomer answers");
+    };
+    newcomer.view.iter_mut().filter(|line| line.id == owner).for_each(|line| line.slots.clear());
+    assert_eq!(first_moves(&observed), []);
+    assert!(plan(&four, &observed).waiting.iter().any(|w| matches!(w, Waiting::ViewsAgree { .. })));
+    // It has heard: on it goes, from slot 0.
+    let moves = first_moves(&model.observe());
+    let lowest = moves.iter().find_map(|step| match step {
+        Step::MigrateSlots { slots, .. } => slots.iter().next(),
+        _ => None,
+    });
+    assert_eq!(lowest, Some(Slot::FIRST));
 }
 
 const fn is_move(step: &Step) -> bool {
