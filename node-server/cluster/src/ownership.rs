@@ -136,7 +136,8 @@ impl Cluster {
         }
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
         let shard_master = self.view.shard_master().id;
-        let kept = self.imported_from(sender).intersection(claim);
+        let given_up = self.given_up();
+        let kept = self.imported_from(sender).intersection(claim).difference(&given_up);
         if !kept.is_empty() {
             self.outbid(epoch);
         }
@@ -146,11 +147,10 @@ impl Cluster {
             let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
             let newer = owner.config_epoch < epoch || any_epoch;
-            // What its owner does not claim any more goes to whoever does. Not so in its own shard: a replica hears from
-            // its master's log of a gain before the bus says so, and older headers lack it.
+            // What its owner does not claim any more goes to whoever does; in its own shard, when it has been so for a while.
             let lost = match owner.id == shard_master {
                 _ if newer => taken,
-                true => SlotSet::new(),
+                true => taken.intersection(&given_up),
                 false => taken.intersection(&self.view.unclaimed),
             };
             if owner.id != sender && !lost.is_empty() {
@@ -205,7 +205,21 @@ impl Cluster {
     fn note_unclaimed(&mut self, owner: NodeId, claim: &SlotSet) {
         let Some(node) = self.view.node(owner) else { return };
         let again = node.slots.intersection(claim);
-        self.view.unclaimed = self.view.unclaimed.difference(&again).union(&node.slots.difference(claim));
+        let lacking = node.slots.difference(claim);
+        self.view.unclaimed = self.view.unclaimed.difference(&again).union(&lacking);
+        if self.view.myself().is_replica_of(owner) && self.view.given_up.0 != lacking {
+            self.view.given_up = (lacking, self.now);
+        }
+    }
+
+    /// Slots that this replica takes for its master's although that has not claimed them for a node timeout, so for many
+    /// headers: the log with the news of their loss has passed this replica by (a full sync, a crash).
+    fn given_up(&self) -> SlotSet {
+        let (slots, since) = &self.view.given_up;
+        if self.view.i_am_master() || self.age(*since) < self.config.node_timeout_ms {
+            return SlotSet::new();
+        }
+        slots.intersection(&self.view.unclaimed)
     }
 
     /// This shard lost slots to `to`. Without any left it follows the new owner.

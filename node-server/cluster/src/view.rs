@@ -24,6 +24,9 @@ pub(crate) struct View {
     pub(crate) imported: BTreeMap<Slot, NodeId>,
     /// Slots whose owner no longer claims them: still routed to it, but not vouched for in UPDATEs.
     pub(crate) unclaimed: SlotSet,
+    /// Of a replica: those of them that its own master does not claim, and since when they have been just these. A replica
+    /// hears of gains from its master's log before the bus says so, so headers may lack them for a moment.
+    pub(crate) given_up: (SlotSet, Millis),
 }
 
 impl View {
@@ -37,6 +40,7 @@ impl View {
             importing: BTreeMap::new(),
             imported: BTreeMap::new(),
             unclaimed: SlotSet::new(),
+            given_up: (SlotSet::new(), Millis(0)),
         }
     }
 

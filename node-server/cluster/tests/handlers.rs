@@ -305,6 +305,28 @@ fn a_replica_keeps_what_its_masters_log_says() {
     assert!(lone.line(3).ends_with(" 100 10923-16383"), "{}", lone.line(3));
 }
 
+/// Found by the simulation: the log with the loss of a slot had passed a replica by, and it kept the slot for its master
+/// for ever, against the claims of both masters.
+#[test]
+fn a_replica_believes_its_master_that_has_long_given_up_a_slot() {
+    let mut lone = Lone::new(6);
+    for words in [format!("IMPORTING {}", id(1)), format!("NODE {} EPOCH 3", id(3))] {
+        let line = format!("CLUSTER SETSLOT 100 {words}");
+        let args = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+        lone.input(Input::ReplicatedSetSlot { args });
+    }
+    for _ in 0..4 {
+        lone.hear(header(3), ping());
+        lone.hear(header(1), ping());
+        lone.pass(TIMEOUT_MS / 4);
+    }
+    assert!(lone.line(3).ends_with(" 100 10923-16383"), "{}", lone.line(3));
+    lone.hear(header(3), ping());
+    lone.hear(header(1), ping());
+    lone.settle();
+    assert!(lone.line(3).ends_with(" 10923-16383") && lone.line(1).ends_with("0-5460"), "{}", lone.nodes());
+}
+
 #[test]
 fn a_stale_claim_is_answered_with_an_update() {
     let mut lone = Lone::new(1);
