@@ -219,6 +219,11 @@ impl Router {
         asking: bool,
     ) -> Result<(Vec<Reply>, Arc<Mastership>), Broken> {
         let limit = self.reply_limit;
+        if self.drop_closed(node) {
+            // As cluster clients do: who lost a node looks who owns what before it goes there again. Another process, which
+            // knows of no owners yet, may listen there by now.
+            return Err(Broken::NotSent);
+        }
         let link = self.link(node).await.ok_or(Broken::NotSent)?;
         // Asking who the node is is no command of the caller's: it was not sent then.
         let by = match link.mastership(limit).await {
@@ -241,12 +246,19 @@ impl Router {
         replies.map(|replies| (replies, by))
     }
 
-    /// The open connection to the node, or a new one.
-    async fn link(&mut self, node: &str) -> Option<&mut Link> {
-        if self.links.get(node).is_some_and(Link::is_closed) {
+    /// Whether the node has closed the connection, which goes.
+    fn drop_closed(&mut self, node: &str) -> bool {
+        let closed = self.links.get(node).is_some_and(Link::is_closed);
+        if closed {
             self.links.remove(node);
             self.counts.reconnects += 1;
         }
+        closed
+    }
+
+    /// The open connection to the node, or a new one.
+    async fn link(&mut self, node: &str) -> Option<&mut Link> {
+        self.drop_closed(node);
         if !self.links.contains_key(node) {
             match Link::connect(node, self.password.as_deref(), self.reply_limit).await {
                 Some(link) => drop(self.links.insert(node.to_owned(), link)),
