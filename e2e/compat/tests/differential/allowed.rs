@@ -23,6 +23,32 @@ pub(crate) enum Allowed {
 /// Milliseconds between the two servers' clocks when both get the same command.
 const LATE_MS: i64 = 5_000;
 
+/// MIGRATE waits for another node, and a transaction must not.
+const NOT_IN_MULTI: &[u8] = b"-ERR Command not allowed inside a transaction\r\n";
+/// The cluster core and the slots are of different threads: one EXEC cannot have both at one moment.
+const MIXED: &[u8] = b"-ERR a transaction has CLUSTER commands only, or none\r\n";
+/// What the cluster core answers does not include these: they are of the slots.
+const CLUSTER_OF_SLOTS: [&[u8]; 3] = [b"keyslot", b"countkeysinslot", b"getkeysinslot"];
+
+/// Whether our node refuses, for a reason that is known, what redis-server queues behind `queued`. The transaction
+/// has failed on our side then.
+pub(crate) fn refused_in_multi(
+    args: &[Vec<u8>],
+    queued: &[Vec<Vec<u8>>],
+    ours: &[u8],
+    theirs: &[u8],
+) -> bool {
+    let mixes = queued.first().is_some_and(|first| is_by_core(first) != is_by_core(args));
+    theirs == b"+QUEUED\r\n"
+        && ((ours == NOT_IN_MULTI && args[0].eq_ignore_ascii_case(b"migrate")) || (ours == MIXED && mixes))
+}
+
+/// Whether the cluster core answers a command.
+fn is_by_core(args: &[Vec<u8>]) -> bool {
+    let of_slots = |word: &Vec<u8>| CLUSTER_OF_SLOTS.iter().any(|name| word.eq_ignore_ascii_case(name));
+    args[0].eq_ignore_ascii_case(b"cluster") && !args.get(1).is_some_and(of_slots)
+}
+
 /// The exception for a command, if there is one.
 pub(crate) fn allowed(args: &[Vec<u8>]) -> Allowed {
     let word = |at: usize| args.get(at).map(|a| a.to_ascii_lowercase()).unwrap_or_default();

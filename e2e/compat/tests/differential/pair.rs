@@ -1,8 +1,8 @@
 //! The two servers, and the same bytes to both.
 
-use crate::allowed::{Allowed, allowed, same};
+use crate::allowed::{Allowed, allowed, refused_in_multi, same};
 use crate::generate::Step;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use e2e::client::request;
 use e2e::{Binary, Client, PortBlock, Server, ServerSpec, wait};
 use node_server_protocol::resp::parse_reply;
@@ -15,8 +15,8 @@ use std::time::Duration;
 const REPLY_LIMIT: Duration = Duration::from_secs(20);
 /// How many earlier commands a difference shows.
 const SHOWN: usize = 12;
-/// The refusal of commands that are not queued.
-const NOT_IN_MULTI: &[u8] = b"-ERR Command not allowed inside a transaction\r\n";
+/// What EXEC says after a command that was not queued.
+const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 /// Connections to each server.
 const CONNECTIONS: usize = 2;
 
@@ -110,6 +110,12 @@ impl Pair {
             (None, None) => true,
             _ => matches!(allowed(&step.args), Allowed::Anything(_)),
         };
+        if let (Some(mine), Some(theirs)) = (&mine, &theirs)
+            && refused_in_multi(&step.args, queued, mine, theirs)
+        {
+            self.abandon(step.connection)?;
+            return Ok(None);
+        }
         match theirs.as_deref() {
             Some(b"+QUEUED\r\n") => queued.push(step.args.clone()),
             Some(_) if ["multi", "exec", "discard", "reset"].iter().any(|w| step.is(w)) => queued.clear(),
@@ -123,12 +129,6 @@ impl Pair {
             self.connections[step.connection] = (ours, redis);
             self.queued[step.connection].clear();
         }
-        // Another thread answers these, so they cannot stand in a transaction.
-        let elsewhere = step.is("cluster") || step.is("migrate");
-        if elsewhere && mine.as_deref() == Some(NOT_IN_MULTI) {
-            self.abandon(step.connection)?;
-            return Ok(None);
-        }
         if equal {
             return Ok(None);
         }
@@ -138,14 +138,15 @@ impl Pair {
         Ok(Some(format!("{}\n  ours:  {}\n  redis: {}", self.told(), text(&mine), text(&theirs))))
     }
 
-    /// Ends the transactions of a connection.
+    /// Ends the transactions of a connection: ours has failed and must run nothing, redis-server's is discarded.
     fn abandon(&mut self, connection: usize) -> Result<()> {
         let (ours, redis) = &mut self.connections[connection];
-        for server in [ours, redis] {
-            server.send(b"*1\r\n$7\r\ndiscard\r\n")?;
-            server.reply()?.context("closed at DISCARD")?;
-        }
+        ours.send(b"*1\r\n$4\r\nexec\r\n")?;
+        let reply = ours.reply()?.context("closed at EXEC")?;
+        redis.send(b"*1\r\n$7\r\ndiscard\r\n")?;
+        redis.reply()?.context("closed at DISCARD")?;
         self.queued[connection].clear();
+        ensure!(reply == ABORTED, "EXEC after {}: {}", self.told(), reply.escape_ascii());
         Ok(())
     }
 
