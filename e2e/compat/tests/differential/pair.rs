@@ -118,7 +118,9 @@ impl Pair {
         }
         match theirs.as_deref() {
             Some(b"+QUEUED\r\n") => queued.push(step.args.clone()),
-            Some(_) if ["multi", "exec", "discard", "reset"].iter().any(|w| step.is(w)) => queued.clear(),
+            Some(_) if step.is("exec") => queued.clear(),
+            // With a word too many they are refused, and the transaction goes on.
+            Some([b'+', ..]) if step.is("discard") || step.is("reset") => queued.clear(),
             _ => {}
         }
         if theirs.is_none() || step.is("quit") {
