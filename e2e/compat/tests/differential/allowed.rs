@@ -38,9 +38,11 @@ pub(crate) fn refused_in_multi(
     ours: &[u8],
     theirs: &[u8],
 ) -> bool {
+    let queues = theirs == b"+QUEUED\r\n";
     let mixes = queued.first().is_some_and(|first| is_by_core(first) != is_by_core(args));
-    theirs == b"+QUEUED\r\n"
-        && ((ours == NOT_IN_MULTI && args[0].eq_ignore_ascii_case(b"migrate")) || (ours == MIXED && mixes))
+    (ours == NOT_IN_MULTI && queues && args[0].eq_ignore_ascii_case(b"migrate"))
+        // Both refuse keys of several slots; ours has seen the mixture first.
+        || (ours == MIXED && mixes && (queues || theirs.starts_with(b"-CROSSSLOT ")))
 }
 
 /// Whether the cluster core answers a command.

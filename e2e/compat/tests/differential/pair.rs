@@ -15,6 +15,8 @@ use std::time::Duration;
 const REPLY_LIMIT: Duration = Duration::from_secs(20);
 /// How many earlier commands a difference shows.
 const SHOWN: usize = 12;
+/// What a command in a transaction gets.
+const QUEUED: &[u8] = b"+QUEUED\r\n";
 /// What EXEC says after a command that was not queued.
 const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 /// Connections to each server.
@@ -113,11 +115,17 @@ impl Pair {
         if let (Some(mine), Some(theirs)) = (&mine, &theirs)
             && refused_in_multi(&step.args, queued, mine, theirs)
         {
-            self.abandon(step.connection)?;
+            self.abandon(step.connection, "EXEC")?;
+            return Ok(None);
+        }
+        // Only one of them queued what is not compared: the transactions are no longer the same.
+        let is_queued = |reply: &Option<Vec<u8>>| reply.as_deref() == Some(QUEUED);
+        if equal && is_queued(&mine) != is_queued(&theirs) {
+            self.abandon(step.connection, "DISCARD")?;
             return Ok(None);
         }
         match theirs.as_deref() {
-            Some(b"+QUEUED\r\n") => queued.push(step.args.clone()),
+            Some(QUEUED) => queued.push(step.args.clone()),
             Some(_) if step.is("exec") => queued.clear(),
             // With a word too many they are refused, and the transaction goes on.
             Some([b'+', ..]) if step.is("discard") || step.is("reset") => queued.clear(),
@@ -140,15 +148,17 @@ impl Pair {
         Ok(Some(format!("{}\n  ours:  {}\n  redis: {}", self.told(), text(&mine), text(&theirs))))
     }
 
-    /// Ends the transactions of a connection: ours has failed and must run nothing, redis-server's is discarded.
-    fn abandon(&mut self, connection: usize) -> Result<()> {
+    /// Ends the transactions of a connection: redis-server's by DISCARD, ours by `end`. If that is EXEC, ours has
+    /// failed and must run nothing.
+    fn abandon(&mut self, connection: usize, end: &str) -> Result<()> {
         let (ours, redis) = &mut self.connections[connection];
-        ours.send(b"*1\r\n$4\r\nexec\r\n")?;
-        let reply = ours.reply()?.context("closed at EXEC")?;
-        redis.send(b"*1\r\n$7\r\ndiscard\r\n")?;
+        ours.send(&request(&[end]))?;
+        let reply = ours.reply()?.with_context(|| format!("closed at {end}"))?;
+        redis.send(&request(&["DISCARD"]))?;
         redis.reply()?.context("closed at DISCARD")?;
         self.queued[connection].clear();
-        ensure!(reply == ABORTED, "EXEC after {}: {}", self.told(), reply.escape_ascii());
+        let due = if end == "EXEC" { ABORTED } else { b"+OK\r\n" };
+        ensure!(reply == due, "{end} after {}: {}", self.told(), reply.escape_ascii());
         Ok(())
     }
 
