@@ -4,8 +4,10 @@ mod common;
 
 use common::{Background, Client, PROGRAM, Server, pid_in, process_title, run, signal, until};
 use node_server_protocol::resp::Reply;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::process::Command;
+use std::thread;
 
 #[test]
 fn version_and_help_are_printed() {
@@ -160,4 +162,52 @@ fn signals_and_shutdown_end_it_cleanly() {
     assert_eq!(client.text(&["SHUTDOWN", "SAVE"]), "ERR Errors trying to SHUTDOWN. Check logs.");
     server.signal("HUP");
     assert_eq!(client.text(&["PING"]), "PONG");
+}
+
+/// Sends one request after the other until the server has closed the connection, looking before each of them whether
+/// it has, and says how many were answered.
+///
+/// # Panics
+/// The connection was closed under a request.
+fn ask_until_closed(mut client: Client, request: &[&str]) -> u64 {
+    for answered in 0.. {
+        client.stream.set_nonblocking(true).unwrap();
+        let peeked = client.stream.peek(&mut [0]);
+        client.stream.set_nonblocking(false).unwrap();
+        if !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            return answered;
+        }
+        client.send(request);
+        assert!(client.try_receive().is_some(), "closed in flight after {answered} requests");
+    }
+    unreachable!()
+}
+
+/// Clients that never fall silent are closed with a reply, not after it, when their next request is on its way.
+#[test]
+fn busy_connections_end_between_requests() {
+    let mut server = Server::start(&[]);
+    let clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    let ping = |client| thread::spawn(|| ask_until_closed(client, &["PING"]));
+    let clients: Vec<_> = clients.into_iter().map(ping).collect();
+    server.signal("TERM");
+    for client in clients {
+        assert!(client.join().unwrap() > 0);
+    }
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+}
+
+/// Clients that waited long for their replies were not silent: they get the time to go on.
+#[test]
+fn a_late_reply_does_not_end_the_connection() {
+    let mut server = Server::start(&[]);
+    let mut observer = server.client();
+    let clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    let wait = |client| thread::spawn(|| ask_until_closed(client, &["WAIT", "1", "150"]));
+    let clients: Vec<_> = clients.into_iter().map(wait).collect();
+    until("they wait", || (observer.info("clients", "blocked_clients") == "8").then_some(()));
+    server.signal("TERM");
+    let answered: Vec<u64> = clients.into_iter().map(|c| c.join().unwrap()).collect();
+    assert!(answered.iter().any(|n| *n > 1), "{answered:?}");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
 }

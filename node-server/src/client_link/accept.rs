@@ -173,6 +173,7 @@ impl Hub {
             writable: true,
             peer_closed: false,
             closing: false,
+            parted: false,
             dead: false,
             listed: false,
             gated: false,

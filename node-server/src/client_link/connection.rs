@@ -57,6 +57,9 @@ pub(super) struct Connection {
     pub(super) peer_closed: bool,
     /// To be closed once every reply has left.
     pub(super) closing: bool,
+    /// Its last reply has left together with the end of the stream: nothing more is executed, and what still comes
+    /// is thrown away, until the client has closed its side.
+    pub(super) parted: bool,
     /// To be closed now.
     pub(super) dead: bool,
     /// Listed for this turn.
@@ -79,6 +82,7 @@ impl Connection {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
             && !self.closing
+            && !self.parted
             && !self.dead
             && self.output.unsent() < super::send::OUTPUT_PAUSE
     }

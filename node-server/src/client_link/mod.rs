@@ -10,6 +10,7 @@
 mod accept;
 mod connection;
 pub mod input;
+mod leaving;
 mod mail;
 mod outcome;
 pub mod output;
@@ -153,11 +154,6 @@ impl DataThread {
         self.send();
         self.run_timers();
         self.end_turn();
-    }
-
-    /// The process leaves, and no connection is left.
-    fn is_over(&self) -> bool {
-        self.hub.draining.is_some_and(|deadline| self.hub.by_id.is_empty() || self.hub.now >= deadline)
     }
 
     fn end_turn(&mut self) {

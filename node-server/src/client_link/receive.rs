@@ -46,7 +46,9 @@ impl DataThread {
                 0
             }
         };
-        if received > 0 {
+        if connection.parted {
+            drop(input.take());
+        } else if received > 0 {
             connection.client.last_active.store(now.0, Ordering::Relaxed);
         }
         if input.len() > limit {

@@ -2,7 +2,7 @@
 
 use super::{DataThread, Hub};
 use crate::config::OutputLimit;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 
 /// A client that has not read this much is not served until it has; so one that never reads costs this and one reply.
@@ -14,8 +14,8 @@ impl DataThread {
         let mut total = 0;
         for i in 0..self.hub.active.len() {
             let at = self.hub.active[i];
-            total += self.hub.send_one(at);
             let received = self.inputs[at].len();
+            total += self.hub.send_one(at, received);
             self.hub.after_send(at, received);
         }
         self.hub.node.stats.output_bytes.add(total as u64);
@@ -23,18 +23,21 @@ impl DataThread {
 }
 
 impl Hub {
-    fn send_one(&mut self, at: usize) -> usize {
+    fn send_one(&mut self, at: usize, received: usize) -> usize {
+        let (now, last) = (self.now, self.ends_with_reply(at, received));
         let Some(connection) = self.connection(at) else { return 0 };
         let bytes = connection.output.sendable();
         if bytes.is_empty() || !connection.writable || connection.dead {
             return 0;
         }
         let wanted = bytes.len();
-        match connection.socket.write(bytes) {
+        match connection.send(last) {
             Ok(sent) => {
                 // What was not taken goes when the socket says that it takes more.
                 connection.writable = sent == wanted;
                 connection.output.sent(sent);
+                // One that waited long for its reply was not silent.
+                connection.client.last_active.store(now.0, Ordering::Relaxed);
                 sent
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -5,13 +5,10 @@ use super::{DataThread, Hub};
 use node_server_protocol::Millis;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often idle clients and settings are looked at.
 const SURVEY_MS: u64 = 1000;
-/// A connection that was silent this long while the process leaves has nothing under way.
-const SILENT_MS: u64 = 100;
 
 /// Deadlines by time. An entry may be stale: its connection has gone or waits for something else by now.
 #[derive(Debug, Default)]
@@ -66,25 +63,6 @@ impl Hub {
         let timeout_ms = self.settings.timeout_s * 1000;
         if timeout_ms > 0 {
             self.close_those_silent_for(timeout_ms);
-        }
-    }
-
-    /// While the process leaves: closes connections with nothing under way.
-    fn close_silent(&mut self) {
-        self.close_those_silent_for(SILENT_MS);
-    }
-
-    fn close_those_silent_for(&mut self, ms: u64) {
-        let now = self.now;
-        for at in 0..self.connections.len() {
-            let Some(connection) = self.connection(at) else { continue };
-            let last = Millis(connection.client.last_active.load(Ordering::Relaxed));
-            let silent = now.since(last) >= ms;
-            if silent && !connection.is_blocked() && connection.output.is_done() {
-                tracing::debug!("Closing idle client: id={}", connection.client.id);
-                connection.closing = true;
-                self.next.push(at);
-            }
         }
     }
 
