@@ -4,7 +4,6 @@ mod common;
 
 use common::{Background, Client, PROGRAM, Server, pid_in, process_title, run, signal, until};
 use node_server_protocol::resp::Reply;
-use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
@@ -171,10 +170,7 @@ fn signals_and_shutdown_end_it_cleanly() {
 /// The connection was closed under a request.
 fn ask_until_closed(mut client: Client, request: &[&str]) -> u64 {
     for answered in 0.. {
-        client.stream.set_nonblocking(true).unwrap();
-        let peeked = client.stream.peek(&mut [0]);
-        client.stream.set_nonblocking(false).unwrap();
-        if !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+        if client.is_closed() {
             return answered;
         }
         client.send(request);

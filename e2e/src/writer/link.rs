@@ -53,13 +53,17 @@ impl Link {
         !matches!(peeked, Err(rustix::io::Errno::AGAIN))
     }
 
-    /// Sends and reads that many replies. After an error the link must be dropped.
+    /// Sends and reads that many replies. After an error the link must be dropped. Nothing is sent where the end has
+    /// come already: a node may close the connection with any reply, also with the one just before.
     pub(super) async fn exchange(
         &mut self,
         bytes: &[u8],
         replies: usize,
         limit: Duration,
     ) -> Result<Vec<Reply>, Broken> {
+        if self.is_closed() {
+            return Err(Broken::NotSent);
+        }
         let sent = timeout(limit, self.stream.write(bytes)).await;
         let first = match sent {
             Ok(Ok(len)) if len > 0 => len,
@@ -116,5 +120,30 @@ impl Link {
     /// The node showed that its role may have changed.
     pub(super) fn forget_mastership(&mut self) {
         self.by = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn nothing_is_sent_after_an_end_that_came_with_a_reply() {
+        let limit = Duration::from_secs(20);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let node = listener.local_addr().unwrap().to_string();
+        let mut link = Link::connect(&node, None, limit).await.unwrap();
+        let mut peer = listener.accept().await.unwrap().0;
+        let answer = async {
+            let ping = request(&["PING"]);
+            peer.read_exact(&mut vec![0; ping.len()]).await.unwrap();
+            peer.write_all(b"+PONG\r\n").await.unwrap();
+            drop(peer);
+        };
+        let (reply, ()) = tokio::join!(async { link.exchange(&request(&["PING"]), 1, limit).await }, answer);
+        assert_eq!(reply.unwrap(), [Reply::Simple("PONG".into())]);
+        let again = link.exchange(&request(&["PING"]), 1, limit).await;
+        assert!(matches!(again, Err(Broken::NotSent)), "{again:?}");
     }
 }

@@ -168,6 +168,14 @@ impl Client {
         }
     }
 
+    /// Whether the server has closed the connection, while nothing is under way.
+    pub fn is_closed(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     pub fn call(&mut self, args: &[&str]) -> Reply {
         self.send(args);
         self.receive()
