@@ -13,7 +13,7 @@ use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
 /// A connection that was silent this long while the process leaves has nothing under way.
-const SILENT_MS: u64 = 100;
+const SILENT_MS: u64 = 400;
 /// Connections that are still open this long before the deadline end with their next reply.
 const LAST_REPLY_MS: u64 = 500;
 
