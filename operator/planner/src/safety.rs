@@ -53,15 +53,28 @@ pub(crate) fn majority_lives(world: &World<'_>) -> bool {
     alive * 2 > all
 }
 
+/// A member that copies `id` and has data, but is forgotten by the cluster: it was about to go when the others died.
+pub(crate) fn copy_outside(world: &World<'_>, id: NodeId) -> Option<MemberId> {
+    let outside =
+        |(m, r): &(MemberId, &NodeReport)| !world.joined.contains(m) && has_a_copy(r) && has_data(r);
+    world.replicas_of(id).filter(outside).max_by_key(|(_, r)| r.replication.offset).map(|(m, _)| m)
+}
+
+fn has_data(report: &NodeReport) -> bool {
+    report.keys.known() != Some(&0)
+}
+
 /// Every copy of what `master` had is seen to be empty: each member of the shard answers without keys, and no replica
-/// of it is known anywhere else.
+/// of it is known anywhere else, by its own word, by another's, or as a silent member that nobody can speak for.
 pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId) -> Result<(), Unsafe> {
-    let has_data = |r: &NodeReport| r.keys.known() != Some(&0);
     for (copy, _) in world.shard(shard) {
         match world.reports.get(&copy) {
             Some(report) if !has_data(report) => {}
             Some(_) | None => return Err(Unsafe::CopyMayExist { shard, copy }),
         }
+    }
+    if let Some(copy) = copy_by_its_own_word(world, shard, master).or_else(|| forgotten_and_silent(world)) {
+        return Err(Unsafe::CopyMayExist { shard, copy });
     }
     for (member, report) in &world.reports {
         let silent_copy = |id| world.report_of(id).is_none_or(|(_, r)| has_data(r));
@@ -75,6 +88,19 @@ pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId)
         }
     }
     Ok(())
+}
+
+fn copy_by_its_own_word(world: &World<'_>, shard: u16, master: NodeId) -> Option<MemberId> {
+    let of_shard = |id| id == master || world.ids.get(&id).is_some_and(|m| m.shard == shard);
+    let copies = |r: &NodeReport| r.role.master().is_some_and(of_shard) && has_data(r);
+    world.reports.iter().find(|(_, r)| copies(r)).map(|(m, _)| *m)
+}
+
+/// A node that was once seen, that does not answer, and whom no view knows any more: it may copy anybody.
+fn forgotten_and_silent(world: &World<'_>) -> Option<MemberId> {
+    let known = |id| world.cluster().any(|(_, r)| r.line(id).is_some());
+    let silent = |m: &MemberId| !world.reports.contains_key(m);
+    world.ids.iter().find(|(id, m)| silent(m) && !known(**id)).map(|(_, m)| *m)
 }
 
 /// Whether a member that is not declared any more has nothing that is not elsewhere. `Ok(None)`: it was never a node.

@@ -4,6 +4,7 @@ use crate::draft::{Draft, expect, same_epoch};
 use crate::member::MemberId;
 use crate::observed::{NodeReport, Proof};
 use crate::safety;
+use crate::stage::join;
 use crate::step::{FailoverMode, Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
@@ -98,6 +99,9 @@ fn closed(world: &World<'_>, draft: &mut Draft, member: MemberId, report: &NodeR
     // Without slots, its own or coming, there is nothing that a replica could take over.
     if let Some((replica, _)) = safety::best_copy(world, report.id).filter(|_| !slots.is_empty()) {
         return take_over(world, draft, shard, replica, report.id, Proof::ClosedEmpty);
+    }
+    if let Some(copy) = safety::copy_outside(world, report.id).filter(|_| !slots.is_empty()) {
+        return join::bring_in(world, draft, copy);
     }
     if let Err(refusal) = safety::every_copy_is_empty(world, shard, report.id) {
         return draft.refuse(refusal);

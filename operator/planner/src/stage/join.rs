@@ -116,6 +116,18 @@ fn shard_has_data(world: &World<'_>, member: MemberId, of: node_server_protocol:
     world.ids.contains_key(&of) || world.master_of(member.shard).is_some_and(serves)
 }
 
+/// Introduces a member that has what the cluster lost to everybody who has forgotten it, whether it is declared or not.
+/// To all of them: each keeps the forgotten one out of its gossip for a while.
+pub(crate) fn bring_in(world: &World<'_>, draft: &mut Draft, member: MemberId) {
+    let (Some(peer), Some(report)) = (world.node_ref(member), world.reports.get(&member)) else {
+        return;
+    };
+    let strange = world.cluster().filter(|(m, r)| *m != member && r.line(report.id).is_none());
+    for at in strange.filter_map(|(m, _)| world.node_ref(m)) {
+        meet(world, draft, at, peer);
+    }
+}
+
 fn meet(world: &World<'_>, draft: &mut Draft, at: NodeRef, peer: NodeRef) {
     let Some(report) = world.reports.get(&at.member) else {
         return;

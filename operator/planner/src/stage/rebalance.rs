@@ -152,8 +152,10 @@ fn ready_target(world: &World<'_>, layout: &Layout, draft: &mut Draft, shard: u1
     };
     let id = world.reports.get(&master)?.id;
     let attached = |r: &NodeReport| r.role == Role::Replica { of: id } && in_sync(r);
-    let members =
-        world.reports.iter().filter(|(m, _)| m.shard == shard && **m != master && world.desired.wants(**m));
+    // A second master of the shard attaches when it has given its slots away, which this must not hold up.
+    let second = |r: &NodeReport| r.role.is_master() && world.ownership.owns_any(r.id);
+    let of_shard = |m: &MemberId| m.shard == shard && *m != master && world.desired.wants(*m);
+    let members = world.reports.iter().filter(|(m, r)| of_shard(m) && !second(r));
     // One that is refused entry (see join) holds nobody up.
     let comes =
         |m: &MemberId, r: &NodeReport| world.joined.contains(m) || r.is_alone() && r.keys.known() == Some(&0);

@@ -485,3 +485,80 @@ fn nobody_takes_over_from_a_master_without_slots() {
     line.slots.clear();
     assert!(failover.expect.iter().any(|e| e.violated_by(&report).is_some()));
 }
+
+/// Found by the simulation: the copy on a member that was about to go, forgotten already, was the last one, and the
+/// shard was reopened without it.
+#[test]
+fn a_copy_that_was_about_to_go_is_brought_back() {
+    let allowed = crate::model::spec(2, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired(3, 1));
+    let keys = model.keys();
+    // Shard 2 has given its slots away, and its replica has gone. Its master copies shard 1; everybody but itself has
+    // forgotten it.
+    while model.members.contains_key(&m(2, 1)) {
+        model.round(&allowed);
+    }
+    let (saviour, master) = (m(2, 0), model.node(m(1, 0)).id);
+    let (id, whole) = (model.node(saviour).id, model.node(m(1, 0)).keys.clone());
+    let offset = model.node(m(1, 0)).offset;
+    let node = model.node_mut(saviour);
+    node.follow(master);
+    (node.keys, node.offset) = (whole, offset);
+    for other in model.members.keys().copied().filter(|x| *x != saviour).collect::<Vec<_>>() {
+        let node = model.node_mut(other);
+        node.view.remove(&id);
+        node.banned.insert(id);
+    }
+    for ordinal in [0, 1] {
+        model.kill(m(1, ordinal), false);
+    }
+    // While it is silent nobody can say that all is lost.
+    model.silence(saviour);
+    for ordinal in [0, 1] {
+        model.restart(m(1, ordinal));
+    }
+    for _ in 0..3 {
+        let steps = model.round(&allowed);
+        assert!(!steps.iter().any(|s| matches!(s, Step::Reopen { .. })), "{steps:?}");
+    }
+    model.restart(saviour);
+    model.converge(&allowed);
+    assert_eq!(model.keys(), keys);
+    assert_eq!(model.members.len(), 4);
+}
+
+/// Found by the simulation: a shard with two masters, each with slots of its own, waited for one of them to become a
+/// replica before it took that one's slots.
+#[test]
+fn a_second_master_of_a_shard_gives_its_slots_to_the_first() {
+    let desired = desired(2, 2);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    let id = model.node(m(1, 1)).id;
+    let slots: SlotSet = (9000..9500).filter_map(Slot::new).collect();
+    let held: Vec<_> = model
+        .node(m(1, 0))
+        .keys
+        .range(Slot::new(9000).unwrap()..Slot::new(9500).unwrap())
+        .map(|(s, k)| (*s, k.clone()))
+        .collect();
+    for member in model.members.keys().copied().collect::<Vec<_>>() {
+        let node = model.node_mut(member);
+        if let Some(line) = node.view.get_mut(&id) {
+            line.master = None;
+        }
+        slots.iter().for_each(|slot| node.set_owner(slot, id));
+    }
+    let (first, second) = (model.node(m(1, 0)).epoch(), m(1, 1));
+    let node = model.node_mut(second);
+    node.become_master();
+    node.current_epoch = first + 9;
+    node.me_mut().epoch = first + 9;
+    node.keys = held.iter().cloned().collect();
+    for (slot, _) in &held {
+        model.node_mut(m(1, 0)).keys.remove(slot);
+    }
+    model.settle();
+    model.converge(&desired);
+    assert_eq!(model.keys(), keys);
+}
