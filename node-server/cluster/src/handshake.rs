@@ -127,6 +127,7 @@ impl Cluster {
         }
         self.view.unassign(&slots);
         self.view.nodes.remove(&id);
+        self.view.lacking.remove(&id);
         for node in self.view.nodes.values_mut() {
             node.reports.remove(&id);
             if node.master == Some(id) {

@@ -129,15 +129,14 @@ impl Cluster {
     }
 
     /// A master claims slots with this epoch: it gets those that have no owner, one with a lower epoch, or one that has
-    /// given them up.
+    /// long given them up.
     pub(crate) fn take_slots(&mut self, sender: NodeId, epoch: Epoch, claim: &SlotSet) {
         if sender == self.view.me {
             return;
         }
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
         let shard_master = self.view.shard_master().id;
-        let given_up = self.given_up();
-        let kept = self.imported_from(sender).intersection(claim).difference(&given_up);
+        let kept = self.imported_from(sender).intersection(claim).difference(&self.given_up(shard_master));
         if !kept.is_empty() {
             self.outbid(epoch);
         }
@@ -147,12 +146,7 @@ impl Cluster {
             let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
             let newer = owner.config_epoch < epoch || any_epoch;
-            // What its owner does not claim any more goes to whoever does; in its own shard, when it has been so for a while.
-            let lost = match owner.id == shard_master {
-                _ if newer => taken,
-                true => taken.intersection(&given_up),
-                false => taken.intersection(&self.view.unclaimed),
-            };
+            let lost = if newer { taken } else { taken.intersection(&self.given_up(owner.id)) };
             if owner.id != sender && !lost.is_empty() {
                 losses.push((owner.id, lost));
             }
@@ -207,19 +201,23 @@ impl Cluster {
         let again = node.slots.intersection(claim);
         let lacking = node.slots.difference(claim);
         self.view.unclaimed = self.view.unclaimed.difference(&again).union(&lacking);
-        if self.view.myself().is_replica_of(owner) && self.view.given_up.0 != lacking {
-            self.view.given_up = (lacking, self.now);
+        match self.view.lacking.get(&owner) {
+            Some((known, _)) if *known == lacking => {}
+            _ if lacking.is_empty() => drop(self.view.lacking.remove(&owner)),
+            _ => drop(self.view.lacking.insert(owner, (lacking, self.now))),
         }
     }
 
-    /// Slots that this replica takes for its master's although that has not claimed them for a node timeout, so for many
-    /// headers: the log with the news of their loss has passed this replica by (a full sync, a crash).
-    fn given_up(&self) -> SlotSet {
-        let (slots, since) = &self.view.given_up;
-        if self.view.i_am_master() || self.age(*since) < self.config.node_timeout_ms {
-            return SlotSet::new();
+    /// Slots that go to whoever claims them, however high their owner's epoch has become since by other moves: it has not
+    /// claimed them for a node timeout, so for many headers. The news of their loss has passed this node by (a full sync, a
+    /// crash, an operator that was killed). A header that was under way when the owner got them says nothing.
+    fn given_up(&self, owner: NodeId) -> SlotSet {
+        match self.view.lacking.get(&owner) {
+            Some((slots, since)) if owner != self.view.me && self.age(*since) >= self.config.node_timeout_ms => {
+                slots.intersection(&self.view.unclaimed)
+            }
+            _ => SlotSet::new(),
         }
-        slots.intersection(&self.view.unclaimed)
     }
 
     /// This shard lost slots to `to`. Without any left it follows the new owner.

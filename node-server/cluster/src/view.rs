@@ -24,9 +24,9 @@ pub(crate) struct View {
     pub(crate) imported: BTreeMap<Slot, NodeId>,
     /// Slots whose owner no longer claims them: still routed to it, but not vouched for in UPDATEs.
     pub(crate) unclaimed: SlotSet,
-    /// Of a replica: those of them that its own master does not claim, and since when they have been just these. A replica
-    /// hears of gains from its master's log before the bus says so, so headers may lack them for a moment.
-    pub(crate) given_up: (SlotSet, Millis),
+    /// Those of them by owner, and since when its headers have lacked just these. What SETSLOT or a master's log tells of
+    /// a gain is known before the bus says so, so headers that were under way lack it for a moment.
+    pub(crate) lacking: BTreeMap<NodeId, (SlotSet, Millis)>,
 }
 
 impl View {
@@ -40,7 +40,7 @@ impl View {
             importing: BTreeMap::new(),
             imported: BTreeMap::new(),
             unclaimed: SlotSet::new(),
-            given_up: (SlotSet::new(), Millis(0)),
+            lacking: BTreeMap::new(),
         }
     }
 

@@ -130,7 +130,8 @@ impl Cluster {
             SetSlotAction::Node(name) => {
                 self.view.migrating.remove(&slot);
                 self.view.imported.remove(&slot);
-                if let Some(source) = self.view.importing.remove(&slot) {
+                let source = self.view.importing.remove(&slot);
+                if let Some(source) = source.filter(|_| name.id() == Some(master)) {
                     self.view.imported.insert(slot, source);
                 }
                 self.replicated_owner(slot, &name, master, epoch);
