@@ -48,7 +48,17 @@ struct Applied {
     when: Option<Instant>,
     /// The watch has shown it since.
     seen: bool,
-    problem: Option<(Notice, Instant, Duration)>,
+    problem: Option<Problem>,
+}
+
+/// Why a child could not be applied.
+#[derive(Clone, Debug)]
+struct Problem {
+    notice: Notice,
+    again: Instant,
+    pause: Duration,
+    /// What the watch showed then: anything else is a reason to try at once.
+    cached: Option<Mark>,
 }
 
 /// Tells whether an object has changed in what we apply. Status does not count where the API server tells it apart.
@@ -85,7 +95,7 @@ impl Applier {
         for child in children {
             let mut state = self.applied.remove(&(child.kind, child.name.clone())).unwrap_or_default();
             self.bring(&child, &mut state).await;
-            notices.extend(state.problem.iter().map(|(notice, ..)| notice.clone()));
+            notices.extend(state.problem.iter().map(|problem| problem.notice.clone()));
             self.applied.insert((child.kind, child.name), state);
         }
         notices
@@ -93,29 +103,29 @@ impl Applier {
 
     /// When something that failed is due again.
     pub(super) fn next_try(&self) -> Option<Instant> {
-        self.applied.values().filter_map(|a| a.problem.as_ref().map(|(_, when, _)| *when)).min()
+        self.applied.values().filter_map(|a| a.problem.as_ref().map(|problem| problem.again)).min()
     }
 
     async fn bring(&self, child: &Child, state: &mut Applied) {
         let now = Instant::now();
-        if state.problem.as_ref().is_some_and(|(_, when, _)| *when > now) {
+        let cached = self.cached(child);
+        let before = cached.as_ref().map(Mark::of);
+        if state.problem.as_ref().is_some_and(|p| p.again > now && p.cached == before) {
             return;
         }
-        let cached = self.cached(child);
         let hash = hash_of(child);
-        if !is_due(state, cached.as_ref().map(Mark::of), hash, now) {
+        if !is_due(state, before.clone(), hash, now) {
             return;
         }
         match self.attempt(child, cached.as_ref()).await {
             Ok(applied) => {
-                let before = cached.as_ref().map(Mark::of);
                 let seen = before.as_ref() == Some(&applied);
                 *state = Applied { hash, now: Some(applied), before, when: Some(now), seen, problem: None };
             }
             Err(notice) => {
-                let pause = state.problem.as_ref().map_or(RETRY_MIN, |(_, _, p)| (*p * 2).min(RETRY_MAX));
+                let pause = state.problem.as_ref().map_or(RETRY_MIN, |p| (p.pause * 2).min(RETRY_MAX));
                 tracing::warn!(reason = notice.reason, "{}", notice.message);
-                state.problem = Some((notice, now + pause, pause));
+                state.problem = Some(Problem { notice, again: now + pause, pause, cached: before });
             }
         }
     }
@@ -128,7 +138,7 @@ impl Applier {
             None => api.get_opt(&child.name).await.map_err(|e| failed(&e))?.map(|object| object.metadata),
         };
         if let Some(existing) = cached.or(fetched.as_ref()).filter(|meta| !self.owns(meta)) {
-            return Err(conflict(child, existing));
+            return Err(conflict(child, existing, &self.key.1));
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.metrics.api_write("apply", kind_name(child.kind));
@@ -206,8 +216,17 @@ fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
-fn conflict(child: &Child, existing: &ObjectMeta) -> Notice {
+fn conflict(child: &Child, existing: &ObjectMeta, cluster: &str) -> Notice {
     let owner = existing.owner_references.as_ref().and_then(|all| all.first());
+    if owner.is_some_and(|o| o.kind == "RedisCluster" && o.name == cluster) {
+        let (kind, name) = (kind_name(child.kind), &child.name);
+        return Notice {
+            reason: "FormerCluster",
+            message: format!(
+                "{kind} {name} is of a former RedisCluster {cluster}: waiting until Kubernetes has deleted it"
+            ),
+        };
+    }
     let whose = owner.map_or_else(|| "nobody".to_owned(), |o| format!("{} {}", o.kind, o.name));
     Notice {
         reason: "NameConflict",
@@ -261,5 +280,19 @@ mod tests {
     #[test]
     fn at_the_beginning_everything_is_due() {
         assert!(is_due(&mut Applied::default(), mark("1"), 7, Instant::now()));
+    }
+
+    #[test]
+    fn a_former_cluster_of_the_same_name_is_waited_for_and_others_are_told_apart() {
+        let child = Child { kind: Kind::StatefulSet, name: "demo-0".into(), object: serde_json::Value::Null };
+        let owned_by = |kind: &str, name: &str| -> ObjectMeta {
+            let owner = serde_json::json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": "x"});
+            serde_json::from_value(serde_json::json!({"ownerReferences": [owner]})).unwrap()
+        };
+        let reason = |meta: &ObjectMeta| conflict(&child, meta, "demo").reason;
+        assert_eq!(reason(&owned_by("RedisCluster", "demo")), "FormerCluster");
+        assert_eq!(reason(&owned_by("RedisCluster", "other")), "NameConflict");
+        assert_eq!(reason(&owned_by("Deployment", "demo")), "NameConflict");
+        assert_eq!(reason(&ObjectMeta::default()), "NameConflict");
     }
 }

@@ -74,7 +74,7 @@ impl Remover {
     pub(super) async fn remove(&self, order: &Objects) -> Result<(), kube::Error> {
         let sets = self.sets();
         let desired = &order.manifest.desired;
-        let pods = pods_of(&self.caches, &self.key);
+        let pods = pods_of(&self.caches, &self.key, &self.owner_uid);
         let present = |(member, uid): &(&MemberId, &String)| {
             pods.get(*member).is_some_and(|pod| pod.uid().as_ref() == Some(*uid))
         };

@@ -157,7 +157,7 @@ impl Steward {
         let sets = self.remover.sets();
         let replicas = |replicas: Option<i32>| u16::try_from(replicas.unwrap_or(1)).unwrap_or(0);
         let present = sets.iter().map(|(shard, set)| (*shard, replicas(set.spec.replicas))).collect();
-        let pods = pods_of(&self.tools.caches, &self.tools.key);
+        let pods = pods_of(&self.tools.caches, &self.tools.key, &self.tools.owner_uid);
         let pods = pods.iter().map(|(m, pod)| (*m, pod.uid().unwrap_or_default())).collect();
         let blueprint = Blueprint {
             cluster: &order.manifest.cluster,

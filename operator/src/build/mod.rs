@@ -10,8 +10,8 @@ mod stateful_set;
 
 pub use budget::{RISE_PAUSE, Steady, budgets};
 pub use names::{
-    ADMIN_PORT, CLIENT_PORT, CLUSTER_LABEL, DATA, MANAGED_BY, MANAGED_BY_LABEL, SHARD_LABEL, claim_name,
-    labels, shard_name,
+    ADMIN_PORT, CLIENT_PORT, CLUSTER_LABEL, CLUSTER_UID, DATA, MANAGED_BY, MANAGED_BY_LABEL, SHARD_LABEL,
+    claim_name, labels, shard_name,
 };
 
 use k8s_openapi::api::apps::v1::StatefulSet;

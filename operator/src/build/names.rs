@@ -13,6 +13,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "slotkeeper";
 /// Which shard a pod belongs to.
 pub const SHARD_LABEL: &str = "slotkeeper.dev/shard";
+/// Annotation of a pod: the UID of the RedisCluster that it was made for. A later one of the same name is another.
+pub const CLUSTER_UID: &str = "slotkeeper.dev/cluster-uid";
 /// For clients.
 pub const CLIENT_PORT: u16 = 6379;
 /// Between nodes.

@@ -2,7 +2,9 @@
 
 use super::Blueprint;
 use super::config_map;
-use super::names::{ADMIN_PORT, BUS_PORT, CLIENT_PORT, DATA, cluster_selector, pod_labels, shard_selector};
+use super::names::{
+    ADMIN_PORT, BUS_PORT, CLIENT_PORT, CLUSTER_UID, DATA, cluster_selector, pod_labels, shard_selector,
+};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
     EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
@@ -31,11 +33,12 @@ pub(super) fn template(blueprint: &Blueprint<'_>, shard: u16) -> PodTemplateSpec
     let pod = &blueprint.cluster.spec.pod;
     let mut labels = pod.labels.clone();
     labels.extend(pod_labels(blueprint.name(), shard));
-    let annotations: BTreeMap<String, String> = pod.annotations.clone();
+    let mut annotations = pod.annotations.clone();
+    annotations.insert(CLUSTER_UID.into(), blueprint.owner.uid.clone());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
-            annotations: (!annotations.is_empty()).then_some(annotations),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
         spec: Some(spec(blueprint, shard)),

@@ -63,6 +63,7 @@ impl ClusterTask {
         let on_volumes = declared.manifest.as_ref().is_some_and(|m| m.cluster.spec.storage.is_some());
         let platform = Kubernetes::new(
             key.clone(),
+            owner_uid.clone(),
             Arc::clone(&shared.caches),
             &status,
             on_volumes,

@@ -6,7 +6,7 @@ pub mod identity;
 pub mod life;
 
 use super::{Notice, Platform, Seen};
-use crate::build::{CLIENT_PORT, CLUSTER_LABEL};
+use crate::build::{CLIENT_PORT, CLUSTER_LABEL, CLUSTER_UID};
 use caches::{Caches, Key};
 use identity::Identities;
 use k8s_openapi::api::core::v1::Pod;
@@ -30,6 +30,7 @@ pub type Notices = Arc<Mutex<BTreeMap<&'static str, Vec<Notice>>>>;
 /// The pods of one cluster.
 pub struct Kubernetes {
     key: Key,
+    owner_uid: String,
     caches: Arc<Caches>,
     wake: Arc<Notify>,
     identities: Identities,
@@ -42,6 +43,7 @@ impl Kubernetes {
     /// Of one cluster, with what an earlier operator wrote down.
     pub fn new(
         key: Key,
+        owner_uid: String,
         caches: Arc<Caches>,
         status: &RedisClusterStatus,
         on_volumes: bool,
@@ -49,7 +51,7 @@ impl Kubernetes {
     ) -> Self {
         let wake = caches.heard.wake_of(&key);
         let identities = Identities::from_status(&key.1, status);
-        Self { key, caches, wake, identities, on_volumes, desired: None, notices }
+        Self { key, owner_uid, caches, wake, identities, on_volumes, desired: None, notices }
     }
 
     /// What is declared from now on.
@@ -59,7 +61,7 @@ impl Kubernetes {
 
     /// The pods of a cluster by member.
     fn pods(&self) -> BTreeMap<MemberId, Arc<Pod>> {
-        pods_of(&self.caches, &self.key)
+        pods_of(&self.caches, &self.key, &self.owner_uid)
     }
 
     fn machine(&self, pod: &Pod) -> Machine {
@@ -105,13 +107,18 @@ impl Kubernetes {
 
 /// The pods of a cluster by member.
 #[must_use]
-pub fn pods_of(caches: &Caches, (namespace, cluster): &Key) -> BTreeMap<MemberId, Arc<Pod>> {
+pub fn pods_of(caches: &Caches, (namespace, cluster): &Key, owner_uid: &str) -> BTreeMap<MemberId, Arc<Pod>> {
     let ours = |pod: &Pod| {
-        pod.metadata.namespace.as_deref() == Some(namespace)
-            && pod.labels().get(CLUSTER_LABEL).is_some_and(|name| name == cluster)
+        pod.metadata.namespace.as_deref() == Some(namespace) && is_member(pod, cluster, owner_uid)
     };
     let pods = caches.pods.state_filter(ours);
     pods.into_iter().filter_map(|pod| Some((MemberId::from_name(cluster, &pod.name_any())?, pod))).collect()
+}
+
+/// A pod of this very RedisCluster. Those of a deleted one of the same name are about to end and are nobody's members.
+fn is_member(pod: &Pod, cluster: &str, owner_uid: &str) -> bool {
+    pod.labels().get(CLUSTER_LABEL).is_some_and(|name| name == cluster)
+        && pod.annotations().get(CLUSTER_UID).is_none_or(|uid| uid == owner_uid)
 }
 
 fn address(pod: &Pod) -> Address {
@@ -163,5 +170,25 @@ impl Platform for Kubernetes {
 
     async fn changed(&mut self) {
         self.wake.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_of_a_deleted_cluster_of_the_same_name_are_no_members() {
+        let pod = |annotations: serde_json::Value| -> Pod {
+            serde_json::from_value(json!({"metadata": {
+                "name": "demo-0-0", "labels": {CLUSTER_LABEL: "demo"}, "annotations": annotations
+            }}))
+            .unwrap()
+        };
+        assert!(is_member(&pod(json!({CLUSTER_UID: "now"})), "demo", "now"));
+        assert!(!is_member(&pod(json!({CLUSTER_UID: "before"})), "demo", "now"));
+        assert!(!is_member(&pod(json!({CLUSTER_UID: "now"})), "another", "now"));
+        assert!(is_member(&pod(json!({})), "demo", "now"), "it does not say whose it is");
     }
 }
