@@ -46,7 +46,8 @@ fn going(world: &World<'_>, layout: &Layout, open: &SlotSet, disputed: &SlotSet)
     let held = open.union(disputed);
     let mut out = Going::default();
     for (id, slots) in world.ownership.owners() {
-        let Some((source, _)) = world.report_of(id) else {
+        // Who is closed has nothing to give yet, and keeps nobody else waiting.
+        let Some((source, _)) = world.report_of(id).filter(|(_, r)| !r.closed_empty) else {
             continue;
         };
         for (shard, wanted) in (0..).zip(&layout.targets) {

@@ -562,3 +562,36 @@ fn a_second_master_of_a_shard_gives_its_slots_to_the_first() {
     model.converge(&desired);
     assert_eq!(model.keys(), keys);
 }
+
+/// Found by the simulation: of a shard with two masters one came back without its data. The other's keys, of slots of
+/// its own, were taken for a copy, and its slots waited for those of the closed one.
+#[test]
+fn a_second_master_with_keys_is_no_copy_of_the_closed_one() {
+    for wanted in [3, 2] {
+        let allowed = crate::model::spec(wanted, 1, Distribution::Balanced, true);
+        let mut model = Model::formed(&desired(3, 1));
+        let id = model.node(m(2, 1)).id;
+        let moved: SlotSet = (16_000..16_384).filter_map(Slot::new).collect();
+        for member in model.members.keys().copied().collect::<Vec<_>>() {
+            let node = model.node_mut(member);
+            if let Some(line) = node.view.get_mut(&id) {
+                line.master = None;
+            }
+            moved.iter().for_each(|slot| node.set_owner(slot, id));
+        }
+        let epoch = model.node(m(2, 0)).epoch() + 9;
+        let node = model.node_mut(m(2, 1));
+        node.become_master();
+        node.current_epoch = epoch;
+        node.me_mut().epoch = epoch;
+        node.keys.retain(|slot, _| moved.contains(*slot));
+        let kept = node.keys.len();
+        assert!(kept > 0);
+        model.kill(m(2, 0), false);
+        model.restart(m(2, 0));
+        assert!(model.node(m(2, 0)).closed_empty);
+        model.converge(&allowed);
+        assert!(model.log.iter().any(|l| l.contains("REOPEN")));
+        assert_eq!(model.keys().keys().filter(|slot| moved.contains(**slot)).count(), kept);
+    }
+}
