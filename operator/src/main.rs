@@ -50,7 +50,11 @@ enum Command {
         from: PathBuf,
     },
     /// Prints the CustomResourceDefinitions.
-    Crds,
+    Crds {
+        /// Prints their fields as Markdown instead, for people.
+        #[arg(long)]
+        reference: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -113,7 +117,11 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Plan { from } => {
             dump::Dump::read(&from).and_then(|d| plan_command::describe(&d)).map(|text| print(&text))
         }
-        Command::Crds => {
+        Command::Crds { reference: true } => {
+            print(&operator_api::reference::markdown(&operator_api::crd::crd()));
+            Ok(())
+        }
+        Command::Crds { reference: false } => {
             serde_yaml::to_string(&operator_api::crd::crd()).map(|text| print(&text)).map_err(Into::into)
         }
     }

@@ -7,6 +7,7 @@
 pub mod config;
 pub mod crd;
 pub mod pod;
+pub mod reference;
 pub mod slots;
 pub mod spec;
 pub mod status;
