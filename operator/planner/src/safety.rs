@@ -67,9 +67,14 @@ fn has_data(report: &NodeReport) -> bool {
 /// Every copy of what `master` had is seen to be empty: each member of the shard answers without keys, and no replica
 /// of it is known anywhere else, by its own word, by another's, or as a silent member that nobody can speak for.
 pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId) -> Result<(), Unsafe> {
-    // Another master of the shard, with slots of its own, has the keys of those.
-    let second =
-        |r: &NodeReport| r.id != master && r.role.is_master() && !r.closed_empty && !r.own_slots().is_empty();
+    let said = world.report_of(master).map(|(_, r)| r.own_slots()).unwrap_or_default();
+    let lost = world.ownership.of(master).union(&said);
+    // Another master of the shard has the keys of its own slots. One that claims any of these is a deposed master that
+    // has not heard of it: it has a copy, and is about to become a replica.
+    let second = |r: &NodeReport| {
+        let own = r.own_slots();
+        r.role.is_master() && !r.closed_empty && !own.is_empty() && own.intersection(&lost).is_empty()
+    };
     for (copy, _) in world.shard(shard) {
         match world.reports.get(&copy) {
             Some(report) if !has_data(report) || second(report) => {}

@@ -595,3 +595,23 @@ fn a_second_master_with_keys_is_no_copy_of_the_closed_one() {
         assert_eq!(model.keys().keys().filter(|slot| moved.contains(**slot)).count(), kept);
     }
 }
+
+/// Found by the simulation: a deposed master that had not heard of it yet still claimed the slots of the one that had
+/// taken over and had come back without its data; it had the last copy.
+#[test]
+fn a_deposed_master_that_does_not_know_it_yet_is_a_copy() {
+    let allowed = crate::model::spec(3, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired(3, 1));
+    model.kill(m(0, 0), true);
+    for _ in 0..3 {
+        model.round(&allowed);
+    }
+    assert!(model.ranges().get(&m(0, 1)).is_some_and(|slots| slots == "0-5460"), "{:?}", model.ranges());
+    model.kill(m(0, 1), false);
+    model.restart(m(0, 1));
+    assert!(model.node(m(0, 1)).closed_empty);
+    // It runs again and has heard of nothing.
+    model.node_mut(m(0, 0)).life = operator_planner::Life::Running;
+    let planned = plan(&allowed, &model.observe());
+    assert!(!planned.steps.iter().any(|p| matches!(p.step, Step::Reopen { .. })), "{:?}", planned.steps);
+}
