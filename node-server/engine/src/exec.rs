@@ -242,7 +242,7 @@ impl Engine {
             if let Err(error) = result {
                 queued.command.failed.fetch_add(1, Ordering::Relaxed);
                 out.truncate(start);
-                ReplyWriter::new(out, session.protocol).error(&error.to_string());
+                error.write(&mut ReplyWriter::new(out, session.protocol));
             }
         }
     }

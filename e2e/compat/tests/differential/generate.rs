@@ -204,7 +204,26 @@ const TEMPLATES: &[&str] = &[
     "config set maxmemory bad",
     "debug bad",
     "role",
-    "debug sleep 0",
+    "debug sleep 0|nx|0x",
+    "debug sleep-slot",
+    "failover",
+    "failover bad",
+    "time",
+    "lastsave",
+    "object refcount K",
+    "scan -0|+0|-1|-|a",
+    "config get MaxMemory|max*y|maxmemory-policy maxmemory",
+    "config set MaxMemory|PORT bad",
+    "config set BAD V",
+    "expire K 10 V",
+    "replconf Bad V",
+    "replconf listening-port V",
+    "cluster replicate V",
+    "V",
+    "V V V",
+    "config V",
+    "incrbyfloat K 0x.8p1|0x1p-70|0x|1e4931|1.2e4932|3.3621e-4932|infinity|-NAN",
+    "command getkeys migrate h 1 K 0 1 copy|auth|keys K",
     "migrate 127.0.0.1 1 K 0 bad",
     "migrate 127.0.0.1 1 K 0 10 bad",
     "migrate 127.0.0.1 1 K 0 10 keys K",
@@ -379,8 +398,9 @@ impl Generator {
         let template = TEMPLATES[self.random(TEMPLATES.len())];
         let mut args = self.fill(template);
         // 7.0 keeps the name of a HELLO that fails at a later word; 7.2 does not.
-        // And SHUTDOWN without its bad word would be done.
-        if self.chance(8) && !template.contains("setname") && !template.contains("shutdown") {
+        // SHUTDOWN without its bad word would be done, and a DEBUG SLEEP with another one would last.
+        let whole = ["setname", "shutdown", "debug sleep"];
+        if self.chance(8) && !whole.iter().any(|word| template.contains(word)) {
             self.damage(&mut args);
         }
         for arg in &mut args {

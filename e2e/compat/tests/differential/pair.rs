@@ -110,7 +110,7 @@ impl Pair {
         let equal = match (&mine, &theirs) {
             (Some(mine), Some(theirs)) => same(&step.args, queued, mine, theirs),
             (None, None) => true,
-            _ => matches!(allowed(&step.args), Allowed::Anything(_)),
+            _ => matches!(allowed(&step.args), Allowed::Newer(_)),
         };
         if let (Some(mine), Some(theirs)) = (&mine, &theirs)
             && refused_in_multi(&step.args, queued, mine, theirs)

@@ -12,6 +12,13 @@ pub enum Protocol {
     Resp3,
 }
 
+/// What C takes for the text when it is given these bytes: all before the first zero. Redis's error texts have their
+/// arguments so.
+#[must_use]
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|b| *b == 0).next().unwrap_or(bytes)
+}
+
 /// Appends replies to a connection's output buffer.
 pub struct ReplyWriter<'a> {
     out: &'a mut Vec<u8>,
@@ -57,6 +64,13 @@ impl<'a> ReplyWriter<'a> {
         } else {
             self.line(b'-', text);
         }
+    }
+
+    /// The same with bytes that need not be text.
+    pub fn error_bytes(&mut self, text: &[u8]) {
+        self.out.push(b'-');
+        self.out.extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
+        self.raw(b"\r\n");
     }
 
     /// `:number`.
