@@ -5,6 +5,7 @@ use crate::clients::{CAPABILITIES_MAX, ReplicaHello};
 use crate::node::Node;
 use node_server_engine::Session;
 use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::resp::request::parse_number;
 
 const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
 
@@ -42,7 +43,9 @@ enum Refusal {
 fn note(hello: &mut ReplicaHello, option: &str, value: &str) -> Result<(), Refusal> {
     match option {
         "listening-port" => {
-            hello.listening_port = value.parse().map_err(|_| Refusal::Value(NOT_INTEGER.into()))?;
+            // Redis takes any number. One that is no port is as good as none.
+            let port = parse_number(value.as_bytes()).ok_or_else(|| Refusal::Value(NOT_INTEGER.into()))?;
+            hello.listening_port = u16::try_from(port).unwrap_or(0);
         }
         "ip-address" if value.len() <= 255 => hello.announced_ip = Some(value.into()),
         "ip-address" => {
@@ -81,6 +84,7 @@ mod tests {
         assert_eq!(hello, expected);
         assert!(note(&mut hello, "listening-port", "x").is_err());
         assert!(note(&mut hello, "nonsense", "1").is_err());
+        note(&mut hello.clone(), "listening-port", "4294967296").unwrap();
         for _ in 0..100 {
             note(&mut hello, "capa", "x").unwrap();
         }

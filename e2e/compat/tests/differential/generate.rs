@@ -213,7 +213,7 @@ const TEMPLATES: &[&str] = &[
     "object refcount K",
     "scan -0|+0|-1|-|a",
     "config get MaxMemory|max*y|maxmemory-policy maxmemory",
-    "config set MaxMemory|PORT bad",
+    "config set MaxMemory|DAEMONIZE bad",
     "config set BAD V",
     "expire K 10 V",
     "replconf Bad V",
@@ -368,6 +368,12 @@ fn scramble(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// SYNC and PSYNC make the connection that of a replica: what follows are no replies.
+fn becomes_a_stream(args: &[Vec<u8>]) -> bool {
+    let is = |name: &str| args[0].eq_ignore_ascii_case(name.as_bytes());
+    (is("sync") && args.len() == 1) || (is("psync") && args.len() > 2)
+}
+
 /// The stream.
 pub(crate) struct Generator {
     state: u64,
@@ -407,6 +413,9 @@ impl Generator {
             if self.chance(10) && arg.iter().all(u8::is_ascii_alphabetic) {
                 arg.make_ascii_uppercase();
             }
+        }
+        if becomes_a_stream(&args) {
+            args = vec![b"ping".to_vec()];
         }
         let inline = self.chance(5) && !args.is_empty();
         Step { connection: usize::from(self.chance(30)), args, inline }

@@ -55,6 +55,31 @@ fn refusals() {
     assert_eq!(node.engine.log().end(), 0);
 }
 
+/// As getNodeByQuery and queueMultiCommand have it in Redis.
+#[test]
+fn exec_looks_at_the_keys_before_it_says_that_it_was_aborted() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MULTI");
+    assert_eq!(client.line("GET a"), queued());
+    assert_eq!(client.line("GET b"), queued());
+    client.error("GET");
+    assert_eq!(client.error("EXEC"), "CROSSSLOT Keys in request don't hash to the same slot");
+    assert!(!client.session.in_multi());
+    // What comes behind the refused command is not kept, and neither is what comes behind a change of a watched key.
+    client.ok("MULTI");
+    assert_eq!(client.line("GET a"), queued());
+    client.error("GET");
+    assert_eq!(client.line("GET b"), queued());
+    assert_eq!(client.error("EXEC"), "EXECABORT Transaction discarded because of previous errors.");
+    client.ok("WATCH a");
+    node.client().ok("SET a 1");
+    client.ok("MULTI");
+    assert_eq!(client.line("GET a"), queued());
+    assert_eq!(client.line("GET b"), queued());
+    assert_eq!(client.line("EXEC"), Reply::Null);
+}
+
 #[test]
 fn exec_is_redirected_when_the_slot_moved_meanwhile() {
     let node = Node::master();
