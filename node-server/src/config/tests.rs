@@ -226,6 +226,10 @@ fn a_bad_value_is_told_with_the_directives_own_name() {
         message,
         "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value"
     );
+    assert_eq!(
+        store("").set(&[("maxmemory", ""), ("maxmemory-clients", "kb")]).map(|names| names.len()),
+        Ok(2)
+    );
     let message = store("").set(&[("TIMEOUT", "1"), ("timeout", "2")]).unwrap_err().to_string();
     assert!(message.contains("'timeout') - duplicate parameter"), "{message}");
 }

@@ -213,7 +213,7 @@ const TEMPLATES: &[&str] = &[
     "object refcount K",
     "scan -0|+0|-1|-|a",
     "config get MaxMemory|max*y|maxmemory-policy maxmemory",
-    "config set MaxMemory|DAEMONIZE bad",
+    "config set MaxMemory|DAEMONIZE bad|-1|0x",
     "config set BAD V",
     "expire K 10 V",
     "replconf Bad V",
@@ -404,8 +404,9 @@ impl Generator {
         let template = TEMPLATES[self.random(TEMPLATES.len())];
         let mut args = self.fill(template);
         // 7.0 keeps the name of a HELLO that fails at a later word; 7.2 does not.
-        // SHUTDOWN without its bad word would be done, and a DEBUG SLEEP with another one would last.
-        let whole = ["setname", "shutdown", "debug sleep"];
+        // SHUTDOWN without its bad word would be done, a DEBUG SLEEP with another one would last, and a maxmemory that
+        // is reached would stay when the seed is over.
+        let whole = ["setname", "shutdown", "debug sleep", "maxmemory bad", "MaxMemory|"];
         if self.chance(8) && !whole.iter().any(|word| template.contains(word)) {
             self.damage(&mut args);
         }

@@ -110,6 +110,14 @@ fn watch_sees_changes_deletions_expiry_and_flushes() {
         client.line("SET a mine");
         assert_eq!(client.line("EXEC"), Reply::Null, "{before}, then {change}");
     }
+    // A key that is not there does not change when all the others go.
+    other.ok("SET {a}2 1");
+    other.line("DEL a");
+    client.ok("WATCH a");
+    other.ok("FLUSHALL");
+    client.ok("MULTI");
+    client.line("GET a");
+    assert_eq!(client.line("EXEC"), Reply::Array(vec![Reply::Null]));
     other.ok("SET a 1 PX 100");
     client.ok("WATCH a");
     client.now = Millis(NOW.0 + 200);
