@@ -243,6 +243,9 @@ impl Engine {
             let request = Request { command: queued.command, args: &args, now, offloaded: false };
             let start = out.len();
             let result = self.run_queued(session, &request, locks, effects, out);
+            if queued.command.spec.is_write() {
+                locks.keep_books();
+            }
             queued.command.calls.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = result {
                 queued.command.failed.fetch_add(1, Ordering::Relaxed);
@@ -310,6 +313,15 @@ impl Engine {
 }
 
 impl<'k> Locks<'k> {
+    /// DBSIZE, KEYS and SCAN in the same transaction see what was written before them.
+    fn keep_books(&mut self) {
+        match self {
+            Self::None => {}
+            Self::One(guard) => guard.keep_books(),
+            Self::All(all) => all.iter_mut().for_each(SlotGuard::keep_books),
+        }
+    }
+
     fn guard(&self, plan: &Plan) -> Option<&SlotGuard<'k>> {
         self.of(plan.need?.slot)
     }

@@ -156,6 +156,22 @@ fn commands_about_all_keys_in_a_transaction() {
 }
 
 #[test]
+fn a_transaction_sees_its_own_new_keys() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MULTI");
+    for line in ["SET a 1", "DBSIZE", "SCAN 0 COUNT 100", "KEYS *", "FLUSHALL", "DBSIZE"] {
+        assert_eq!(client.line(line), queued());
+    }
+    let Reply::Array(replies) = client.line("EXEC") else { panic!("EXEC gives an array") };
+    let keys = Reply::Array(vec![bulk("a")]);
+    assert_eq!(replies[1], int(1));
+    assert_eq!(replies[2], Reply::Array(vec![bulk("0"), keys.clone()]));
+    assert_eq!(replies[3], keys);
+    assert_eq!(replies[5], int(0));
+}
+
+#[test]
 fn select_in_a_transaction() {
     let node = Node::standalone();
     let mut client = node.client();
