@@ -11,7 +11,7 @@ use crate::options::MULTI_BYTES_MAX;
 use crate::outcome::{Deferred, Outcome};
 use crate::route::Need;
 use crate::session::Session;
-use crate::transaction::{Multi, Queued};
+use crate::transaction::{Multi, Queued, Watched};
 use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::{Millis, Slot};
 use std::sync::atomic::Ordering;
@@ -45,12 +45,16 @@ impl Engine {
             multi.aborted = true;
             return Err(error);
         }
+        ReplyWriter::new(out, session.protocol).simple("QUEUED");
+        // It will not run: nothing is kept of it (Redis: queueMultiCommand), so EXEC does not look at its keys either.
+        if multi.aborted || session.watched.iter().any(Watched::is_changed) {
+            return Ok(Outcome::Done);
+        }
         multi.bytes += request.args.iter().map(|a| a.len()).sum::<usize>();
         multi.queue.push(Queued {
             command: request.command,
             args: request.args.iter().map(|a| a.to_vec()).collect(),
         });
-        ReplyWriter::new(out, session.protocol).simple("QUEUED");
         Ok(Outcome::Done)
     }
 
@@ -100,18 +104,19 @@ impl Engine {
         offloaded: bool,
         out: &mut Vec<u8>,
     ) -> CommandResult<Outcome> {
+        // As in Redis, where the keys are comes before whether it may run.
+        let plan = self.plan(session, multi)?;
+        if let Some(need) = &plan.need {
+            self.route_hint(session, need)?;
+        }
         if multi.aborted {
             return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
         }
         if multi.is_by_core() == Some(true) {
             return Ok(self.exec_by_core(session, multi, now, out));
         }
-        let plan = self.plan(session, multi)?;
         if plan.all_slots && !offloaded {
             return Ok(Outcome::Offload);
-        }
-        if let Some(need) = &plan.need {
-            self.route_hint(session, need)?;
         }
         let mut locks = self.lock_for(session, &plan)?;
         self.admit_all(session, multi, &plan, &locks, now)?;
@@ -238,11 +243,14 @@ impl Engine {
             let request = Request { command: queued.command, args: &args, now, offloaded: false };
             let start = out.len();
             let result = self.run_queued(session, &request, locks, effects, out);
+            if queued.command.spec.is_write() {
+                locks.keep_books();
+            }
             queued.command.calls.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = result {
                 queued.command.failed.fetch_add(1, Ordering::Relaxed);
                 out.truncate(start);
-                ReplyWriter::new(out, session.protocol).error(&error.to_string());
+                error.write(&mut ReplyWriter::new(out, session.protocol));
             }
         }
     }
@@ -305,6 +313,15 @@ impl Engine {
 }
 
 impl<'k> Locks<'k> {
+    /// DBSIZE, KEYS and SCAN in the same transaction see what was written before them.
+    fn keep_books(&mut self) {
+        match self {
+            Self::None => {}
+            Self::One(guard) => guard.keep_books(),
+            Self::All(all) => all.iter_mut().for_each(SlotGuard::keep_books),
+        }
+    }
+
     fn guard(&self, plan: &Plan) -> Option<&SlotGuard<'k>> {
         self.of(plan.need?.slot)
     }

@@ -99,7 +99,7 @@ impl Engine {
             Err(error) => {
                 command.failed.fetch_add(1, Ordering::Relaxed);
                 out.truncate(start);
-                ReplyWriter::new(out, session.protocol).error(&error.to_string());
+                error.write(&mut ReplyWriter::new(out, session.protocol));
                 Outcome::Done
             }
         };
@@ -115,7 +115,7 @@ impl Engine {
             Some(multi) => multi.aborted = true,
             None => session.asking = false,
         }
-        ReplyWriter::new(out, session.protocol).error(&error.to_string());
+        error.write(&mut ReplyWriter::new(out, session.protocol));
         Outcome::Done
     }
 

@@ -1,6 +1,7 @@
 //! CONFIG GET, SET, REWRITE, RESETSTAT, HELP.
 
 use super::{lossy, unknown_subcommand, wrong_arity};
+use crate::config::SetError;
 use crate::config::table::ACTED_ON;
 use crate::node::Node;
 use node_server_protocol::resp::ReplyWriter;
@@ -49,9 +50,6 @@ pub fn config(node: &Node, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
 fn get(node: &Node, patterns: &[&[u8]], reply: &mut ReplyWriter<'_>) {
     let patterns: Vec<String> = patterns.iter().map(|p| lossy(Some(p))).collect();
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    let matches = |pattern: &str, name: &str| {
-        node_server_engine::glob::matches(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes())
-    };
     let found = node.config.get(&patterns, matches);
     reply.map(found.len());
     for (name, value) in found {
@@ -60,8 +58,13 @@ fn get(node: &Node, patterns: &[&[u8]], reply: &mut ReplyWriter<'_>) {
     }
 }
 
-fn set(node: &Node, words: &[&[u8]], reply: &mut ReplyWriter<'_>) {
-    let words: Vec<String> = words.iter().map(|w| lossy(Some(w))).collect();
+/// Whether a pattern of CONFIG GET means a directive.
+fn matches(pattern: &str, name: &str) -> bool {
+    node_server_engine::glob::matches(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes())
+}
+
+fn set(node: &Node, raw: &[&[u8]], reply: &mut ReplyWriter<'_>) {
+    let words: Vec<String> = raw.iter().map(|w| lossy(Some(w))).collect();
     let pairs: Vec<(&str, &str)> = words.chunks_exact(2).map(|p| (p[0].as_str(), p[1].as_str())).collect();
     match node.config.set(&pairs) {
         Ok(names) => {
@@ -71,6 +74,12 @@ fn set(node: &Node, words: &[&[u8]], reply: &mut ReplyWriter<'_>) {
             }
             node.settings_changed();
             reply.ok();
+        }
+        Err(SetError::Unknown(name)) => {
+            // As it was sent, which need not be text.
+            let given = raw.iter().step_by(2).find(|given| lossy(Some(given)) == name);
+            let before = "ERR Unknown option or number of arguments for CONFIG SET - '";
+            super::error_quoting(before, given.copied().unwrap_or(name.as_bytes()), "'", reply);
         }
         Err(error) => reply.error(&error.to_string()),
     }

@@ -19,6 +19,9 @@ const HELP: &[&str] = &[
     "    Prints this help.",
 ];
 
+/// How much of an argument is repeated in the error (Redis: 128).
+const REPEATED_MAX: usize = 128;
+
 /// Answers `DEBUG …`.
 pub fn debug(node: &Node, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
     let subcommand = lossy(args.get(1)).to_ascii_lowercase();
@@ -36,10 +39,14 @@ pub fn debug(node: &Node, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
         },
         ("help", 2) => super::help(HELP, reply),
         _ => {
-            let given = lossy(args.get(1));
-            reply.error(&format!(
-                "ERR unknown subcommand or wrong number of arguments for '{given}'. Try DEBUG HELP."
-            ));
+            let given = args.get(1).copied().unwrap_or_default();
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            super::error_quoting(
+                before,
+                &given[..given.len().min(REPEATED_MAX)],
+                "'. Try DEBUG HELP.",
+                reply,
+            );
         }
     }
 }

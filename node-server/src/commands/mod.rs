@@ -11,7 +11,7 @@ use crate::info::info;
 use crate::node::Node;
 use node_server_engine::{HostCommand, Session};
 use node_server_protocol::Millis;
-use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::resp::{ReplyWriter, until_nul};
 
 /// Answers a command about the process: exactly one reply.
 pub fn answer(
@@ -53,6 +53,11 @@ pub(crate) fn lossy(arg: Option<&&[u8]>) -> String {
 
 pub(crate) fn wrong_arity(command: &str, subcommand: &str, reply: &mut ReplyWriter<'_>) {
     reply.error(&format!("ERR wrong number of arguments for '{command}|{subcommand}' command"));
+}
+
+/// An error that repeats an argument: its bytes, as far as C shows them.
+pub(crate) fn error_quoting(before: &str, arg: &[u8], after: &str, reply: &mut ReplyWriter<'_>) {
+    reply.error_bytes(&[before.as_bytes(), until_nul(arg), after.as_bytes()].concat());
 }
 
 pub(crate) fn unknown_subcommand(command: &str, given: &str, reply: &mut ReplyWriter<'_>) {

@@ -5,6 +5,9 @@ use crate::clients::{CAPABILITIES_MAX, ReplicaHello};
 use crate::node::Node;
 use node_server_engine::Session;
 use node_server_protocol::resp::ReplyWriter;
+use node_server_protocol::resp::request::parse_number;
+
+const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
 
 /// Answers `REPLCONF option value …`.
 pub(super) fn replconf(node: &Node, session: &Session, args: &[&[u8]], reply: &mut ReplyWriter<'_>) {
@@ -16,33 +19,47 @@ pub(super) fn replconf(node: &Node, session: &Session, args: &[&[u8]], reply: &m
         return reply.error("ERR syntax error");
     }
     for pair in args[1..].chunks_exact(2) {
-        if let Err(error) = note(&mut hello, &lossy(pair.first()).to_ascii_lowercase(), &lossy(pair.get(1))) {
-            return reply.error(&error);
+        match note(&mut hello, &lossy(pair.first()).to_ascii_lowercase(), &lossy(pair.get(1))) {
+            Ok(()) => {}
+            Err(Refusal::Unknown) => {
+                return super::error_quoting("ERR Unrecognized REPLCONF option: ", pair[0], "", reply);
+            }
+            Err(Refusal::Value(error)) => return reply.error(&error),
         }
     }
     *own.replica.lock() = hello;
     reply.ok();
 }
 
-fn note(hello: &mut ReplicaHello, option: &str, value: &str) -> Result<(), String> {
+/// Why an option is refused.
+#[derive(Debug)]
+enum Refusal {
+    /// Its name is none.
+    Unknown,
+    /// Its value; the error.
+    Value(String),
+}
+
+fn note(hello: &mut ReplicaHello, option: &str, value: &str) -> Result<(), Refusal> {
     match option {
         "listening-port" => {
-            hello.listening_port =
-                value.parse().map_err(|_| "ERR value is not an integer or out of range")?;
+            // Redis takes any number. One that is no port is as good as none.
+            let port = parse_number(value.as_bytes()).ok_or_else(|| Refusal::Value(NOT_INTEGER.into()))?;
+            hello.listening_port = u16::try_from(port).unwrap_or(0);
         }
         "ip-address" if value.len() <= 255 => hello.announced_ip = Some(value.into()),
         "ip-address" => {
-            return Err(format!(
+            return Err(Refusal::Value(format!(
                 "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
                 value.len()
-            ));
+            )));
         }
         "capa" if hello.capabilities.len() < CAPABILITIES_MAX => {
             hello.capabilities.push(value.to_ascii_lowercase())
         }
         // What a replica says that we do not know changes nothing; newer ones say more than older masters know.
         "capa" | "version" | "set-cluster-node-id" | "rdb-no-compress" | "rdb-no-checksum" => {}
-        _ => return Err(format!("ERR Unrecognized REPLCONF option: {option}")),
+        _ => return Err(Refusal::Unknown),
     }
     Ok(())
 }
@@ -67,6 +84,7 @@ mod tests {
         assert_eq!(hello, expected);
         assert!(note(&mut hello, "listening-port", "x").is_err());
         assert!(note(&mut hello, "nonsense", "1").is_err());
+        note(&mut hello.clone(), "listening-port", "4294967296").unwrap();
         for _ in 0..100 {
             note(&mut hello, "capa", "x").unwrap();
         }

@@ -64,7 +64,8 @@ impl ConfigStore {
         self.file.as_deref()
     }
 
-    /// CONFIG GET: name and value of every directive that one of `patterns` names, each once.
+    /// CONFIG GET: name and value of every directive that one of `patterns` names, each once. A name without glob
+    /// characters is answered as it was asked for.
     #[must_use]
     pub fn get(&self, patterns: &[&str], matches: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
         let values = self.values.lock();
@@ -72,12 +73,13 @@ impl ConfigStore {
         for (row, directive) in DIRECTIVES.iter().enumerate() {
             let older = if directive.name == "replicaof" { Some("slaveof") } else { directive.alias };
             for name in [Some(directive.name), older].into_iter().flatten() {
-                let named = |pattern: &&str| match directive.hidden {
-                    true => pattern.eq_ignore_ascii_case(name),
-                    false => matches(pattern, name),
+                let named = |pattern: &&&str| match is_glob(pattern) {
+                    true => !directive.hidden && matches(pattern, name),
+                    false => pattern.eq_ignore_ascii_case(name),
                 };
-                if patterns.iter().any(named) {
-                    found.push((name.to_string(), shown(directive.name, values.text(row))));
+                if let Some(pattern) = patterns.iter().find(named) {
+                    let asked = if is_glob(pattern) { name } else { pattern };
+                    found.push((asked.to_string(), shown(directive.name, values.text(row))));
                 }
             }
         }
@@ -102,8 +104,10 @@ impl ConfigStore {
             rows.push(row);
         }
         for ((name, value), row) in pairs.iter().zip(&rows) {
-            changed.replace(*row, value).map_err(|reason| refused(name, reason))?;
-            check_directory(*row, changed.text(*row)).map_err(|reason| refused(name, reason))?;
+            // As in Redis, a bad value is told with the name that the table has.
+            let refused = |reason| refused(&name.to_ascii_lowercase(), reason);
+            changed.replace(*row, value).map_err(refused)?;
+            check_directory(*row, changed.text(*row)).map_err(refused)?;
         }
         rules::check(&changed).map_err(|broken| refused(broken.directive, broken.reason))?;
         self.settings.store(Arc::new(Settings::from_values(&changed)));
@@ -135,6 +139,11 @@ impl ConfigStore {
         let text = rewrite::rewritten(&old, &self.values.lock());
         Ok(rewrite::replace_file(file, &text)?)
     }
+}
+
+/// Redis's test, which leaves the backslash out.
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['[', '*', '?'])
 }
 
 fn refused(name: &str, reason: String) -> SetError {

@@ -205,6 +205,36 @@ fn get_shows_names_and_aliases() {
 }
 
 #[test]
+fn get_answers_names_as_they_were_asked_for() {
+    let store = store("");
+    let names = |patterns: &[&str]| {
+        let found = store.get(patterns, |pattern, name| pattern == "MAX*Y" && name == "maxmemory");
+        found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["MaxMemory"]), ["MaxMemory"]);
+    assert_eq!(names(&["MAXMEMORY", "maxmemory"]), ["MAXMEMORY"]);
+    assert_eq!(names(&["MAX*Y", "MAXMEMORY"]), ["maxmemory"]);
+    assert_eq!(names(&["SLAVEOF"]), ["SLAVEOF"]);
+    // No glob to Redis, and no name.
+    assert!(names(&["max\\memory"]).is_empty());
+}
+
+#[test]
+fn a_bad_value_is_told_with_the_directives_own_name() {
+    let message = store("").set(&[("MaxMemory", "bad")]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value"
+    );
+    assert_eq!(
+        store("").set(&[("maxmemory", ""), ("maxmemory-clients", "kb")]).map(|names| names.len()),
+        Ok(2)
+    );
+    let message = store("").set(&[("TIMEOUT", "1"), ("timeout", "2")]).unwrap_err().to_string();
+    assert!(message.contains("'timeout') - duplicate parameter"), "{message}");
+}
+
+#[test]
 fn set_changes_all_or_nothing() {
     let store = store("");
     let message = |pairs: &[(&str, &str)]| store.set(pairs).unwrap_err().to_string();

@@ -116,7 +116,8 @@ impl NodeName {
 
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        // As C shows it.
+        f.write_str(self.0.split('\0').next().unwrap_or_default())
     }
 }
 

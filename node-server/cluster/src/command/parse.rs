@@ -2,6 +2,7 @@
 
 use super::{Command, CommandError, FailoverKind, KeysQuery, NodeName, Parsed, SetSlot, SetSlotAction};
 use node_server_protocol::resp::request::parse_number;
+use node_server_protocol::resp::until_nul;
 use node_server_protocol::{Epoch, Slot, SlotRange, address::BUS_PORT_OFFSET};
 use std::net::IpAddr;
 
@@ -181,8 +182,9 @@ fn meet(typed: &str, rest: &[&[u8]]) -> Result<Command> {
         return bad_syntax(typed);
     }
     let number = |bytes: &[u8], what: &str| {
-        parse_number(bytes)
-            .ok_or_else(|| CommandError(format!("ERR Invalid TCP {what} port specified: {}", text(bytes))))
+        parse_number(bytes).ok_or_else(|| {
+            CommandError(format!("ERR Invalid TCP {what} port specified: {}", text(until_nul(bytes))))
+        })
     };
     let port = number(rest[1], "base")?;
     let bus_port = match rest.get(2) {
@@ -193,7 +195,11 @@ fn meet(typed: &str, rest: &[&[u8]]) -> Result<Command> {
     let valid = |port: i64| u16::try_from(port).ok().filter(|p| *p > 0);
     match (ip, valid(port), valid(bus_port)) {
         (Some(ip), Some(port), Some(bus_port)) => Ok(Command::Meet { ip, port, bus_port }),
-        _ => fail(format!("ERR Invalid node address specified: {}:{}", text(rest[0]), text(rest[1]))),
+        _ => fail(format!(
+            "ERR Invalid node address specified: {}:{}",
+            text(until_nul(rest[0])),
+            text(until_nul(rest[1]))
+        )),
     }
 }
 

@@ -166,13 +166,7 @@ fn reset(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
 }
 
 fn select(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
-    let number = parse_number(call.args[1])
-        .ok_or(CommandError::text("ERR value is not an integer or out of range"))?;
-    if i32::try_from(number).is_err() {
-        return Err(CommandError::text(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ));
-    }
+    let number = parse_int(call.args[1])?;
     if call.engine.is_cluster() && number != 0 {
         return Err(CommandError::text("ERR SELECT is not allowed in cluster mode"));
     }
@@ -180,6 +174,14 @@ fn select(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     call.session.db = db.ok_or(CommandError::text("ERR DB index is out of range"))?;
     call.reply.ok();
     Ok(Outcome::Done)
+}
+
+/// A number that C has an `int` for.
+pub(crate) fn parse_int(text: &[u8]) -> CommandResult<i32> {
+    let number = parse_number(text).ok_or(CommandError::NotInteger)?;
+    i32::try_from(number).map_err(|_| {
+        CommandError::text("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })
 }
 
 /// HELLO [protover [AUTH user password] [SETNAME name]]. There are no users yet: the default one has no password, so
@@ -213,10 +215,7 @@ fn hello(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
                 name = Some(check_name(given)?);
                 tail
             }
-            [word, ..] => {
-                let word = String::from_utf8_lossy(word);
-                return Err(CommandError::text(format!("ERR Syntax error in HELLO option '{word}'")));
-            }
+            [word, ..] => return Err(CommandError::quoting("ERR Syntax error in HELLO option '", word, "'")),
             [] => break,
         };
     }

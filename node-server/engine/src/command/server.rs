@@ -1,6 +1,6 @@
 //! Commands about the node and all its keys.
 
-use super::arguments::{integer, one_of, text, word};
+use super::arguments::{block, integer, one_of, text, word};
 use super::call::{Access, NodeCall, SessionCall};
 use super::spec::{Argument, Flags, Group, Run, Spec};
 use super::{CommandError, CommandResult};
@@ -10,6 +10,14 @@ use node_server_protocol::resp::request::parse_number;
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
 const MODE: &[Argument] = &[one_of("flush-type", &[word("async", "ASYNC"), word("sync", "SYNC")]).optional()];
+
+const FAILOVER: &[Argument] = &[
+    block("target", &[text("host"), integer("port"), word("force", "FORCE").optional()])
+        .after("TO")
+        .optional(),
+    word("abort", "ABORT").optional(),
+    integer("milliseconds").after("TIMEOUT").optional(),
+];
 
 /// What the rows have in common.
 const SERVER: Spec = Spec { group: Group::Server, ..Spec::BASE };
@@ -33,6 +41,16 @@ pub const TABLE: &[Spec] = &[
         summary: "Tools for tests: SLEEP and others.",
         doc_flags: &["syscmd"],
         run: Run::Session(debug),
+        ..SERVER
+    },
+    Spec {
+        name: "failover",
+        arity: -1,
+        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE),
+        since: "6.2.0",
+        summary: "Outside a cluster: hands over to a replica. In a cluster CLUSTER FAILOVER does that.",
+        arguments: FAILOVER,
+        run: Run::Session(failover),
         ..SERVER
     },
     Spec {
@@ -219,20 +237,42 @@ fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
         call.engine.host_command(HostCommand::Debug, call.session, call.args, call.now, &mut call.reply);
         return Ok(Outcome::Done);
     };
-    let seconds: f64 =
-        std::str::from_utf8(seconds).ok().and_then(|s| s.parse().ok()).ok_or(CommandError::NotFloat)?;
+    let ms = (leading_number(seconds).clamp(0.0, SLEEP_MAX_S) * 1000.0) as u64;
     if call.in_exec {
-        return Err(CommandError::text("ERR Command not allowed inside a transaction"));
+        // A transaction holds its slot, on a thread that other connections need.
+        let refused = CommandError::text("ERR Command not allowed inside a transaction");
+        return if ms > 0 { Err(refused) } else { ok(call) };
     }
     if !call.offloaded {
         return Ok(Outcome::Offload);
     }
-    let ms = (seconds.clamp(0.0, SLEEP_MAX_S) * 1000.0) as u64;
     let guard = slot.map(|slot| call.engine.keyspace.lock(slot_or_key(slot)));
     call.engine.host.pause(ms);
     drop(guard);
+    ok(call)
+}
+
+fn ok(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     call.reply.ok();
     Ok(Outcome::Done)
+}
+
+/// The number that a text begins with, as C's `strtod` finds it: zero if it begins with none.
+fn leading_number(text: &[u8]) -> f64 {
+    /// Longer ones are cut: what is behind cannot matter for a time to sleep.
+    const LONGEST: usize = 64;
+    let text = text[..text.len().min(LONGEST)].trim_ascii_start();
+    let number = |end: usize| std::str::from_utf8(&text[..end]).ok()?.parse().ok();
+    (0..=text.len()).rev().find_map(number).unwrap_or(0.0)
+}
+
+/// Only what a cluster says of it: without one, this version has no such handover.
+fn failover(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    Err(CommandError::text(if call.engine.is_cluster() {
+        "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
+    } else {
+        "ERR FAILOVER is not supported by this version"
+    }))
 }
 
 /// Longest DEBUG SLEEP, in seconds.
@@ -242,4 +282,17 @@ const SLEEP_MAX_S: f64 = 3600.0;
 fn slot_or_key(text: &[u8]) -> node_server_protocol::Slot {
     let number = parse_number(text).and_then(|n| u16::try_from(n).ok());
     number.and_then(node_server_protocol::Slot::new).unwrap_or_else(|| node_server_protocol::key_slot(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leading_number;
+
+    #[test]
+    fn a_time_to_sleep_is_what_the_text_begins_with() {
+        let texts = ["0", "1.5", " 2", "1x", "1e1z", "1e", "nx", "", "-3", "\u{fffd}1"];
+        let numbers = texts.map(|text| leading_number(text.as_bytes()));
+        assert_eq!(numbers, [0.0, 1.5, 2.0, 1.0, 10.0, 1.0, 0.0, 0.0, -3.0, 0.0]);
+        assert_eq!(leading_number(&[b'9'; 1000]), leading_number(&[b'9'; 64]));
+    }
 }

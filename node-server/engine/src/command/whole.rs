@@ -2,7 +2,6 @@
 
 use super::arguments::{KEY, block, integer, key, one_of, pattern, text, word};
 use super::call::{NodeCall, SessionCall};
-use super::keys::SKIP_EMPTY;
 use super::spec::{Argument, Begin, Find, Flags, KeySpec, Run, Spec, one_key};
 use super::{CommandError, CommandResult};
 use crate::glob;
@@ -11,6 +10,7 @@ use crate::migrate::MigrateRequest;
 use crate::options::SCAN_SLOTS_MAX;
 use crate::outcome::{Deferred, Outcome};
 use node_server_protocol::resp::request::parse_number;
+use node_server_protocol::resp::until_nul;
 use node_server_protocol::{SLOT_COUNT, Slot};
 
 const MIGRATE: &[Argument] = &[
@@ -49,7 +49,7 @@ pub const TABLE: &[Spec] = &[
         flags: Flags::WRITE.with(Flags::MOVABLE_KEYS).with(Flags::NO_MULTI).with(Flags::MIGRATES),
         categories: &["keyspace", "dangerous"],
         keys: &[
-            KeySpec { notes: SKIP_EMPTY, ..one_key(3, &["RW", "access", "delete"]) },
+            one_key(3, &["RW", "access", "delete"]),
             KeySpec {
                 flags: &["RW", "access", "delete", "incomplete"],
                 begin: Begin::Keyword("KEYS", -2),
@@ -179,12 +179,28 @@ fn scan_options<'a>(args: &[&'a [u8]]) -> CommandResult<ScanOptions<'a>> {
     Ok(options)
 }
 
+/// Reads a cursor as Redis does, which is as C's `strtoul` does: nothing is zero, and a minus sign counts down from
+/// 2^64.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = until_nul(text);
+    if text.is_empty() {
+        return Some(0);
+    }
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    // The standard library would take one more sign.
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    let number: u64 = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+    Some(if negative { number.wrapping_neg() } else { number })
+}
+
 /// SCAN: the cursor is the slot and the place in it, so that every key which is there from the first call to the last
 /// is returned at least once, whatever grows or shrinks meanwhile.
 fn scan(call: &mut NodeCall<'_, '_>) -> CommandResult {
-    let bad_cursor = || CommandError::text("ERR invalid cursor");
-    let text = std::str::from_utf8(call.args[1]).map_err(|_| bad_cursor())?;
-    let cursor: u64 = text.parse().map_err(|_| bad_cursor())?;
+    let cursor = parse_cursor(call.args[1]).ok_or(CommandError::text("ERR invalid cursor"))?;
     let options = scan_options(&call.args[2..])?;
     let mut found: Vec<Vec<u8>> = Vec::new();
     let next = scan_slots(call, cursor, &options, &mut found)?;
@@ -244,4 +260,32 @@ fn scan_slots(
 fn wanted(options: &ScanOptions<'_>, entry: &Entry) -> bool {
     options.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key()))
         && options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.value.type_name().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What redis-server 7.0.15 takes.
+    #[test]
+    fn cursors_are_read_as_redis_reads_them() {
+        for (text, cursor) in [
+            ("", 0),
+            ("-0", 0),
+            ("+1", 1),
+            ("01", 1),
+            ("-1", u64::MAX),
+            ("-9223372036854775809", 9_223_372_036_854_775_807),
+            ("18446744073709551615", u64::MAX),
+            ("-18446744073709551615", 1),
+            ("1\0x", 1),
+        ] {
+            assert_eq!(parse_cursor(text.as_bytes()), Some(cursor), "{text}");
+        }
+        for text in
+            ["-", "+", "+-1", " 1", "1 ", "18446744073709551616", "-18446744073709551616", "0x10", "abc"]
+        {
+            assert_eq!(parse_cursor(text.as_bytes()), None, "{text}");
+        }
+    }
 }

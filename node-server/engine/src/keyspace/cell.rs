@@ -145,6 +145,16 @@ impl<'k> SlotGuard<'k> {
         self.wake_leaving = true;
     }
 
+    /// Keeps the books while the lock is held: later commands of a transaction look there for where keys are.
+    pub(crate) fn keep_books(&mut self) {
+        let Some(table) = &self.table else { return };
+        let after = Sums::of(table);
+        if after != self.before {
+            self.account(after);
+            self.before = after;
+        }
+    }
+
     /// Keeps the books and unlocks.
     fn unlock(&mut self) {
         let Some(mut table) = self.table.take() else { return };

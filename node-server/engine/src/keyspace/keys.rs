@@ -183,8 +183,9 @@ impl<'a, 'k> Keys<'a, 'k> {
         if self.table().is_none_or(Table::is_empty) {
             return Table::default();
         }
+        let hasher = &self.keyspace.hasher;
         let table = self.guard.table_to_write();
-        table.touched_all();
+        table.touched_where(|keys, key| keys.get(hasher.hash(key), key).is_some());
         table.keys.take_all()
     }
 

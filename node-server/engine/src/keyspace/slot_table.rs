@@ -71,6 +71,14 @@ impl SlotTable {
         }
     }
 
+    /// The watched keys that are there, by `is_there`, are about to go. Those that are not do not change by that.
+    pub fn touched_where(&mut self, is_there: impl Fn(&Table, &[u8]) -> bool) {
+        let Some(rare) = &self.rare else { return };
+        let there = rare.watched.keys().filter(|key| is_there(&self.keys, key));
+        let there: Vec<Box<[u8]>> = there.cloned().collect();
+        there.iter().for_each(|key| self.touched(key));
+    }
+
     /// Every key was changed.
     pub fn touched_all(&mut self) {
         let Some(rare) = &mut self.rare else { return };

@@ -55,6 +55,31 @@ fn refusals() {
     assert_eq!(node.engine.log().end(), 0);
 }
 
+/// As getNodeByQuery and queueMultiCommand have it in Redis.
+#[test]
+fn exec_looks_at_the_keys_before_it_says_that_it_was_aborted() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MULTI");
+    assert_eq!(client.line("GET a"), queued());
+    assert_eq!(client.line("GET b"), queued());
+    client.error("GET");
+    assert_eq!(client.error("EXEC"), "CROSSSLOT Keys in request don't hash to the same slot");
+    assert!(!client.session.in_multi());
+    // What comes behind the refused command is not kept, and neither is what comes behind a change of a watched key.
+    client.ok("MULTI");
+    assert_eq!(client.line("GET a"), queued());
+    client.error("GET");
+    assert_eq!(client.line("GET b"), queued());
+    assert_eq!(client.error("EXEC"), "EXECABORT Transaction discarded because of previous errors.");
+    client.ok("WATCH a");
+    node.client().ok("SET a 1");
+    client.ok("MULTI");
+    assert_eq!(client.line("GET a"), queued());
+    assert_eq!(client.line("GET b"), queued());
+    assert_eq!(client.line("EXEC"), Reply::Null);
+}
+
 #[test]
 fn exec_is_redirected_when_the_slot_moved_meanwhile() {
     let node = Node::master();
@@ -85,6 +110,14 @@ fn watch_sees_changes_deletions_expiry_and_flushes() {
         client.line("SET a mine");
         assert_eq!(client.line("EXEC"), Reply::Null, "{before}, then {change}");
     }
+    // A key that is not there does not change when all the others go.
+    other.ok("SET {a}2 1");
+    other.line("DEL a");
+    client.ok("WATCH a");
+    other.ok("FLUSHALL");
+    client.ok("MULTI");
+    client.line("GET a");
+    assert_eq!(client.line("EXEC"), Reply::Array(vec![Reply::Null]));
     other.ok("SET a 1 PX 100");
     client.ok("WATCH a");
     client.now = Millis(NOW.0 + 200);
@@ -120,6 +153,22 @@ fn commands_about_all_keys_in_a_transaction() {
     assert_eq!(replies[5], Reply::Simple("PONG".into()));
     assert_eq!(node.records_from(from), ["MULTI", "SET a 3", "FLUSHALL", "SET a 4", "EXEC"]);
     assert_eq!(client.line("DBSIZE"), int(1));
+}
+
+#[test]
+fn a_transaction_sees_its_own_new_keys() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MULTI");
+    for line in ["SET a 1", "DBSIZE", "SCAN 0 COUNT 100", "KEYS *", "FLUSHALL", "DBSIZE"] {
+        assert_eq!(client.line(line), queued());
+    }
+    let Reply::Array(replies) = client.line("EXEC") else { panic!("EXEC gives an array") };
+    let keys = Reply::Array(vec![bulk("a")]);
+    assert_eq!(replies[1], int(1));
+    assert_eq!(replies[2], Reply::Array(vec![bulk("0"), keys.clone()]));
+    assert_eq!(replies[3], keys);
+    assert_eq!(replies[5], int(0));
 }
 
 #[test]

@@ -157,6 +157,8 @@ fn memory(text: &str) -> Result<i64, Refusal> {
         "gb" => 1 << 30,
         _ => return Err(refuse()),
     };
+    // As in Redis, no digits are zero.
+    let number = if number.is_empty() { "0" } else { number };
     number.parse::<i64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(refuse)
 }
 

@@ -7,7 +7,7 @@ pub mod writer;
 
 pub use reply::{Reply, ReplyError, parse_reply};
 pub use request::{Limits, Parsed, RequestError, parse_request};
-pub use writer::{Protocol, ReplyWriter};
+pub use writer::{Protocol, ReplyWriter, until_nul};
 
 #[cfg(test)]
 mod tests;

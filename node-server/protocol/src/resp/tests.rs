@@ -171,3 +171,15 @@ fn inline_requests() {
     assert_eq!(consumed, 20);
     assert_eq!(parse_request(b"set \"a\r\n", &Limits::default()), Err(RequestError::Quotes));
 }
+
+#[test]
+fn errors_stay_on_one_line() {
+    let mut out = Vec::new();
+    let mut reply = ReplyWriter::new(&mut out, Protocol::Resp2);
+    reply.error("ERR a\r\nb\n");
+    reply.error_bytes(b"ERR \xff\nb\r\n\n");
+    reply.error_bytes(b"\n");
+    assert_eq!(out, b"-ERR a  b\r\n-ERR \xff b\r\n-\r\n");
+    assert_eq!(until_nul(b"a\0b\0"), b"a");
+    assert_eq!(until_nul(b""), b"");
+}

@@ -12,6 +12,13 @@ pub enum Protocol {
     Resp3,
 }
 
+/// What C takes for the text when it is given these bytes: all before the first zero. Redis's error texts have their
+/// arguments so.
+#[must_use]
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|b| *b == 0).next().unwrap_or(bytes)
+}
+
 /// Appends replies to a connection's output buffer.
 pub struct ReplyWriter<'a> {
     out: &'a mut Vec<u8>,
@@ -50,13 +57,24 @@ impl<'a> ReplyWriter<'a> {
         self.line(b'+', text);
     }
 
-    /// `-text`: the text begins with its code, as in `ERR syntax error`. Line breaks become spaces.
+    /// `-text`: the text begins with its code, as in `ERR syntax error`. Line breaks become spaces; none
+    /// stays at the end.
     pub fn error(&mut self, text: &str) {
+        let text = text.trim_end_matches(['\r', '\n']);
         if text.contains(['\r', '\n']) {
             self.line(b'-', &text.replace(['\r', '\n'], " "));
         } else {
             self.line(b'-', text);
         }
+    }
+
+    /// The same with bytes that need not be text.
+    pub fn error_bytes(&mut self, text: &[u8]) {
+        let end = text.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let text = &text[..end];
+        self.out.push(b'-');
+        self.out.extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
+        self.raw(b"\r\n");
     }
 
     /// `:number`.

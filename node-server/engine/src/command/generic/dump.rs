@@ -57,13 +57,16 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
     Ok(())
 }
 
-/// When the key expires; a TTL of zero means never.
+/// When the key expires; a TTL of zero means never. One so large that the moment is beyond all numbers counts as past:
+/// Redis's sum becomes negative.
 fn expiry(call: &Call<'_, '_>, options: &Options) -> CommandResult<Option<Millis>> {
     let ttl = parse_number(call.args[2]).ok_or(CommandError::NotInteger)?;
+    if ttl < 0 {
+        return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
+    }
     // The moment goes to the log, where it is read as a signed number again.
     let base = if options.absolute { 0 } else { i64::try_from(call.now().0).unwrap_or(i64::MAX) };
-    let at = if ttl >= 0 { ttl.checked_add(base) } else { None };
-    let at = at.ok_or(CommandError::text("ERR Invalid TTL value, must be >= 0"))?;
+    let at = ttl.checked_add(base).unwrap_or(0);
     Ok((ttl > 0).then_some(Millis(at.unsigned_abs())))
 }
 

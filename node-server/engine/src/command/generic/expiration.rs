@@ -107,10 +107,7 @@ impl Condition {
                 b"XX" => condition.xx = true,
                 b"GT" => condition.gt = true,
                 b"LT" => condition.lt = true,
-                _ => {
-                    let arg = String::from_utf8_lossy(arg);
-                    return Err(CommandError::text(format!("ERR Unsupported option {arg}")));
-                }
+                _ => return Err(CommandError::quoting("ERR Unsupported option ", arg, "")),
             }
         }
         let Self { nx, xx, gt, lt } = condition;

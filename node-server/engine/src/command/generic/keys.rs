@@ -1,7 +1,7 @@
 //! COPY, DEL, EXISTS, RENAME, RENAMENX, TOUCH, TYPE, UNLINK.
 
+use crate::command::connection::parse_int;
 use crate::command::{Call, CommandError, CommandResult};
-use node_server_protocol::resp::request::parse_number;
 
 /// DEL key… and UNLINK key… (values are strings: freeing them takes no time worth a thread).
 pub(super) fn del(call: &mut Call<'_, '_>) -> CommandResult {
@@ -66,7 +66,7 @@ fn move_key(call: &mut Call<'_, '_>, replace: bool) -> CommandResult<bool> {
 /// COPY source destination \[DB n] \[REPLACE].
 pub(super) fn copy(call: &mut Call<'_, '_>) -> CommandResult {
     let (from, to) = (call.args[1], call.args[2]);
-    let options = copy_options(call.args)?;
+    let options = copy_options(call)?;
     check_database(call, options.database)?;
     if from == to {
         return Err(CommandError::text("ERR source and destination objects are the same"));
@@ -89,18 +89,22 @@ pub(super) fn copy(call: &mut Call<'_, '_>) -> CommandResult {
 #[derive(Default)]
 struct CopyOptions {
     replace: bool,
-    database: Option<i64>,
+    database: Option<i32>,
 }
 
-fn copy_options(args: &[&[u8]]) -> CommandResult<CopyOptions> {
+/// In the order of the words: the first that is wrong is told.
+fn copy_options(call: &Call<'_, '_>) -> CommandResult<CopyOptions> {
     let mut options = CopyOptions::default();
-    let mut rest = args[3..].iter();
+    let mut rest = call.args[3..].iter();
     while let Some(arg) = rest.next() {
         match arg.to_ascii_uppercase().as_slice() {
             b"REPLACE" => options.replace = true,
             b"DB" => {
-                let number = rest.next().ok_or(CommandError::Syntax)?;
-                options.database = Some(parse_number(number).ok_or(CommandError::NotInteger)?);
+                let number = parse_int(rest.next().ok_or(CommandError::Syntax)?)?;
+                if !(0..i32::from(call.engine.databases_configured())).contains(&number) {
+                    return Err(CommandError::text("ERR DB index is out of range"));
+                }
+                options.database = Some(number);
             }
             _ => return Err(CommandError::Syntax),
         }
@@ -109,12 +113,9 @@ fn copy_options(args: &[&[u8]]) -> CommandResult<CopyOptions> {
 }
 
 /// The lock that COPY holds is that of one database.
-fn check_database(call: &Call<'_, '_>, database: Option<i64>) -> CommandResult {
+fn check_database(call: &Call<'_, '_>, database: Option<i32>) -> CommandResult {
     let Some(database) = database else { return Ok(()) };
-    if !(0..i64::from(call.engine.databases_configured())).contains(&database) {
-        return Err(CommandError::text("ERR DB index is out of range"));
-    }
-    if database == i64::from(call.session.db) {
+    if database == i32::from(call.session.db) {
         return Ok(());
     }
     Err(CommandError::text(if call.engine.is_cluster() {

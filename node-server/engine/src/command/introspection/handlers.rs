@@ -1,7 +1,7 @@
 //! COMMAND and its subcommands.
 
 use super::{docs, info, list};
-use crate::command::keys::{KeyIndexes, find};
+use crate::command::keys::{KeyIndexes, find, key_indexes};
 use crate::command::table::{Command, all, by_name, subcommand};
 use crate::command::{CommandError, CommandResult, Flags, SessionCall, Spec};
 use crate::outcome::Outcome;
@@ -79,15 +79,23 @@ fn keys_of(args: &[&[u8]]) -> CommandResult<Vec<(usize, &'static [&'static str])
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
     let mut keys = Vec::new();
+    if spec.flags.has(Flags::MIGRATES) {
+        keys.extend(key_indexes(spec, args).into_iter().map(|at| (at, spec.keys[0].flags)));
+        return if keys.is_empty() { Err(no_keys()) } else { Ok(keys) };
+    }
     for one in spec.keys {
         let mut indexes = KeyIndexes::new();
         find(one, args, &mut indexes);
         keys.extend(indexes.into_iter().map(|at| (at, actual_flags(one.flags, args))));
     }
     if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
-        return Err(CommandError::text("ERR Invalid arguments specified for command"));
+        return Err(no_keys());
     }
     Ok(keys)
+}
+
+fn no_keys() -> CommandError {
+    CommandError::text("ERR Invalid arguments specified for command")
 }
 
 /// What is done with a key, where that depends on the options: SET reads only with GET.

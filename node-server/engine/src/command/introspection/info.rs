@@ -22,7 +22,12 @@ pub(super) fn put(reply: &mut ReplyWriter<'_>, command: &Command) {
     bulks(reply, spec.tips);
     reply.set(spec.keys.len());
     spec.keys.iter().for_each(|keys| put_keys(reply, keys));
-    reply.set(command.subcommands.len());
+    // A set when it is empty, an array otherwise: so it is in Redis.
+    match command.subcommands.len() {
+        0 => reply.set(0),
+        some => reply.array(some),
+    }
+
     command.subcommands.values().for_each(|subcommand| put(reply, subcommand));
 }
 

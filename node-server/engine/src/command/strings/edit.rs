@@ -1,6 +1,6 @@
 //! Commands that change strings in place.
 
-use super::decimal::Decimal;
+use super::long_double::LongDouble;
 use super::{check_length, integer, string, text_mut, text_of};
 use crate::command::{Call, CommandError, CommandResult};
 use crate::keyspace::{Text, Value};
@@ -113,11 +113,11 @@ pub(super) fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
     let (key, arg) = (call.args[1], call.args[2]);
     let (before, expire_at) = match call.keys.find(key) {
         Some(entry) => {
-            (text_of(entry)?.with(Decimal::parse).ok_or(CommandError::NotFloat)?, entry.expire_at())
+            (text_of(entry)?.with(LongDouble::parse).ok_or(CommandError::NotFloat)?, entry.expire_at())
         }
-        None => (Decimal::ZERO, None),
+        None => (LongDouble::ZERO, None),
     };
-    let increment = Decimal::parse(arg).ok_or(CommandError::NotFloat)?;
+    let increment = LongDouble::parse(arg).ok_or(CommandError::NotFloat)?;
     let after =
         before.add(&increment).ok_or(CommandError::text("ERR increment would produce NaN or Infinity"))?;
     let mut text = after.to_string().into_bytes();

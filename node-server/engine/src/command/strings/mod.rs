@@ -1,8 +1,9 @@
 //! Commands on strings.
 
-mod decimal;
 mod edit;
 mod lcs;
+mod long_double;
+mod natural;
 mod options;
 mod read;
 mod table;
