@@ -2,14 +2,18 @@
 //!
 //! Nothing here is part of the product. Helpers that wait do so on a condition and give up at a deadline.
 
+pub mod answers;
 pub mod binary;
 pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod declared;
+pub mod helm;
+pub mod kubectl;
 pub mod observation;
 pub mod ports;
 pub mod server;
+pub mod tools;
 pub mod wait;
 pub mod writer;
 
@@ -17,5 +21,7 @@ pub use binary::Binary;
 pub use client::Client;
 pub use cluster::{LocalCluster, Shape};
 pub use declared::{Declared, Place};
+pub use helm::Helm;
+pub use kubectl::{Kubectl, Output};
 pub use ports::PortBlock;
 pub use server::{Server, ServerSpec};

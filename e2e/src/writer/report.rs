@@ -2,13 +2,13 @@
 
 use super::latency::Latency;
 use super::router::Counts;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
 /// What may get lost in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
     /// Nothing: reshaping, handover, rolling change, drain.
     None,
@@ -17,7 +17,7 @@ pub enum Loss {
 }
 
 /// Counts of one connection, or of all.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Commands (a transaction is one).
     pub operations: u64,
@@ -50,7 +50,7 @@ impl AddAssign<&Self> for Tally {
 }
 
 /// Writes that one connection lost with one master.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostWrites {
     /// The connection.
     pub connection: usize,
@@ -67,7 +67,7 @@ pub struct LostWrites {
 }
 
 /// The report of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// How long the writer wrote, in milliseconds.
     pub duration_ms: u64,

@@ -7,7 +7,7 @@ use super::slot_map::{Redirection, SlotMap};
 use crate::client::request;
 use node_server_protocol::Slot;
 use node_server_protocol::resp::Reply;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const REACH_PAUSE: Duration = Duration::from_millis(25);
 
 /// What a client is told besides results.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// MOVED followed.
     pub moved: u64,

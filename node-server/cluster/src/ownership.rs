@@ -213,7 +213,9 @@ impl Cluster {
     /// crash, an operator that was killed). A header that was under way when the owner got them says nothing.
     fn given_up(&self, owner: NodeId) -> SlotSet {
         match self.view.lacking.get(&owner) {
-            Some((slots, since)) if owner != self.view.me && self.age(*since) >= self.config.node_timeout_ms => {
+            Some((slots, since))
+                if owner != self.view.me && self.age(*since) >= self.config.node_timeout_ms =>
+            {
                 slots.intersection(&self.view.unclaimed)
             }
             _ => SlotSet::new(),
