@@ -8,7 +8,7 @@ out=$(realpath -m "${CARGO_TARGET_DIR:-target}")/images
 tag=${TAG:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)}
 name=checked-writer
 
-tools/build-static.sh e2e:$name >&2
+tools/build-static.sh --no-default-features e2e:$name >&2
 mkdir -p "$out/binaries"
 objcopy --strip-debug "$built/$name" "$out/binaries/$name"
 chmod 755 "$out/binaries/$name"

@@ -7,9 +7,11 @@ pub mod binary;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+#[cfg(feature = "operator")]
 pub mod declared;
 pub mod helm;
 pub mod kubectl;
+#[cfg(feature = "operator")]
 pub mod observation;
 pub mod ports;
 pub mod server;
@@ -20,6 +22,7 @@ pub mod writer;
 pub use binary::Binary;
 pub use client::Client;
 pub use cluster::{LocalCluster, Shape};
+#[cfg(feature = "operator")]
 pub use declared::{Declared, Place};
 pub use helm::Helm;
 pub use kubectl::{Kubectl, Output};

@@ -137,9 +137,13 @@ impl<'s> Cluster<'s> {
         member.name(&self.name)
     }
 
-    /// Addresses of all members that have one.
+    /// Where clients begin: the Service, which outlives every pod, and all members.
     pub(crate) fn addresses(&self) -> Result<Vec<String>> {
-        Ok(self.pods()?.values().filter(|pod| !pod.ip.is_empty()).map(Pod::address).collect())
+        let service = self.kubectl().get("service", &self.name)?;
+        let service = service["spec"]["clusterIP"].as_str().context("the Service has no address")?;
+        let mut all = vec![format!("{service}:{CLIENT_PORT}")];
+        all.extend(self.pods()?.values().filter(|pod| !pod.ip.is_empty()).map(Pod::address));
+        Ok(all)
     }
 
     /// What every member says now.
@@ -181,18 +185,23 @@ impl<'s> Cluster<'s> {
     }
 
     /// The slots of each shard, as its own nodes say.
-    pub(crate) fn owned(&self) -> Result<Vec<String>> {
+    fn owned(&self) -> Result<Vec<SlotSet>> {
         let mut owned: BTreeMap<u16, SlotSet> = BTreeMap::new();
         for (member, report) in self.reports()? {
             let slots = owned.entry(member.shard).or_default();
             *slots = slots.union(&report.own_slots());
         }
-        Ok(owned.values().map(ToString::to_string).collect())
+        Ok(owned.into_values().collect())
+    }
+
+    /// How many slots each shard has.
+    pub(crate) fn counts(&self) -> Result<Vec<usize>> {
+        Ok(self.owned()?.iter().map(SlotSet::len).collect())
     }
 
     /// Every shard has exactly these slots.
     pub(crate) fn ensure_owned(&self, slots: &[&str]) -> Result<()> {
-        let owned = self.owned()?;
+        let owned: Vec<String> = self.owned()?.iter().map(ToString::to_string).collect();
         ensure!(owned == slots, "shards own {owned:?}, not {slots:?}\n{}", self.status());
         Ok(())
     }

@@ -7,13 +7,20 @@
     reason = "a test, and clippy takes only test functions for one"
 )]
 
+mod all_deleted;
+mod children;
 mod client;
 mod cluster;
 mod create;
+mod deletion;
 mod dump;
 mod graceful;
 mod killed;
 mod kind;
+mod machines;
+mod operator_harmed;
 mod platform;
+mod refusal;
+mod reshape;
 mod scale;
 mod scene;

@@ -12,18 +12,23 @@ pub(crate) const OPERATOR_NAMESPACE: &str = "slotkeeper-system";
 pub(crate) const RELEASE: &str = "redis-operator";
 
 static PLATFORM: LazyLock<Result<Kubectl, String>> =
-    LazyLock::new(|| install().map_err(|error| format!("{error:#}")));
+    LazyLock::new(|| connect().map_err(|error| format!("{error:#}")));
 
 /// kubectl for the cluster. Installs everything when this is first asked for.
 pub(crate) fn kubectl() -> Result<Kubectl> {
     PLATFORM.clone().map_err(|error| anyhow::anyhow!("the operator could not be installed: {error}"))
 }
 
-fn install() -> Result<Kubectl> {
+fn connect() -> Result<Kubectl> {
     let kubectl = Kubectl::new(helm_directory()?.join("kubectl"), kubeconfig()?);
     kubectl.ok(&["get", "namespaces"]).context("the API server does not answer")?;
-    let here = kubectl.in_namespace(OPERATOR_NAMESPACE);
-    let helm = Helm::of(&here)?;
+    install(&kubectl.in_namespace(OPERATOR_NAMESPACE))?;
+    Ok(kubectl)
+}
+
+/// Installs definition and operator, in the operator's namespace.
+pub(crate) fn install(operator: &Kubectl) -> Result<()> {
+    let helm = Helm::of(operator)?;
     helm.ok(&[
         "upgrade",
         "--install",
@@ -31,8 +36,7 @@ fn install() -> Result<Kubectl> {
         "redis-operator-crds",
         "charts/redis-operator-crds",
     ])?;
-    upgrade(&helm, &[])?;
-    Ok(kubectl)
+    upgrade(&helm, &[])
 }
 
 /// Installs the operator or changes its installation. Its pods are always new ones: an image may have been loaded under the
