@@ -158,3 +158,39 @@ impl fmt::Display for Report {
         self.violations.iter().try_for_each(|text| writeln!(f, "  ! {text}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let mut tally = Tally { operations: 3, reads: 1, acknowledged: 2, unknown: 1, ..Tally::default() };
+        tally.failures.insert("no reply in time".into(), 1);
+        tally.latency.record(Duration::from_millis(7));
+        let master = "10.0.0.1:6379".to_owned();
+        let lost = LostWrites {
+            connection: 1,
+            master: master.clone(),
+            lost: 2,
+            acknowledged: 9,
+            first_at_ms: 4,
+            span_ms: 5,
+        };
+        let report = Report {
+            duration_ms: 10,
+            loss: Loss::Suffix,
+            tally,
+            failed: 1,
+            keys_checked: 2,
+            lost: 2,
+            lost_writes: vec![lost],
+            longest_gap_ms: BTreeMap::from([(master, 8)]),
+            violation_count: 1,
+            violations: vec!["x".into()],
+        };
+        let read: Report = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(read.to_string(), report.to_string());
+    }
+}

@@ -1,9 +1,12 @@
 //! A machine drained, and one frozen.
 
+use crate::cluster::Pod;
 use crate::kind::Kind;
 use crate::scene::{Company, measured, run, seconds};
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::wait;
+use operator_planner::MemberId;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -39,12 +42,12 @@ fn frozen() {
     run("frozen", Company::Alone, |scene| {
         let Some(kind) = Kind::or_skip(&scene.kubectl, "a frozen machine")? else { return Ok(()) };
         let cluster = scene.written("masters: 3, replicasPerMaster: 1", true, 5000)?;
-        let master = cluster.master_of(0)?;
         let pods = cluster.pods()?;
-        let machine = pods.get(&master).context("the master has no pod")?.machine.clone();
+        let masters = (0..3).map(|shard| cluster.master_of(shard)).collect::<Result<Vec<_>>>()?;
+        let (master, machine) = alone(&masters, &pods)?;
         kind.engine(&["pause", &machine])?;
-        let taken = wait::until("another is master of shard 0, and writes go on", LIMIT, || {
-            cluster.master_of(0).is_ok_and(|now| now != master)
+        let taken = wait::until("another is master of its shard, and writes go on", LIMIT, || {
+            cluster.master_of(master.shard).is_ok_and(|now| now != master)
         })
         .and_then(|()| scene.client.warm());
         let gap = scene.client.take_gap();
@@ -62,4 +65,13 @@ fn frozen() {
         }
         scene.client.verify(&cluster.addresses()?, 5000)
     });
+}
+
+/// A master that shares its machine with no other: two of three masters gone at once leave nobody to elect another.
+fn alone(masters: &[MemberId], pods: &BTreeMap<MemberId, Pod>) -> Result<(MemberId, String)> {
+    let machine = |member: &MemberId| pods.get(member).map(|pod| pod.machine.clone()).unwrap_or_default();
+    let shares = |one: &&MemberId| masters.iter().filter(|other| machine(other) == machine(one)).count() > 1;
+    let found = masters.iter().find(|master| !shares(master));
+    let found = found.with_context(|| format!("all masters share machines: {masters:?} {pods:#?}"))?;
+    Ok((*found, machine(found)))
 }
