@@ -2,8 +2,9 @@
 
 use crate::cluster::Cluster;
 use crate::scene::{Company, run};
+use crate::wait;
 use anyhow::{Context, Result, ensure};
-use e2e::{Kubectl, wait};
+use e2e::Kubectl;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);

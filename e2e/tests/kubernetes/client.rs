@@ -1,10 +1,11 @@
 //! The pod of a test's clients: the checked writer runs in it, and it asks the nodes what they say.
 
 use crate::platform;
+use crate::wait;
 use anyhow::{Context, Result, ensure};
+use e2e::Kubectl;
 use e2e::answers::Answers;
 use e2e::writer::{Preloaded, Report};
-use e2e::{Kubectl, wait};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;

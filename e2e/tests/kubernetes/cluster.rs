@@ -1,8 +1,9 @@
 //! One RedisCluster: what it should be, what its nodes say, and waiting until these agree.
 
 use crate::scene::Scene;
+use crate::wait;
 use anyhow::{Context, Result, ensure};
-use e2e::{Kubectl, wait};
+use e2e::Kubectl;
 use node_server_protocol::{Address, SlotSet};
 use operator::build::{CLIENT_PORT, CLUSTER_LABEL};
 use operator::manifest;

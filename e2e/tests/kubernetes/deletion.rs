@@ -4,8 +4,8 @@
 use crate::cluster::Cluster;
 use crate::platform::{self, OPERATOR_NAMESPACE, RELEASE};
 use crate::scene::{Company, measured, run, seconds};
+use crate::wait;
 use anyhow::{Context, Result, ensure};
-use e2e::wait;
 use operator::build::CLUSTER_LABEL;
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,8 @@
 
 use crate::kind::Kind;
 use crate::scene::{Company, measured, run};
+use crate::wait;
 use anyhow::{Context, ensure};
-use e2e::wait;
 use std::time::Duration;
 
 const KILLS: u16 = 5;

@@ -3,8 +3,8 @@
 use crate::cluster::Pod;
 use crate::kind::Kind;
 use crate::scene::{Company, measured, run, seconds};
+use crate::wait;
 use anyhow::{Context, Result, ensure};
-use e2e::wait;
 use operator_planner::MemberId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

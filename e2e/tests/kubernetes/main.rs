@@ -24,3 +24,4 @@ mod refusal;
 mod reshape;
 mod scale;
 mod scene;
+mod wait;

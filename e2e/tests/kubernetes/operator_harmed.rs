@@ -4,8 +4,9 @@ use crate::kind::Kind;
 use crate::platform::{self, OPERATOR_NAMESPACE, RELEASE};
 use crate::scale::FOUR;
 use crate::scene::{Company, Scene, measured, run, seconds};
+use crate::wait;
 use anyhow::{Context, Result, ensure};
-use e2e::{Helm, Kubectl, wait};
+use e2e::{Helm, Kubectl};
 use operator::build::CLUSTER_LABEL;
 use std::time::{Duration, Instant};
 

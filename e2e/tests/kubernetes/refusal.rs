@@ -2,8 +2,8 @@
 
 use crate::cluster::Cluster;
 use crate::scene::{Company, run};
+use crate::wait;
 use anyhow::{Context, ensure};
-use e2e::wait;
 use std::time::Duration;
 
 #[test]
