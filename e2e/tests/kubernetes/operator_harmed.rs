@@ -8,6 +8,7 @@ use crate::wait;
 use anyhow::{Context, Result, ensure};
 use e2e::{Helm, Kubectl};
 use operator::build::CLUSTER_LABEL;
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -19,8 +20,10 @@ fn operator() -> Result<Kubectl> {
 /// The operator's pods that are not being deleted.
 fn pods(operator: &Kubectl) -> Result<Vec<String>> {
     let selector = format!("--selector={CLUSTER_LABEL}={RELEASE}");
-    let names = "--output=jsonpath={.items[?(!@.metadata.deletionTimestamp)].metadata.name}";
-    Ok(operator.ok(&["get", "pods", &selector, names])?.split_whitespace().map(str::to_owned).collect())
+    let list: Value = serde_json::from_str(&operator.ok(&["get", "pods", &selector, "--output=json"])?)?;
+    let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+    let pods = list["items"].as_array().context("no list of pods")?.iter().filter(stays);
+    Ok(pods.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
 }
 
 /// SIGKILL on kind; elsewhere its pod is deleted without grace.
