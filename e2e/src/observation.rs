@@ -1,14 +1,12 @@
 //! The invariant check of proof.md by eyes of our own: every member is asked directly, and the operator's planner judges
 //! what they say. Nothing that the operator itself saw or wrote of the nodes is used.
 
+use crate::answers::{Answers, Count};
 use crate::declared::{Declared, Place};
-use crate::{Client, wait};
-use anyhow::{Context, Result, bail};
+use crate::wait;
+use anyhow::{Context, Result};
 use node_server_protocol::address::BUS_PORT_OFFSET;
-use node_server_protocol::resp::Reply;
-use node_server_protocol::{Address, Slot, SlotSet, topology};
-use operator_planner::commands::count_keys;
-use operator_planner::report::{QUERIES, Replies};
+use node_server_protocol::{Address, SlotSet};
 use operator_planner::{Fact, Life, Member, MemberId, NodeReport, Observed, Violation, Why, check};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -111,15 +109,6 @@ impl Declared {
     }
 }
 
-/// Of which slots keys are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
-    /// Open ones.
-    Open,
-    /// Of a master, all that it does not own as well; more than the operator counts.
-    Foreign,
-}
-
 fn seen(place: &Place, of: Count) -> Member {
     let address =
         Address { ip: place.address().ip(), port: place.port, bus_port: place.port + BUS_PORT_OFFSET };
@@ -131,48 +120,5 @@ fn seen(place: &Place, of: Count) -> Member {
 }
 
 fn report(place: &Place, of: Count) -> Result<NodeReport> {
-    let mut client = place.client()?;
-    let (nodes, cluster_info) = (client.text(QUERIES[0])?, client.text(QUERIES[1])?);
-    let replication = client.text(QUERIES[2])?;
-    let keys = match client.command(QUERIES[3])? {
-        Reply::Integer(n) => u64::try_from(n).ok(),
-        _ => None,
-    };
-    let myself = topology::parse_nodes(&nodes)?.into_iter().find(|line| line.is_myself());
-    let myself = myself.context("no line with the flag myself")?;
-    let counted = match (of, myself.master) {
-        (Count::Foreign, None) => SlotSet::full().difference(&myself.slots).union(&open(&myself)),
-        (Count::Open, _) | (_, Some(_)) => open(&myself),
-    };
-    let counts = count(&mut client, &counted)?;
-    let replies = Replies {
-        nodes: &nodes,
-        cluster_info: &cluster_info,
-        replication: &replication,
-        keys,
-        reopen: true,
-        counts: &counts,
-    };
-    Ok(NodeReport::parse(&replies)?)
-}
-
-fn open(line: &topology::NodeLine) -> SlotSet {
-    line.migrating.iter().chain(&line.importing).map(|(slot, _)| *slot).collect()
-}
-
-/// How many keys of each slot a node has.
-///
-/// # Errors
-/// It does not answer with numbers.
-pub fn count(client: &mut Client, slots: &SlotSet) -> Result<BTreeMap<Slot, u64>> {
-    let bytes: Vec<u8> = slots.iter().flat_map(|slot| crate::client::request(&count_keys(slot))).collect();
-    client.send(&bytes)?;
-    let mut counts = BTreeMap::new();
-    for slot in slots.iter() {
-        match client.read_reply()? {
-            Reply::Integer(n) => drop(counts.insert(slot, u64::try_from(n)?)),
-            other => bail!("COUNTKEYSINSLOT {slot}: {other:?}"),
-        }
-    }
-    Ok(counts)
+    Answers::ask(&mut place.client()?, of)?.report()
 }

@@ -12,13 +12,26 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// The condition did not hold within `limit`; the message says `what`.
-pub fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+pub fn until(what: &str, limit: Duration, condition: impl FnMut() -> bool) -> Result<()> {
+    until_every(LOOK_EVERY, what, limit, condition)
+}
+
+/// As [`until`], for a condition that is dear to look at.
+///
+/// # Errors
+/// The condition did not hold within `limit`.
+pub fn until_every(
+    every: Duration,
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Result<()> {
     let deadline = Instant::now() + limit;
     while !condition() {
         if Instant::now() >= deadline {
             bail!("waited {} s in vain: {what}", limit.as_secs_f32());
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(every);
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Starting etcd and kube-apiserver.
 
 use crate::held::Held;
-use crate::kubectl::Kubectl;
-use crate::programs::{Programs, lines_of};
+use crate::programs::Programs;
 use anyhow::{Context, Result};
-use e2e::{PortBlock, wait};
+use e2e::tools::lines_of;
+use e2e::{Kubectl, PortBlock, wait};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,7 +89,7 @@ impl ControlPlane {
         let aside = tempfile::NamedTempFile::new_in(self.dir.path())?;
         std::fs::write(aside.path(), config.to_string())?;
         aside.persist(&kubeconfig)?;
-        Ok(Kubectl { program: self.dir.path().join("kubectl"), kubeconfig, namespace: "default".into() })
+        Ok(Kubectl::new(self.dir.path().join("kubectl"), kubeconfig))
     }
 
     /// The administrator, in a namespace of its own.

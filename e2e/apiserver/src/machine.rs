@@ -3,8 +3,8 @@
 //! more: nothing is scheduled, no volume is bound, no object is collected but pods.
 
 use crate::container::Container;
-use crate::kubectl::Kubectl;
 use anyhow::{Context, Result};
+use e2e::Kubectl;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -299,6 +299,6 @@ fn pod_of(set: &Value, name: &str, ordinal: u64) -> Value {
 
 /// Now, as objects have it.
 pub(crate) fn now() -> Result<String> {
-    let lines = crate::programs::lines_of(std::process::Command::new("date").args(["-u", "+%FT%T.%6NZ"]))?;
+    let lines = e2e::tools::lines_of(std::process::Command::new("date").args(["-u", "+%FT%T.%6NZ"]))?;
     lines.into_iter().next().context("date printed nothing")
 }

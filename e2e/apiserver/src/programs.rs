@@ -1,9 +1,9 @@
 //! The programs: built by `e2e/kind/build-programs`, which takes minutes the first time and nothing afterwards.
 
-use crate::repository;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use e2e::tools::{lines_of, repository};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -39,15 +39,4 @@ impl Programs {
         }
         Ok(())
     }
-}
-
-/// The lines a command prints.
-///
-/// # Errors
-/// It cannot be run or fails.
-pub fn lines_of(command: &mut Command) -> Result<Vec<String>> {
-    let done = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let done = done.with_context(|| format!("could not run {command:?}"))?;
-    ensure!(done.status.success(), "{command:?} ended with {}", done.status);
-    Ok(String::from_utf8(done.stdout)?.lines().map(str::to_owned).collect())
 }

@@ -1,6 +1,6 @@
 //! How long commands took, from sending to the last reply, with every redirection and pause between.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use std::time::Duration;
 const PER_OCTAVE: f64 = 16.0;
 
 /// Counts by time, in buckets that grow by a sixteenth of a factor of two.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Written", from = "Written")]
 pub struct Latency {
     counts: BTreeMap<u16, u64>,
 }
@@ -44,10 +45,25 @@ impl AddAssign<&Self> for Latency {
     }
 }
 
-impl Serialize for Latency {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let named = [("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)];
-        to.collect_map(named.map(|(name, part)| (name, self.quantile_ms(part))))
+/// As JSON: quantiles for people, buckets to be read again.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    buckets: Vec<(u16, u64)>,
+}
+
+impl From<Latency> for Written {
+    fn from(latency: Latency) -> Self {
+        let [p50_ms, p99_ms, max_ms] = [0.5, 0.99, 1.0].map(|part| latency.quantile_ms(part));
+        Self { p50_ms, p99_ms, max_ms, buckets: latency.counts.into_iter().collect() }
+    }
+}
+
+impl From<Written> for Latency {
+    fn from(written: Written) -> Self {
+        Self { counts: written.buckets.into_iter().collect() }
     }
 }
 

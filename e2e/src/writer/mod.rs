@@ -112,6 +112,12 @@ impl Writer {
         self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
+    /// The longest time in milliseconds without a write to the slots of any owner, since this was last asked.
+    #[must_use]
+    pub fn take_recent_gap(&self) -> u64 {
+        self.shared.take_recent_gap()
+    }
+
     /// When it began: the report counts milliseconds from here.
     #[must_use]
     pub fn started(&self) -> Instant {

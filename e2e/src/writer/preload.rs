@@ -13,7 +13,7 @@ const PIPELINE: usize = 256;
 const NAMED: usize = 20;
 
 /// What became of preloaded keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Preloaded {
     /// Keys that were looked for.
     pub keys: u64,

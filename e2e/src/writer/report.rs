@@ -2,13 +2,13 @@
 
 use super::latency::Latency;
 use super::router::Counts;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
 /// What may get lost in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
     /// Nothing: reshaping, handover, rolling change, drain.
     None,
@@ -17,7 +17,7 @@ pub enum Loss {
 }
 
 /// Counts of one connection, or of all.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Commands (a transaction is one).
     pub operations: u64,
@@ -50,7 +50,7 @@ impl AddAssign<&Self> for Tally {
 }
 
 /// Writes that one connection lost with one master.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostWrites {
     /// The connection.
     pub connection: usize,
@@ -67,7 +67,7 @@ pub struct LostWrites {
 }
 
 /// The report of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// How long the writer wrote, in milliseconds.
     pub duration_ms: u64,
@@ -156,5 +156,41 @@ impl fmt::Display for Report {
         }
         writeln!(f, "  broken promises: {}", self.violation_count)?;
         self.violations.iter().try_for_each(|text| writeln!(f, "  ! {text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let mut tally = Tally { operations: 3, reads: 1, acknowledged: 2, unknown: 1, ..Tally::default() };
+        tally.failures.insert("no reply in time".into(), 1);
+        tally.latency.record(Duration::from_millis(7));
+        let master = "10.0.0.1:6379".to_owned();
+        let lost = LostWrites {
+            connection: 1,
+            master: master.clone(),
+            lost: 2,
+            acknowledged: 9,
+            first_at_ms: 4,
+            span_ms: 5,
+        };
+        let report = Report {
+            duration_ms: 10,
+            loss: Loss::Suffix,
+            tally,
+            failed: 1,
+            keys_checked: 2,
+            lost: 2,
+            lost_writes: vec![lost],
+            longest_gap_ms: BTreeMap::from([(master, 8)]),
+            violation_count: 1,
+            violations: vec!["x".into()],
+        };
+        let read: Report = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(read.to_string(), report.to_string());
     }
 }

@@ -7,7 +7,7 @@ use super::slot_map::{Redirection, SlotMap};
 use crate::client::request;
 use node_server_protocol::Slot;
 use node_server_protocol::resp::Reply;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const REACH_PAUSE: Duration = Duration::from_millis(25);
 
 /// What a client is told besides results.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// MOVED followed.
     pub moved: u64,
@@ -194,11 +194,12 @@ impl Router {
         tries.reach <= REACH_MAX
     }
 
-    /// Asks one node after the other for the owners until one answers; the one that was not reached comes last.
+    /// Asks one node after the other for the owners until one answers: first those that are connected, for a pod that is gone
+    /// does not even refuse; the one that was not reached comes last.
     pub(super) async fn refresh(&mut self, unreachable: Option<&str>) -> bool {
         let known: BTreeSet<String> = self.map.nodes().iter().chain(&self.seeds).cloned().collect();
         let mut nodes: Vec<String> = known.into_iter().collect();
-        nodes.sort_by_key(|node| unreachable == Some(node.as_str()));
+        nodes.sort_by_key(|node| (unreachable == Some(node.as_str()), !self.links.contains_key(node)));
         let (ask, limit) = (request(&["CLUSTER", "SLOTS"]), self.reply_limit);
         for node in nodes {
             let Some(link) = self.link(&node).await else { continue };

@@ -53,6 +53,8 @@ struct Gaps {
 struct Gap {
     last: u64,
     longest: u64,
+    /// The longest since somebody asked.
+    recent: u64,
 }
 
 impl Shared {
@@ -133,6 +135,17 @@ impl Shared {
         }
     }
 
+    /// The longest time in milliseconds without a successful write to the slots of any owner, since this was last asked.
+    /// A gap that has not ended yet counts up to now, and goes on.
+    pub(super) fn take_recent_gap(&self) -> u64 {
+        let now = self.now();
+        let mut gaps = lock(&self.gaps);
+        let Gaps { map, owners } = &mut *gaps;
+        let owns = |i| Slot::all().any(|slot| map.owner_index(slot) == Some(i));
+        let take = |gap: &mut Gap| std::mem::take(&mut gap.recent).max(now.saturating_sub(gap.last));
+        owners.iter_mut().enumerate().filter(|(i, _)| owns(*i)).map(|(_, gap)| take(gap)).max().unwrap_or(0)
+    }
+
     /// The longest time in milliseconds without a successful write, per owner at the start.
     pub(super) fn close_gaps(&self) -> BTreeMap<String, u64> {
         let now = self.now();
@@ -149,7 +162,9 @@ impl Shared {
 
 impl Gap {
     fn close(&mut self, now: u64) {
-        self.longest = self.longest.max(now.saturating_sub(self.last));
+        let gap = now.saturating_sub(self.last);
+        self.longest = self.longest.max(gap);
+        self.recent = self.recent.max(gap);
         self.last = now;
     }
 }

@@ -3,7 +3,7 @@
 //! crossed or not, and no write that another master acknowledged.
 
 use crate::scene::{FOUR, Scene, THREE, assert_owned};
-use e2e::observation::count;
+use e2e::answers::count;
 use e2e::writer::{Keys, Loss};
 use e2e::{Declared, wait};
 use node_server_protocol::{Slot, SlotSet, key_slot};

@@ -2,8 +2,10 @@
 
 use crate::{PLANE, cluster};
 use anyhow::Result;
-use e2e_apiserver::helm::Helm;
-use e2e_apiserver::{ControlPlane, Kubectl, repository};
+use e2e::Kubectl;
+use e2e::helm::Helm;
+use e2e::tools::repository;
+use e2e_apiserver::ControlPlane;
 use serde_json::json;
 use std::path::Path;
 

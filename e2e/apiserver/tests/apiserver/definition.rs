@@ -28,7 +28,7 @@ fn what_is_not_said_has_its_default() {
 #[test]
 fn every_example_is_accepted() {
     let kubectl = PLANE.fresh_namespace().unwrap();
-    let examples = e2e_apiserver::repository().join("examples");
+    let examples = e2e::tools::repository().join("examples");
     kubectl.ok(&["create", "--dry-run=server", "--filename", &examples.to_string_lossy()]).unwrap();
 }
 

@@ -7,7 +7,8 @@ mod permissions;
 mod scale;
 mod status;
 
-use e2e_apiserver::{ControlPlane, Kubectl};
+use e2e::Kubectl;
+use e2e_apiserver::ControlPlane;
 use std::sync::LazyLock;
 
 /// The one control plane, with the definition installed as a user would without helm.
@@ -18,7 +19,7 @@ static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
 });
 
 fn install_definition(admin: &Kubectl) {
-    let file = e2e_apiserver::repository().join("crds/slotkeeper.dev_redisclusters.yaml");
+    let file = e2e::tools::repository().join("crds/slotkeeper.dev_redisclusters.yaml");
     admin.ok(&["apply", "--filename", &file.to_string_lossy()]).expect("the definition is accepted");
     admin
         .ok(&["wait", "--for=condition=Established", "crd/redisclusters.slotkeeper.dev", "--timeout=60s"])

@@ -2,10 +2,10 @@
 
 use crate::{PLANE, cluster};
 use anyhow::{Context, Result};
-use e2e::{PortBlock, wait};
+use e2e::helm::Helm;
+use e2e::{Kubectl, PortBlock, wait};
+use e2e_apiserver::Machine;
 use e2e_apiserver::held::Held;
-use e2e_apiserver::helm::Helm;
-use e2e_apiserver::{Kubectl, Machine};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::process::Command;

@@ -2,8 +2,8 @@
 
 use crate::PLANE;
 use anyhow::{Result, bail, ensure};
-use e2e_apiserver::Kubectl;
-use e2e_apiserver::helm::Helm;
+use e2e::Kubectl;
+use e2e::helm::Helm;
 
 /// Installs the chart; the operator's service account, speaking for itself.
 fn operator(release: &str, values: &[&str]) -> Result<Kubectl> {

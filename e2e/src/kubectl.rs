@@ -20,12 +20,18 @@ pub struct Output {
 /// kubectl for one user of one API server.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
-    pub(crate) program: PathBuf,
-    pub(crate) kubeconfig: PathBuf,
-    pub(crate) namespace: String,
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    namespace: String,
 }
 
 impl Kubectl {
+    /// Whoever that kubeconfig names, in the namespace `default`.
+    #[must_use]
+    pub fn new(program: PathBuf, kubeconfig: PathBuf) -> Self {
+        Self { program, kubeconfig, namespace: "default".into() }
+    }
+
     /// The file that names the API server and the user.
     #[must_use]
     pub fn kubeconfig(&self) -> &std::path::Path {

@@ -1,7 +1,7 @@
-//! helm, against the API server of a test.
+//! helm, against any API server.
 
-use crate::programs::lines_of;
-use crate::{Kubectl, repository};
+use crate::Kubectl;
+use crate::tools::{helm_directory, repository};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,9 +19,7 @@ impl Helm {
     /// # Errors
     /// It cannot be fetched.
     pub fn of(kubectl: &Kubectl) -> Result<Self> {
-        let lines = lines_of(&mut Command::new(repository().join("tools/setup-helm.sh")))?;
-        let dir = lines.last().context("tools/setup-helm.sh printed no directory")?;
-        Ok(Self { program: PathBuf::from(dir).join("helm"), kubectl: kubectl.clone() })
+        Ok(Self { program: helm_directory()?.join("helm"), kubectl: kubectl.clone() })
     }
 
     /// Runs a command that must succeed, in the namespace of the `Kubectl`, and gives what it prints.

@@ -1,0 +1,29 @@
+//! Every pod deleted in turn, as a rolling change of machines does: nothing fails and nothing is lost.
+
+use crate::create::THREE;
+use crate::scene::{Company, measured, run};
+use anyhow::ensure;
+
+#[test]
+fn every_pod_in_turn() {
+    run("graceful", Company::Others, |scene| {
+        let cluster = scene.written("masters: 3, replicasPerMaster: 1", false, 5000)?;
+        for (member, pod) in cluster.pods()? {
+            let role = if cluster.master_of(member.shard)? == member { "master" } else { "replica" };
+            cluster.kubectl().ok(&["delete", "pod", &cluster.pod_name(member), "--wait=false"])?;
+            cluster.wait_replaced(member, &pod)?;
+            cluster.wait_converged()?;
+            scene.client.warm()?;
+            let gap = scene.client.take_gap()?;
+            measured(
+                &format!("a {role}'s pod deleted gracefully ({member})"),
+                &format!("longest stall {gap} ms"),
+            )?;
+        }
+        cluster.ensure_owned(&THREE)?;
+        let report = scene.client.stop()?;
+        report.assert_no_failures();
+        ensure!(report.lost == 0, "{report}");
+        scene.client.verify(&cluster.addresses()?, 5000)
+    });
+}
