@@ -6,11 +6,12 @@ use node_server_protocol::bus::Header;
 use node_server_protocol::{Epoch, NodeId};
 
 impl Cluster {
-    /// Two masters with one epoch: the one with the smaller name takes a new one.
+    /// Two masters with one epoch: the one with the smaller name takes a new one. Not one that came back without its
+    /// data: it may have been replaced and not have heard of it, and would outbid the one that has the data.
     pub(crate) fn on_collision(&mut self, sender: NodeId, header: &Header) {
         let (me, epoch) = (self.view.me, self.view.myself().config_epoch);
         let both_masters = self.view.i_am_master() && header.master.is_none();
-        if !both_masters || header.config_epoch != epoch || sender < me {
+        if self.guard.is_closed() || !both_masters || header.config_epoch != epoch || sender < me {
             return;
         }
         let epoch = self.next_epoch();

@@ -145,7 +145,10 @@ impl Cluster {
         for owner in self.view.nodes.values().filter(|n| !n.slots.is_empty()) {
             let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
-            let newer = owner.config_epoch < epoch || any_epoch;
+            // A master that came back without its data does not outbid its successor (`on_collision`).
+            let concedes =
+                owner.id == self.view.me && self.guard.is_closed() && self.view.same_shard(owner.id, sender);
+            let newer = owner.config_epoch < epoch || any_epoch || (concedes && owner.config_epoch == epoch);
             let lost = if newer { taken } else { taken.intersection(&self.given_up(owner.id)) };
             if owner.id != sender && !lost.is_empty() {
                 losses.push((owner.id, lost));

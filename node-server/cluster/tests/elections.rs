@@ -5,7 +5,7 @@ mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots};
 use node_server_cluster::{Cluster, Config, Input, LinkId, NodesConf, Output, ReplicationStatus, Start};
-use node_server_protocol::bus::{Body, MessageFlags, Packet, Update};
+use node_server_protocol::bus::{Body, MessageFlags, NodeFlags, Packet, Update};
 use node_server_protocol::{Epoch, Millis, Role};
 
 /// Node 4 after its master failed: it has asked for votes in the epoch that is returned.
@@ -263,4 +263,22 @@ fn a_closed_master_is_silent_votes_and_says_that_it_failed() {
     assert!(names(&lone.settle()).contains(&"pong"), "the PING from before is answered now");
     lone.hear(header(2), ping());
     assert!(names(&lone.settle()).contains(&"pong"));
+}
+
+/// Found by the simulation: a master that had been replaced while it was away, and came back without its data, took a new
+/// epoch at a collision with another master, and with that its slots back from its successor.
+#[test]
+fn a_closed_master_does_not_outbid_its_successor() {
+    let mut lone = Lone::start(1, true, Config { node_timeout_ms: TIMEOUT_MS, ..Config::default() });
+    let mut twin = header(2);
+    twin.config_epoch = Epoch(1);
+    lone.hear(twin, ping());
+    assert!(!logged(&lone.settle(), "configEpoch collision"));
+    let mut successor = header(4);
+    successor.master = None;
+    successor.flags = NodeFlags::MASTER;
+    successor.slots = slots(0, 5460);
+    successor.config_epoch = Epoch(1);
+    lone.hear(successor, ping());
+    assert!(logged(&lone.settle(), "Reconfiguring myself as a replica of"));
 }

@@ -36,10 +36,12 @@ fn refused(world: &World<'_>, id: NodeId) -> Option<Proof> {
     (best.replication.link == ReplicaLink::Down).then_some(Proof::Refused)
 }
 
-/// The replica with the longest log that has a whole copy; the lowest ordinal of equals.
+/// The replica with the longest log that has a whole copy; the lowest ordinal of equals. Members of the master's shard
+/// come first: one of another shard follows it since it lost its own slots, and its offset may still be of its former log.
 pub(crate) fn best_copy<'a>(world: &World<'a>, id: NodeId) -> Option<(MemberId, &'a NodeReport)> {
     let copies = world.replicas_of(id).filter(|(m, r)| world.joined.contains(m) && has_a_copy(r));
-    copies.max_by_key(|(m, r)| (r.replication.offset, std::cmp::Reverse(*m)))
+    let shard = world.shard_of(id);
+    copies.max_by_key(|(m, r)| (shard == Some(m.shard), r.replication.offset, std::cmp::Reverse(*m)))
 }
 
 /// Whether a vote can succeed: more than half of the masters with slots answer and serve.

@@ -615,3 +615,27 @@ fn a_deposed_master_that_does_not_know_it_yet_is_a_copy() {
     let planned = plan(&allowed, &model.observe());
     assert!(!planned.steps.iter().any(|p| matches!(p.step, Step::Reopen { .. })), "{:?}", planned.steps);
 }
+
+/// Found by the simulation: a drained master that had just begun to follow the taker, and had copied nothing yet, had the
+/// higher offset, of its own log, and took over from the taker in place of its replica.
+#[test]
+fn who_follows_from_another_shard_does_not_take_over_before_a_replica_of_the_shard() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let master = model.node(m(0, 0)).id;
+    model.kill(m(0, 0), false);
+    let offset = model.node(m(0, 1)).offset;
+    let node = model.node_mut(m(2, 1));
+    node.follow(master);
+    node.offset = offset + 5000;
+    for member in model.members.keys().copied().collect::<Vec<_>>() {
+        let id = model.node(m(2, 1)).id;
+        model.node_mut(member).view.get_mut(&id).unwrap().master = Some(master);
+    }
+    let planned = plan(&desired, &model.observe());
+    let promoted = planned.steps.iter().find_map(|p| match &p.step {
+        Step::Failover { replica, .. } => Some(replica.member),
+        _ => None,
+    });
+    assert_eq!(promoted, Some(m(0, 1)), "{:?}", planned.steps);
+}
