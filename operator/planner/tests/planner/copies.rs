@@ -1,0 +1,163 @@
+//! Who has a copy of a dead or closed master's data, and who only seems to. All of these were found by the simulation.
+
+use crate::model::{Model, desired};
+use node_server_protocol::{Slot, SlotSet};
+use operator_planner::{Distribution, MemberId, Step, plan};
+
+fn m(shard: u16, ordinal: u16) -> MemberId {
+    MemberId::new(shard, ordinal)
+}
+
+/// The copy on a member that was about to go, forgotten already, was the last one, and the
+/// shard was reopened without it.
+#[test]
+fn a_copy_that_was_about_to_go_is_brought_back() {
+    let allowed = crate::model::spec(2, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired(3, 1));
+    let keys = model.keys();
+    // Shard 2 has given its slots away, and its replica has gone. Its master copies shard 1; everybody but itself has
+    // forgotten it.
+    while model.members.contains_key(&m(2, 1)) {
+        model.round(&allowed);
+    }
+    let (saviour, master) = (m(2, 0), model.node(m(1, 0)).id);
+    let (id, whole) = (model.node(saviour).id, model.node(m(1, 0)).keys.clone());
+    let offset = model.node(m(1, 0)).offset;
+    let node = model.node_mut(saviour);
+    node.follow(master);
+    (node.keys, node.offset) = (whole, offset);
+    for other in model.members.keys().copied().filter(|x| *x != saviour).collect::<Vec<_>>() {
+        let node = model.node_mut(other);
+        node.view.remove(&id);
+        node.banned.insert(id);
+    }
+    for ordinal in [0, 1] {
+        model.kill(m(1, ordinal), false);
+    }
+    // While it is silent nobody can say that all is lost.
+    model.silence(saviour);
+    for ordinal in [0, 1] {
+        model.restart(m(1, ordinal));
+    }
+    for _ in 0..3 {
+        let steps = model.round(&allowed);
+        assert!(!steps.iter().any(|s| matches!(s, Step::Reopen { .. })), "{steps:?}");
+    }
+    model.restart(saviour);
+    model.converge(&allowed);
+    assert_eq!(model.keys(), keys);
+    assert_eq!(model.members.len(), 4);
+}
+
+/// A shard with two masters, each with slots of its own, waited for one of them to become a
+/// replica before it took that one's slots.
+#[test]
+fn a_second_master_of_a_shard_gives_its_slots_to_the_first() {
+    let desired = desired(2, 2);
+    let mut model = Model::formed(&desired);
+    let keys = model.keys();
+    let id = model.node(m(1, 1)).id;
+    let slots: SlotSet = (9000..9500).filter_map(Slot::new).collect();
+    let held: Vec<_> = model
+        .node(m(1, 0))
+        .keys
+        .range(Slot::new(9000).unwrap()..Slot::new(9500).unwrap())
+        .map(|(s, k)| (*s, k.clone()))
+        .collect();
+    for member in model.members.keys().copied().collect::<Vec<_>>() {
+        let node = model.node_mut(member);
+        if let Some(line) = node.view.get_mut(&id) {
+            line.master = None;
+        }
+        slots.iter().for_each(|slot| node.set_owner(slot, id));
+    }
+    let (first, second) = (model.node(m(1, 0)).epoch(), m(1, 1));
+    let node = model.node_mut(second);
+    node.become_master();
+    node.current_epoch = first + 9;
+    node.me_mut().epoch = first + 9;
+    node.keys = held.iter().cloned().collect();
+    for (slot, _) in &held {
+        model.node_mut(m(1, 0)).keys.remove(slot);
+    }
+    model.settle();
+    model.converge(&desired);
+    assert_eq!(model.keys(), keys);
+}
+
+/// Of a shard with two masters one came back without its data. The other's keys, of slots of
+/// its own, were taken for a copy, and its slots waited for those of the closed one.
+#[test]
+fn a_second_master_with_keys_is_no_copy_of_the_closed_one() {
+    for wanted in [3, 2] {
+        let allowed = crate::model::spec(wanted, 1, Distribution::Balanced, true);
+        let mut model = Model::formed(&desired(3, 1));
+        let id = model.node(m(2, 1)).id;
+        let moved: SlotSet = (16_000..16_384).filter_map(Slot::new).collect();
+        for member in model.members.keys().copied().collect::<Vec<_>>() {
+            let node = model.node_mut(member);
+            if let Some(line) = node.view.get_mut(&id) {
+                line.master = None;
+            }
+            moved.iter().for_each(|slot| node.set_owner(slot, id));
+        }
+        let epoch = model.node(m(2, 0)).epoch() + 9;
+        let node = model.node_mut(m(2, 1));
+        node.become_master();
+        node.current_epoch = epoch;
+        node.me_mut().epoch = epoch;
+        node.keys.retain(|slot, _| moved.contains(*slot));
+        let kept = node.keys.len();
+        assert!(kept > 0);
+        model.kill(m(2, 0), false);
+        model.restart(m(2, 0));
+        assert!(model.node(m(2, 0)).closed_empty);
+        model.converge(&allowed);
+        assert!(model.log.iter().any(|l| l.contains("REOPEN")));
+        assert_eq!(model.keys().keys().filter(|slot| moved.contains(**slot)).count(), kept);
+    }
+}
+
+/// A deposed master that had not heard of it yet still claimed the slots of the one that had
+/// taken over and had come back without its data; it had the last copy.
+#[test]
+fn a_deposed_master_that_does_not_know_it_yet_is_a_copy() {
+    let allowed = crate::model::spec(3, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired(3, 1));
+    model.kill(m(0, 0), true);
+    for _ in 0..3 {
+        model.round(&allowed);
+    }
+    assert!(model.ranges().get(&m(0, 1)).is_some_and(|slots| slots == "0-5460"), "{:?}", model.ranges());
+    model.kill(m(0, 1), false);
+    model.restart(m(0, 1));
+    assert!(model.node(m(0, 1)).closed_empty);
+    // It runs again and has heard of nothing.
+    model.node_mut(m(0, 0)).life = operator_planner::Life::Running;
+    let planned = plan(&allowed, &model.observe());
+    assert!(!planned.steps.iter().any(|p| matches!(p.step, Step::Reopen { .. })), "{:?}", planned.steps);
+}
+
+/// A drained master that had just begun to follow the taker, and had copied nothing yet, had the
+/// higher offset, of its own log, and took over from the taker in place of its replica.
+#[test]
+fn who_follows_from_another_shard_does_not_take_over_before_a_replica_of_the_shard() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let master = model.node(m(0, 0)).id;
+    model.kill(m(0, 0), false);
+    let offset = model.node(m(0, 1)).offset;
+    let node = model.node_mut(m(2, 1));
+    node.follow(master);
+    node.offset = offset + 5000;
+    for member in model.members.keys().copied().collect::<Vec<_>>() {
+        let id = model.node(m(2, 1)).id;
+        model.node_mut(member).view.get_mut(&id).unwrap().master = Some(master);
+    }
+    let planned = plan(&desired, &model.observe());
+    let promoted = planned.steps.iter().find_map(|p| match &p.step {
+        Step::Failover { replica, .. } => Some(replica.member),
+        _ => None,
+    });
+    assert_eq!(promoted, Some(m(0, 1)), "{:?}", planned.steps);
+}
