@@ -30,7 +30,7 @@ struct Arguments {
     /// Runs every deliberate defect until it is caught, within 2,000 seeds each.
     #[arg(long)]
     mutants: bool,
-    /// Runs every deliberate defect from a seed that is known to catch it. Takes a minute.
+    /// Runs every deliberate defect from a seed that is known to catch it. Takes seconds.
     #[arg(long)]
     known_mutants: bool,
     /// With --reproduce: the deliberate defect to replay.

@@ -32,10 +32,7 @@ fn deleted_by_hand() {
         cluster.wait_converged()?;
         ensure!(cluster.pods()? == pods, "pods changed: {:#?}\n{pods:#?}", cluster.pods()?);
         scene.client.warm()?;
-        let report = scene.client.stop()?;
-        report.assert_no_failures();
-        ensure!(report.lost == 0, "{report}");
-        scene.client.verify(&cluster.addresses()?, 1000)
+        scene.finish_spotless(&cluster, 1000)
     });
 }
 

@@ -2,7 +2,6 @@
 
 use crate::create::THREE;
 use crate::scene::{Company, measured, run};
-use anyhow::ensure;
 
 #[test]
 fn every_pod_in_turn() {
@@ -21,9 +20,6 @@ fn every_pod_in_turn() {
             )?;
         }
         cluster.ensure_owned(&THREE)?;
-        let report = scene.client.stop()?;
-        report.assert_no_failures();
-        ensure!(report.lost == 0, "{report}");
-        scene.client.verify(&cluster.addresses()?, 5000)
+        scene.finish_spotless(&cluster, 5000)
     });
 }

@@ -15,10 +15,7 @@ fn more_masters_and_more_replicas_in_one_edit() {
         ensure!(counts == [3277, 3277, 3277, 3277, 3276], "{counts:?}");
         one_budget_per_pod(&cluster)?;
         scene.client.warm()?;
-        let report = scene.client.stop()?;
-        report.assert_no_failures();
-        ensure!(report.lost == 0, "{report}");
-        scene.client.verify(&cluster.addresses()?, 5000)
+        scene.finish_spotless(&cluster, 5000)
     });
 }
 
@@ -34,10 +31,7 @@ fn replicas_come_and_go() {
             one_budget_per_pod(&cluster)?;
             scene.client.warm()?;
         }
-        let report = scene.client.stop()?;
-        report.assert_no_failures();
-        ensure!(report.lost == 0, "{report}");
-        scene.client.verify(&cluster.addresses()?, 5000)
+        scene.finish_spotless(&cluster, 5000)
     });
 }
 
@@ -63,9 +57,6 @@ fn declared_ranges() {
         }
         let refused = cluster.kubectl().refused(&["scale", "rediscluster/demo", "--replicas=4"], "")?;
         ensure!(refused.contains("change slots and masters in one edit"), "{refused}");
-        let report = scene.client.stop()?;
-        report.assert_no_failures();
-        ensure!(report.lost == 0, "{report}");
-        scene.client.verify(&cluster.addresses()?, 5000)
+        scene.finish_spotless(&cluster, 5000)
     });
 }

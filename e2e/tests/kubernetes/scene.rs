@@ -4,7 +4,7 @@
 use crate::client::ClientPod;
 use crate::cluster::Cluster;
 use crate::{dump, platform};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use e2e::Kubectl;
 use std::any::Any;
 use std::io::Write;
@@ -63,6 +63,14 @@ impl Scene {
         self.client.start(&seeds, may_lose)?;
         self.client.take_gap()?;
         Ok(cluster)
+    }
+
+    /// Stops the writer: nothing failed, nothing is lost, and the keys that were set before are all there.
+    pub(crate) fn finish_spotless(&self, cluster: &Cluster<'_>, keys: u64) -> Result<()> {
+        let report = self.client.stop()?;
+        report.assert_no_failures();
+        ensure!(report.lost == 0, "{report}");
+        self.client.verify(&cluster.addresses()?, keys)
     }
 }
 

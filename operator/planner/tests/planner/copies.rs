@@ -8,6 +8,25 @@ fn m(shard: u16, ordinal: u16) -> MemberId {
     MemberId::new(shard, ordinal)
 }
 
+/// The replica of a shard has become a second master, with these slots and their keys.
+fn second_master(model: &mut Model, first: MemberId, second: MemberId, slots: &SlotSet) {
+    let id = model.node(second).id;
+    for member in model.members.keys().copied().collect::<Vec<_>>() {
+        let node = model.node_mut(member);
+        if let Some(line) = node.view.get_mut(&id) {
+            line.master = None;
+        }
+        slots.iter().for_each(|slot| node.set_owner(slot, id));
+    }
+    let epoch = model.node(first).epoch() + 9;
+    let node = model.node_mut(second);
+    node.become_master();
+    node.current_epoch = epoch;
+    node.me_mut().epoch = epoch;
+    node.keys.retain(|slot, _| slots.contains(*slot));
+    model.node_mut(first).keys.retain(|slot, _| !slots.contains(*slot));
+}
+
 /// The copy on a member that was about to go, forgotten already, was the last one, and the
 /// shard was reopened without it.
 #[test]
@@ -56,30 +75,7 @@ fn a_second_master_of_a_shard_gives_its_slots_to_the_first() {
     let desired = desired(2, 2);
     let mut model = Model::formed(&desired);
     let keys = model.keys();
-    let id = model.node(m(1, 1)).id;
-    let slots: SlotSet = (9000..9500).filter_map(Slot::new).collect();
-    let held: Vec<_> = model
-        .node(m(1, 0))
-        .keys
-        .range(Slot::new(9000).unwrap()..Slot::new(9500).unwrap())
-        .map(|(s, k)| (*s, k.clone()))
-        .collect();
-    for member in model.members.keys().copied().collect::<Vec<_>>() {
-        let node = model.node_mut(member);
-        if let Some(line) = node.view.get_mut(&id) {
-            line.master = None;
-        }
-        slots.iter().for_each(|slot| node.set_owner(slot, id));
-    }
-    let (first, second) = (model.node(m(1, 0)).epoch(), m(1, 1));
-    let node = model.node_mut(second);
-    node.become_master();
-    node.current_epoch = first + 9;
-    node.me_mut().epoch = first + 9;
-    node.keys = held.iter().cloned().collect();
-    for (slot, _) in &held {
-        model.node_mut(m(1, 0)).keys.remove(slot);
-    }
+    second_master(&mut model, m(1, 0), m(1, 1), &(9000..9500).filter_map(Slot::new).collect());
     model.settle();
     model.converge(&desired);
     assert_eq!(model.keys(), keys);
@@ -92,22 +88,9 @@ fn a_second_master_with_keys_is_no_copy_of_the_closed_one() {
     for wanted in [3, 2] {
         let allowed = crate::model::spec(wanted, 1, Distribution::Balanced, true);
         let mut model = Model::formed(&desired(3, 1));
-        let id = model.node(m(2, 1)).id;
         let moved: SlotSet = (16_000..16_384).filter_map(Slot::new).collect();
-        for member in model.members.keys().copied().collect::<Vec<_>>() {
-            let node = model.node_mut(member);
-            if let Some(line) = node.view.get_mut(&id) {
-                line.master = None;
-            }
-            moved.iter().for_each(|slot| node.set_owner(slot, id));
-        }
-        let epoch = model.node(m(2, 0)).epoch() + 9;
-        let node = model.node_mut(m(2, 1));
-        node.become_master();
-        node.current_epoch = epoch;
-        node.me_mut().epoch = epoch;
-        node.keys.retain(|slot, _| moved.contains(*slot));
-        let kept = node.keys.len();
+        second_master(&mut model, m(2, 0), m(2, 1), &moved);
+        let kept = model.node(m(2, 1)).keys.len();
         assert!(kept > 0);
         model.kill(m(2, 0), false);
         model.restart(m(2, 0));

@@ -27,7 +27,6 @@ pub(super) fn put(reply: &mut ReplyWriter<'_>, command: &Command) {
         0 => reply.set(0),
         some => reply.array(some),
     }
-
     command.subcommands.values().for_each(|subcommand| put(reply, subcommand));
 }
 
