@@ -38,6 +38,8 @@ pub struct Monitor {
     /// holders lives.
     protected: BTreeMap<Key, Version>,
     replicated: BTreeMap<Key, Version>,
+    /// Which shard gave a key away last, and at which version.
+    given: BTreeMap<Key, (u16, Version)>,
     votes: BTreeMap<(NodeId, Epoch), NodeId>,
     candidates: BTreeSet<(NodeId, Epoch)>,
     last_disturbed: u64,
@@ -92,6 +94,7 @@ impl World {
     pub(crate) fn watch_crossed(&mut self, crossing: &Crossing) {
         let Some((history, offset)) = crossing.restored else { return };
         let (node, key, version) = (crossing.target.0, crossing.key, crossing.version);
+        self.monitor.given.insert(key, (self.nodes[crossing.source.0].member.shard, version));
         self.monitor.applied.push(Applied { node, history, offset, key, version });
     }
 
@@ -142,17 +145,29 @@ impl World {
         self.nodes.iter().any(|n| n.life == Life::Up && held(n))
     }
 
+    /// Whether anybody has it who answers for it. A shard that has given the key away does not, whatever a deposed master
+    /// of it, which has not heard of that, still holds.
+    fn is_answered_for(&self, key: Key, version: Version) -> bool {
+        let given = self.monitor.given.get(&key);
+        let answers = |n: &crate::node::Node, held: Version| {
+            held >= version && given.is_none_or(|(shard, at)| n.member.shard != *shard || held > *at)
+        };
+        let holds =
+            |n: &crate::node::Node| n.data.get(slot_of(key), key).is_some_and(|held| answers(n, held));
+        self.nodes.iter().any(|n| n.life == Life::Up && holds(n))
+    }
+
     /// A process was killed: what only it had is lost, and asynchronous replication in memory may lose it.
     pub(crate) fn watch_crash(&mut self) {
         for key in 0..KEYS {
             let replicated = self.monitor.replicated.get(&key).copied().unwrap_or(0);
             let version = self.monitor.protected(key);
-            if version > 0 && !self.is_held_anywhere(key, version) {
+            if version > 0 && !self.is_answered_for(key, version) {
                 self.monitor.protected.remove(&key);
                 self.stats.lost += 1;
             }
             // Also where the client has yet to hear of it.
-            if replicated > 0 && !self.is_held_anywhere(key, replicated) {
+            if replicated > 0 && !self.is_answered_for(key, replicated) {
                 self.monitor.replicated.remove(&key);
             }
         }

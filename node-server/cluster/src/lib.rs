@@ -315,12 +315,13 @@ impl Cluster {
     }
 
     fn flush_after_publish(&mut self) {
+        let after = std::mem::take(&mut self.after_publish);
+        self.outputs.extend(after);
+        // After writes may go on: what cannot be logged is not deleted.
         let slots = std::mem::take(&mut self.drop_keys).difference(&self.view.myself().slots);
         if !slots.is_empty() {
             self.emit(Output::DropKeys { slots });
         }
-        let after = std::mem::take(&mut self.after_publish);
-        self.outputs.extend(after);
     }
 
     fn nodes_conf_text(&self) -> String {

@@ -10,11 +10,11 @@ use node_server_protocol::bus::Header;
 use node_server_protocol::{Epoch, NodeId, SlotSet};
 
 impl Cluster {
-    /// Master or replica, as the sender says.
-    pub(crate) fn on_role(&mut self, sender: NodeId, header: &Header) {
+    /// Master or replica, as the sender says; `of_its_shard` is its master if that was of one shard with it already.
+    pub(crate) fn on_role(&mut self, sender: NodeId, header: &Header, of_its_shard: Option<NodeId>) {
         match header.master {
             None => self.on_master_role(sender, header),
-            Some(master) => self.on_replica_role(sender, master, header),
+            Some(master) => self.on_replica_role(sender, master, header, of_its_shard.is_some()),
         }
     }
 
@@ -48,7 +48,7 @@ impl Cluster {
         self.topology_changed();
     }
 
-    fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header) {
+    fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header, same_shard: bool) {
         let Some(node) = self.view.node_mut(sender) else { return };
         if node.is_replica_of(master) {
             return;
@@ -61,7 +61,7 @@ impl Cluster {
         if !told && let Some(shard) = self.view.node(master).map(|n| n.shard_id) {
             self.learn_shard_of_master(sender, shard);
         }
-        if was_master && self.view.same_shard(sender, master) {
+        if was_master && same_shard {
             self.pass_on(sender, master, &slots, epoch, header.config_epoch);
         }
         self.topology_changed();
@@ -74,7 +74,8 @@ impl Cluster {
         }
     }
 
-    /// Within a shard a master gives up its slots only to the one that it now follows.
+    /// Within a shard a master gives up its slots only to the one that it now follows. (One that follows a master of
+    /// another shard has lost its last slot to it; who has the others is not known here yet.)
     fn pass_on(&mut self, from: NodeId, to: NodeId, slots: &SlotSet, before: Epoch, now: Epoch) {
         self.view.redirect_open_slots(from, to);
         if to == self.view.me || now < before {
@@ -103,8 +104,8 @@ impl Cluster {
     pub(crate) fn on_claim(&mut self, sender: NodeId, header: &Header) {
         let Some(node) = self.view.node(sender) else { return };
         let is_master = node.is_master();
-        if is_master && !self.view.imported.is_empty() {
-            self.source_says(sender, header);
+        if !self.view.imported.is_empty() {
+            self.source_says(sender, is_master, header);
         }
         let Some(node) = self.view.node(sender) else { return };
         let claimant = if is_master { Some(sender) } else { node.master };
@@ -189,12 +190,23 @@ impl Cluster {
         self.broadcast_pong_once();
     }
 
-    /// The source of imported slots speaks: what it claims no more need not be kept from it any longer. Should an older
-    /// claim with its present epoch still be on its way, it comes too late.
-    fn source_says(&mut self, source: NodeId, header: &Header) {
-        let given = self.imported_from(source).difference(&header.slots);
+    /// The source of imported slots speaks: what it claims no more need not be kept from it any longer, nor anything once
+    /// it follows this shard and may succeed it. Should an older claim with its present epoch still be on its way, it
+    /// comes too late.
+    fn source_says(&mut self, source: NodeId, is_master: bool, header: &Header) {
+        let shard_master = self.view.shard_master().id;
+        let (given, epoch) = match self.view.node(source) {
+            Some(_) if is_master => {
+                (self.imported_from(source).difference(&header.slots), header.config_epoch)
+            }
+            Some(node) if node.is_replica_of(shard_master) => {
+                let from_it = self.view.imported.iter().filter(|(_, from)| **from == source);
+                (from_it.map(|(slot, _)| *slot).collect(), node.config_epoch)
+            }
+            _ => return,
+        };
         if !given.is_empty() {
-            self.outbid(header.config_epoch);
+            self.outbid(epoch);
             self.view.imported.retain(|slot, _| !given.contains(*slot));
         }
     }
@@ -238,6 +250,11 @@ impl Cluster {
         } else if shard_master == self.view.me {
             self.log(Level::Notice, format!("Deleting keys in dirty slots {lost}: they belong to {to} now"));
             self.drop_keys.extend(lost.iter());
+            if self.manual.replica() == Some(to) {
+                // It did not know of the slots that are left: they are served here.
+                self.end_manual_failover();
+                self.handover_failed();
+            }
         }
     }
 

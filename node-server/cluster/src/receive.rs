@@ -127,8 +127,10 @@ impl Cluster {
         if kind == Kind::Pong && outbound.is_some() {
             self.on_pong(sender);
         }
+        // Before the sender says which shard it has gone to.
+        let of_its_shard = header.master.filter(|master| self.view.same_shard(sender, *master));
         self.on_extensions(sender, &heartbeat.extensions, header);
-        self.on_role(sender, header);
+        self.on_role(sender, header, of_its_shard);
         self.on_claim(sender, header);
         self.on_collision(sender, header);
         self.on_gossip(sender, &heartbeat.gossip);

@@ -19,7 +19,7 @@ impl Cluster {
             self.log(Level::Warning, format!("Failover auth denied to {sender}: {reason}"));
             return;
         }
-        if let Some(owner) = self.newer_owner(header) {
+        if let Some(owner) = self.newer_owner(sender, header) {
             let text = format!(
                 "Failover auth denied to {sender}: slots of {owner} epoch > reqEpoch ({})",
                 header.config_epoch
@@ -65,10 +65,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// The owner, by a newer claim, of a slot that the candidate would take over.
-    fn newer_owner(&self, header: &Header) -> Option<NodeId> {
+    /// The owner, by a newer claim, of a slot that the candidate would take over. Of slots that are another shard's the
+    /// candidate has to know more than this node: with an epoch of its master's that is known here, it has only missed
+    /// that they have moved. (Redis compares the owner's epoch alone; a collision may have raised the old owner's.)
+    fn newer_owner(&self, candidate: NodeId, header: &Header) -> Option<NodeId> {
+        let master = self.view.node(candidate).and_then(|n| n.master);
+        let heard = master.and_then(|m| self.view.node(m));
+        let heard = heard.is_some_and(|m| header.config_epoch <= m.config_epoch);
         let newer = |n: &&Node| {
-            n.config_epoch > header.config_epoch && !n.slots.intersection(&header.slots).is_empty()
+            let moved = heard && Some(n.id) != master && !self.view.same_shard(n.id, candidate);
+            (moved || n.config_epoch > header.config_epoch) && !n.slots.intersection(&header.slots).is_empty()
         };
         self.view.nodes.values().find(newer).map(|n| n.id)
     }

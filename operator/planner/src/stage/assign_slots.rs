@@ -3,13 +3,13 @@
 use crate::draft::{Draft, expect};
 use crate::layout::Layout;
 use crate::member::MemberId;
-use crate::observed::{Life, OpenState};
+use crate::observed::{Life, OpenState, ViewLine};
 use crate::stage::join;
 use crate::step::{Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
 use crate::world::{World, is_silent};
-use node_server_protocol::{Slot, SlotSet};
+use node_server_protocol::{Epoch, Slot, SlotSet};
 use std::collections::BTreeMap;
 
 pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
@@ -43,19 +43,25 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
     }
 }
 
-/// Somebody who does not answer may own them, or a node that is no member yet has keys. (Where nobody at all owns
-/// anything, a silent one with keys would be refused entry later; it loses nothing.)
+/// Somebody who does not answer may own them, or a node that is no member yet has keys.
 fn refusal(world: &World<'_>, unowned: &SlotSet, nothing_yet: bool) -> Option<Unsafe> {
-    let identified = |member: &MemberId| world.ids.values().any(|m| m == member);
-    for (member, m) in world.members {
-        let never_ran = matches!(m.life, Life::Pending(_)) && m.last_id.is_none();
-        let may_own = is_silent(m) && !identified(member) && !never_ran && !nothing_yet;
-        if may_own && !world.silence_is_death {
+    let silent = world.members.iter().filter(|(_, m)| is_silent(m));
+    for (member, m) in silent.filter(|_| !world.silence_is_death) {
+        // One that has never said who it is has no part in a cluster that is being created.
+        let never_ran = m.last_id.is_none() && (nothing_yet || matches!(m.life, Life::Pending(_)));
+        if !never_ran && !claims_are_known(world, *member) {
             return Some(Unsafe::MayBeOwned { slots: unowned.clone(), silent: *member });
         }
     }
     let (member, keys) = join::with_keys(world).find(|(m, _)| nothing_yet || !world.joined.contains(m))?;
     Some(Unsafe::NotEmpty { member, keys: keys.unwrap_or_default() })
+}
+
+/// Whether a node that answers has heard the silent one itself. One that has only heard of it shows epoch 0 and no
+/// slots, whatever it owns.
+fn claims_are_known(world: &World<'_>, silent: MemberId) -> bool {
+    let heard = |l: &ViewLine| world.ids.get(&l.id) == Some(&silent) && l.config_epoch > Epoch::default();
+    world.cluster().any(|(_, report)| report.view.iter().any(heard))
 }
 
 /// In a fresh cluster the lowest ordinal that answers becomes the master.

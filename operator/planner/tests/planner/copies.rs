@@ -144,3 +144,44 @@ fn who_follows_from_another_shard_does_not_take_over_before_a_replica_of_the_sha
     });
     assert_eq!(promoted, Some(m(0, 1)), "{:?}", planned.steps);
 }
+
+fn assigns(desired: &operator_planner::Desired, model: &Model) -> bool {
+    plan(desired, &model.observe()).steps.iter().any(|p| matches!(p.step, Step::AssignSlots { .. }))
+}
+
+/// New members had been introduced to one master and had only heard of the other. When both were silent, the other's
+/// slots seemed to be nobody's and were given to the new ones.
+#[test]
+fn slots_of_a_silent_master_that_was_never_heard_are_not_nobodys() {
+    let mut model = Model::formed(&desired(2, 0));
+    let wanted = desired(3, 0);
+    while !model.members.contains_key(&m(2, 0)) || model.node(m(2, 0)).view.len() < 3 {
+        model.round(&wanted);
+    }
+    let other = model.node(m(1, 0)).id;
+    model.silence(m(0, 0));
+    model.silence(m(1, 0));
+    assert!(!assigns(&wanted, &model));
+    let line = model.node_mut(m(2, 0)).view.get_mut(&other).unwrap();
+    (line.epoch, line.slots) = (0, SlotSet::new());
+    assert!(!assigns(&wanted, &model), "it has only heard of it");
+}
+
+/// All masters were away when replicas were declared: their slots were given to the empty newcomers, as if a cluster were
+/// being created.
+#[test]
+fn a_silent_cluster_is_not_created_anew() {
+    for killed in [false, true] {
+        let mut model = Model::formed(&desired(2, 0));
+        let wanted = desired(2, 1);
+        for shard in [0, 1] {
+            if killed { model.kill(m(shard, 0), true) } else { model.silence(m(shard, 0)) }
+        }
+        for _ in 0..4 {
+            model.round(&wanted);
+        }
+        assert!(model.members.contains_key(&m(0, 1)), "the newcomers are there");
+        assert!(!assigns(&wanted, &model));
+        assert!(model.node(m(0, 1)).slots().is_empty() && model.node(m(1, 1)).slots().is_empty());
+    }
+}
