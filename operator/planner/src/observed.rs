@@ -114,7 +114,9 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
-    /// It exists and does not run yet; why, in words.
+    /// It is new and about to run: nothing speaks against it so far. What is missing, in words.
+    Starting(String),
+    /// It exists and does not run yet, and nobody can say when it will; why, in words.
     Pending(String),
     /// It runs, says the platform.
     Running,
@@ -122,6 +124,13 @@ pub enum Life {
     Terminated(Proof),
     /// The platform cannot say (its kubelet is silent, for example); why, in words.
     Unknown(String),
+}
+
+impl Life {
+    /// It has not run so far, says the platform.
+    pub(crate) const fn never_ran(&self) -> bool {
+        matches!(self, Self::Starting(_) | Self::Pending(_))
+    }
 }
 
 /// What proves that a process is dead (design.md, "Dead is proven"). Silence and a deleted Pod object do not.

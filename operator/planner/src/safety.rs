@@ -16,7 +16,7 @@ pub(crate) fn death_of(world: &World<'_>, id: NodeId) -> Option<Proof> {
     match (&member.life, &member.node) {
         (Life::Terminated(proof), _) => Some(*proof),
         (_, Fact::Unknown(Why::Refused)) => refused(world, id),
-        (Life::Pending(_) | Life::Running | Life::Unknown(_), _) => None,
+        (Life::Starting(_) | Life::Pending(_) | Life::Running | Life::Unknown(_), _) => None,
     }
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn may_go(world: &World<'_>, member: MemberId) -> Result<Option<NodeI
     match (id, world.reports.get(&member)) {
         (_, Some(report)) => answering_may_go(world, member, report).map(|()| Some(report.id)),
         (Some(id), None) => silent_may_go(world, member, m, id).map(|()| Some(id)),
-        (None, None) if matches!(m.life, Life::Pending(_)) && strangers(world) == 0 => Ok(None),
+        (None, None) if m.life.never_ran() && strangers(world) == 0 => Ok(None),
         (None, None) => Err(Unsafe::UnknownMember { subject: member, silent: member }),
     }
 }

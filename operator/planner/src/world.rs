@@ -199,7 +199,7 @@ fn identities(
         let by_address =
             || there().filter(|l| !ids.contains_key(&l.id)).max_by_key(|l| (l.config_epoch, Reverse(l.id)));
         // A new pod that has not run yet is nobody, even where it was given a former one's address.
-        let ran = !matches!(m.life, Life::Pending(_));
+        let ran = !m.life.never_ran();
         if let Some(id) = remembered.or_else(|| by_address().filter(|_| ran).map(|l| l.id)) {
             ids.insert(id, *member);
         }

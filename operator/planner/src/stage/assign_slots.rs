@@ -3,7 +3,7 @@
 use crate::draft::{Draft, expect};
 use crate::layout::Layout;
 use crate::member::MemberId;
-use crate::observed::{Life, OpenState, ViewLine};
+use crate::observed::{OpenState, ViewLine};
 use crate::stage::join;
 use crate::step::{Step, What};
 use crate::unsafe_::Unsafe;
@@ -48,7 +48,7 @@ fn refusal(world: &World<'_>, unowned: &SlotSet, nothing_yet: bool) -> Option<Un
     let silent = world.members.iter().filter(|(_, m)| is_silent(m));
     for (member, m) in silent.filter(|_| !world.silence_is_death) {
         // One that has never said who it is has no part in a cluster that is being created.
-        let never_ran = m.last_id.is_none() && (nothing_yet || matches!(m.life, Life::Pending(_)));
+        let never_ran = m.last_id.is_none() && (nothing_yet || m.life.never_ran());
         if !never_ran && !claims_are_known(world, *member) {
             return Some(Unsafe::MayBeOwned { slots: unowned.clone(), silent: *member });
         }

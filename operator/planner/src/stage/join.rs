@@ -66,12 +66,13 @@ pub(crate) fn with_keys(world: &World<'_>) -> impl Iterator<Item = (MemberId, Op
     masters.map(|(m, r)| (*m, r.keys.known().copied())).filter(|(_, keys)| *keys != Some(0))
 }
 
-/// Of a cluster that owns nothing yet, members are still to be started or about to answer: it is created in one go. One
-/// that cannot start (Pending, crashing) is not waited for.
+/// Of a cluster that owns nothing yet, members are still to be started or about to answer: it is created in one go, with
+/// the first member of each shard, which the platform puts on machines of their own, as its master. One that cannot start
+/// (Pending, crashing) is not waited for.
 pub(crate) fn is_assembling(world: &World<'_>) -> bool {
     let starting = |m: MemberId| match world.members.get(&m) {
         None => true,
-        Some(member) => matches!(member.life, Life::Running) && is_silent(member),
+        Some(member) => matches!(member.life, Life::Starting(_) | Life::Running) && is_silent(member),
     };
     world.desired.members().any(starting)
 }

@@ -25,7 +25,9 @@ fn trouble(member: MemberId, m: &Member) -> Option<Waiting> {
     match (&m.life, &m.node) {
         (Life::Terminated(_), _) => Some(Waiting::Restart { member }),
         (_, Fact::Known(_)) => None,
-        (Life::Pending(reason), _) => Some(Waiting::Start { member, reason: reason.clone() }),
+        (Life::Starting(reason) | Life::Pending(reason), _) => {
+            Some(Waiting::Start { member, reason: reason.clone() })
+        }
         (Life::Running, Fact::Unknown(why)) => Some(Waiting::Answer { member, why: why.clone() }),
         (Life::Unknown(reason), _) => Some(Waiting::Answer { member, why: Why::Failed(reason.clone()) }),
     }

@@ -349,6 +349,22 @@ fn pend(model: &mut Model, member: MemberId) {
     model.node_mut(member).life = operator_planner::Life::Pending("0/4 nodes are available".into());
 }
 
+/// On Kubernetes the second pod of a shard became its master when it answered first, on the machine of another master.
+#[test]
+fn a_creation_waits_for_a_first_member_that_is_starting_but_not_for_one_that_cannot_start() {
+    let desired = desired(3, 1);
+    let mut model = Model::new();
+    for (number, member) in (0..).zip(desired.members()) {
+        model.add(member, crate::model::address(number));
+    }
+    model.node_mut(m(1, 0)).life = operator_planner::Life::Starting("ContainerCreating".into());
+    assert!(!model.round(&desired).iter().any(|s| matches!(s, Step::AssignSlots { .. })));
+    pend(&mut model, m(1, 0));
+    let steps = model.round(&desired);
+    let owner = |s: &Step| matches!(s, Step::AssignSlots { owner, .. } if owner.member == m(1, 1));
+    assert!(steps.iter().any(owner), "{steps:?}");
+}
+
 #[test]
 fn a_member_that_cannot_start_delays_nobody_else() {
     let desired = desired(3, 1);

@@ -88,6 +88,7 @@ fn report() -> impl Strategy<Value = NodeReport> {
 fn member() -> impl Strategy<Value = Member> {
     let life = prop_oneof![
         4 => Just(Life::Running),
+        1 => Just(Life::Starting("creating".into())),
         1 => Just(Life::Pending("image".into())),
         1 => Just(Life::Terminated(Proof::Terminated)),
         1 => Just(Life::Unknown("kubelet".into())),

@@ -1,10 +1,16 @@
 //! What a Pod and its machine say about the life of a node. Pure.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Node, Pod};
+use k8s_openapi::jiff::Timestamp;
 use operator_planner::{Life, Proof};
 
 /// The taint that an administrator sets on a machine that is off for good.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// A pod that is younger, and of which nothing bad is said, is about to run, in seconds.
+const STARTING_S: i64 = 30;
+/// What the kubelet says of a container that it is about to start.
+const CREATING: &str = "ContainerCreating";
 
 /// What is known of the machine that a pod runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +32,12 @@ pub fn is_out_of_service(node: &Node) -> bool {
 
 /// Alive, dead with a proof, or what is missing.
 #[must_use]
-pub fn life(pod: &Pod, machine: Machine) -> Life {
+pub fn life(pod: &Pod, machine: Machine, now: Timestamp) -> Life {
+    let created = pod.metadata.creation_timestamp.as_ref();
+    let young = created.is_some_and(|at| now.duration_since(at.0).as_secs() < STARTING_S);
+    let starting = |why: &str| if young { Life::Starting(why.into()) } else { Life::Pending(why.into()) };
     let Some(machine_name) = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) else {
-        return Life::Pending(unscheduled(pod));
+        return unscheduled(pod).map_or_else(|| starting("it waits for a machine"), Life::Pending);
     };
     if machine == Machine::GivenUp {
         return Life::Terminated(Proof::Administrator);
@@ -36,11 +45,12 @@ pub fn life(pod: &Pod, machine: Machine) -> Life {
     let silent = || Life::Unknown(format!("the kubelet of {machine_name} is silent"));
     let heard = |life| if machine == Machine::Heard { life } else { silent() };
     let Some(status) = container(pod) else {
-        return heard(Life::Pending("its container is being created".into()));
+        return heard(starting("its container is being created"));
     };
     match state(status) {
         State::Running => heard(Life::Running),
         State::Ended => heard(Life::Terminated(Proof::Terminated)),
+        State::Waiting(why) if why == CREATING => heard(starting(&why)),
         State::Waiting(why) => heard(Life::Pending(why)),
     }
 }
@@ -71,18 +81,19 @@ fn state(status: &ContainerStatus) -> State {
         State::Ended
     } else {
         let waiting = now.waiting.as_ref();
-        let reason = waiting.and_then(|w| w.reason.as_deref()).unwrap_or("its container is being created");
+        let reason = waiting.and_then(|w| w.reason.as_deref()).unwrap_or(CREATING);
         let message = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
         State::Waiting(if message.is_empty() { reason.into() } else { format!("{reason}: {message}") })
     }
 }
 
-fn unscheduled(pod: &Pod) -> String {
+/// What the scheduler has against every machine, if it has said so.
+fn unscheduled(pod: &Pod) -> Option<String> {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
     let scheduled =
         conditions.into_iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    let message = scheduled.and_then(|c| c.message.as_deref());
-    message.map_or_else(|| "it waits for a machine".into(), |m| format!("no machine takes it: {m}"))
+    let message = scheduled.map(|c| c.message.as_deref().unwrap_or_default());
+    message.map(|m| format!("no machine takes it: {m}"))
 }
 
 #[cfg(test)]
@@ -92,7 +103,7 @@ mod tests {
 
     fn pod(state: Value, last: Value) -> Pod {
         serde_json::from_value(json!({
-            "metadata": {"name": "demo-0-0"},
+            "metadata": {"name": "demo-0-0", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"nodeName": "worker", "containers": []},
             "status": {"containerStatuses": [{
                 "name": "node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -100,6 +111,11 @@ mod tests {
             }]}
         }))
         .unwrap()
+    }
+
+    /// So many seconds after the pods were created.
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + seconds).unwrap()
     }
 
     fn running() -> Pod {
@@ -112,30 +128,43 @@ mod tests {
 
     #[test]
     fn only_a_kubelet_that_is_heard_proves_a_death() {
-        assert_eq!(life(&ended(), Machine::Heard), Life::Terminated(Proof::Terminated));
-        assert!(matches!(life(&ended(), Machine::Silent), Life::Unknown(_)));
-        assert_eq!(life(&running(), Machine::Heard), Life::Running);
-        assert!(matches!(life(&running(), Machine::Silent), Life::Unknown(_)));
+        assert_eq!(life(&ended(), Machine::Heard, at(1)), Life::Terminated(Proof::Terminated));
+        assert!(matches!(life(&ended(), Machine::Silent, at(1)), Life::Unknown(_)));
+        assert_eq!(life(&running(), Machine::Heard, at(1)), Life::Running);
+        assert!(matches!(life(&running(), Machine::Silent, at(1)), Life::Unknown(_)));
     }
 
     #[test]
     fn an_administrator_s_word_proves_it_whatever_the_pod_says() {
-        assert_eq!(life(&running(), Machine::GivenUp), Life::Terminated(Proof::Administrator));
+        assert_eq!(life(&running(), Machine::GivenUp, at(1)), Life::Terminated(Proof::Administrator));
     }
 
     #[test]
     fn a_container_that_waits_after_it_ended_is_dead_and_one_that_never_ran_is_pending() {
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         let after = pod(waiting, json!({"terminated": {"exitCode": 1}}));
-        assert_eq!(life(&after, Machine::Heard), Life::Terminated(Proof::Terminated));
+        assert_eq!(life(&after, Machine::Heard, at(1)), Life::Terminated(Proof::Terminated));
         let never = pod(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}), json!({}));
-        assert_eq!(life(&never, Machine::Heard), Life::Pending("ErrImagePull: not found".into()));
+        assert_eq!(life(&never, Machine::Heard, at(1)), Life::Pending("ErrImagePull: not found".into()));
+    }
+
+    #[test]
+    fn a_young_pod_is_starting_unless_something_is_wrong_with_it() {
+        let creating = pod(json!({"waiting": {"reason": CREATING}}), json!({}));
+        assert_eq!(life(&creating, Machine::Heard, at(29)), Life::Starting(CREATING.into()));
+        assert_eq!(life(&creating, Machine::Heard, at(30)), Life::Pending(CREATING.into()));
+        assert!(matches!(life(&creating, Machine::Silent, at(1)), Life::Unknown(_)));
+        let broken = pod(json!({"waiting": {"reason": "ErrImagePull"}}), json!({}));
+        assert_eq!(life(&broken, Machine::Heard, at(1)), Life::Pending("ErrImagePull".into()));
+        let mut new = creating;
+        new.spec.as_mut().unwrap().node_name = None;
+        assert_eq!(life(&new, Machine::Silent, at(1)), Life::Starting("it waits for a machine".into()));
     }
 
     #[test]
     fn a_restarted_container_runs() {
         let again = pod(json!({"running": {}}), json!({"terminated": {"exitCode": 137}}));
-        assert_eq!(life(&again, Machine::Heard), Life::Running);
+        assert_eq!(life(&again, Machine::Heard, at(1)), Life::Running);
         assert!(!has_ended(&again) && has_ended(&ended()));
     }
 
@@ -146,7 +175,10 @@ mod tests {
             "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/4 nodes"}]}
         }))
         .unwrap();
-        assert_eq!(life(&pod, Machine::Silent), Life::Pending("no machine takes it: 0/4 nodes".into()));
+        assert_eq!(
+            life(&pod, Machine::Silent, at(1)),
+            Life::Pending("no machine takes it: 0/4 nodes".into())
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::build::{CLIENT_PORT, CLUSTER_LABEL, CLUSTER_UID};
 use caches::{Caches, Key};
 use identity::Identities;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use life::Machine;
@@ -81,7 +82,7 @@ impl Kubernetes {
         let uid = pod.uid().unwrap_or_default();
         Seen {
             address: address(pod),
-            life: life::life(pod, self.machine(pod)),
+            life: life::life(pod, self.machine(pod), Timestamp::now()),
             leaving: pod.metadata.deletion_timestamp.is_some(),
             last_id: self.identities.of(member, &uid, self.on_volumes),
             uid,
