@@ -38,8 +38,12 @@ fn dismiss(world: &World<'_>, draft: &mut Draft, member: MemberId, id: Option<No
         return;
     };
     let expectations = id.map(|_| proof_again(world, member)).unwrap_or_default();
+    // A replica goes at once: one that nobody knows any more is cut off, and after a node timeout it tells its clients that
+    // the cluster is down.
+    let replicates = world.reports.get(&member).is_some_and(|r| !r.role.is_master());
     if let Some(id) = id
         && forget(world, draft, id, Some(member), &expectations)
+        && !replicates
     {
         return;
     }
