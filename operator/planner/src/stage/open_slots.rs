@@ -6,11 +6,12 @@ use crate::layout::Layout;
 use crate::member::MemberId;
 use crate::observed::{NodeReport, OpenSlot, OpenState};
 use crate::ownership::Contest;
+use crate::safety;
 use crate::stage::rebalance;
 use crate::step::{MoveKind, Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
-use crate::world::World;
+use crate::world::{World, is_silent};
 use node_server_protocol::{NodeId, Slot, SlotSet};
 use std::collections::BTreeMap;
 
@@ -104,6 +105,7 @@ impl Open<'_> {
                 repairs.add((owner, target, MoveKind::Handover), &one(self.slot));
             }
             Some(_) => repairs.close(owner, self.slot),
+            None if self.is_silent(to) => {}
             None if self.world.shard_of(to).is_none() && report.line(to).is_none() => {
                 repairs.close(owner, self.slot);
             }
@@ -133,11 +135,23 @@ impl Open<'_> {
         }
     }
 
-    /// The node that was named, or the master of its shard now.
+    /// The node that was named, or the master of its shard now. One that is silent, without proof of its death, may have
+    /// keys and own the slot by now: only who has slots of the shard can have taken over from it.
     fn present_target(&self, to: NodeId) -> Option<MemberId> {
-        let named =
-            self.world.report_of(to).filter(|(m, r)| r.role.is_master() && self.world.joined.contains(m));
-        named.map(|(m, _)| m).or_else(|| self.world.master_of(self.world.shard_of(to)?))
+        let world = self.world;
+        let named = world.report_of(to).filter(|(m, r)| r.role.is_master() && world.joined.contains(m));
+        if let Some((member, _)) = named {
+            return Some(member);
+        }
+        let doubtful = world.report_of(to).is_none() && safety::death_of(world, to).is_none();
+        let has_slots = |m: &MemberId| world.node_ref(*m).is_some_and(|n| world.ownership.owns_any(n.id));
+        world.master_of(world.shard_of(to)?).filter(|m| !doubtful || has_slots(m))
+    }
+
+    /// Whether the move's other end is a member that does not answer, and may answer yet.
+    fn is_silent(&self, to: NodeId) -> bool {
+        let member = self.world.ids.get(&to).and_then(|m| self.world.members.get(m));
+        member.is_some_and(is_silent)
     }
 
     fn wants(&self, member: MemberId) -> bool {

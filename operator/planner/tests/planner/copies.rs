@@ -2,6 +2,7 @@
 
 use crate::model::{Model, desired};
 use node_server_protocol::{Slot, SlotSet};
+use operator_planner::observed::OpenState;
 use operator_planner::{Distribution, MemberId, Step, plan};
 
 fn m(shard: u16, ordinal: u16) -> MemberId {
@@ -184,4 +185,28 @@ fn a_silent_cluster_is_not_created_anew() {
         assert!(!assigns(&wanted, &model));
         assert!(model.node(m(0, 1)).slots().is_empty() && model.node(m(1, 1)).slots().is_empty());
     }
+}
+
+/// A slot was on its way to a new master that was silent for a moment. It was sent to the other one of that shard, which
+/// had not begun to follow yet, while keys arrived at the first.
+#[test]
+fn a_slot_on_its_way_to_a_silent_node_goes_nowhere_else() {
+    let wanted = desired(3, 1);
+    let mut model = Model::formed(&desired(2, 1));
+    while !model.members.contains_key(&m(2, 1)) || model.node(m(2, 1)).view.len() < 6 {
+        model.round(&wanted);
+    }
+    let (source, target, blank) = (m(0, 0), m(2, 0), m(2, 1));
+    let slot = Slot::new(97).unwrap();
+    let (from, to) = (model.node(source).id, model.node(target).id);
+    assert!(model.node(source).slots().contains(slot) && model.node(blank).role.is_master());
+    model.node_mut(source).open.insert(slot, OpenState::MigratingTo(to));
+    model.node_mut(target).open.insert(slot, OpenState::ImportingFrom(from));
+    model.silence(target);
+    let planned = plan(&wanted, &model.observe());
+    let touches = |s: &Step| match s {
+        Step::MigrateSlots { slots, .. } | Step::CloseSlots { slots, .. } => slots.contains(slot),
+        _ => false,
+    };
+    assert!(!planned.steps.iter().any(|p| touches(&p.step)), "{:?}", planned.steps);
 }
