@@ -128,6 +128,12 @@ impl Mailboxes {
         self.ended.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether all data threads but one have.
+    #[must_use]
+    pub fn others_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) + 1 >= self.boxes.len()
+    }
+
     /// Whether all data threads have.
     #[must_use]
     pub fn all_ended(&self) -> bool {

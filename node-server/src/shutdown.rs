@@ -15,8 +15,8 @@ use std::time::Duration;
 const REQUESTS_MAX: usize = 64;
 /// How long a master that was taken over from still answers MOVED before it closes connections.
 pub const LINGER_MS: u64 = 500;
-/// How long connections may take to end after that: those that fall silent in the first half, the others with a reply
-/// in the second (`client_link::leaving`).
+/// How long connections may take to end after that: with their next reply, or when they have long been silent
+/// (`client_link::leaving`).
 pub const DRAIN_MS: u64 = 1000;
 /// How often ABORT is looked for while a handover is awaited.
 const STEP: Duration = Duration::from_millis(20);

@@ -7,6 +7,7 @@ use node_server_protocol::resp::Reply;
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn version_and_help_are_printed() {
@@ -193,9 +194,9 @@ fn busy_connections_end_between_requests() {
     assert_eq!(server.wait(), Some(0), "{}", server.log());
 }
 
-/// Clients that waited long for their replies were not silent: they get the time to go on.
+/// Clients that waited long for their replies are closed with them, as all others are.
 #[test]
-fn a_late_reply_does_not_end_the_connection() {
+fn a_late_reply_carries_the_end() {
     let mut server = Server::start(&[]);
     let mut observer = server.client();
     let clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
@@ -203,7 +204,70 @@ fn a_late_reply_does_not_end_the_connection() {
     let clients: Vec<_> = clients.into_iter().map(wait).collect();
     until("they wait", || (observer.info("clients", "blocked_clients") == "8").then_some(()));
     server.signal("TERM");
-    let answered: Vec<u64> = clients.into_iter().map(|c| c.join().unwrap()).collect();
-    assert!(answered.iter().any(|n| *n > 1), "{answered:?}");
+    assert!(clients.into_iter().all(|c| c.join().unwrap() > 0));
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+}
+
+/// Silent for longer a client may be closed without a reply (`client_link::leaving`).
+const SILENT: Duration = Duration::from_millis(900);
+
+/// Asks with pauses until the connection is closed, and says whether that came with a reply.
+///
+/// # Panics
+/// It was closed under a request, or without a reply although the last request was not long ago.
+fn ask_now_and_then(mut client: Client, pauses_ms: &[u64]) -> bool {
+    let mut asked = Instant::now();
+    for pause_ms in pauses_ms.iter().cycle() {
+        let quiet = asked.elapsed();
+        if client.is_closed() {
+            assert!(quiet >= SILENT, "closed without a reply, {quiet:?} after the last request");
+            return false;
+        }
+        asked = Instant::now();
+        client.send(&["PING"]);
+        assert!(client.try_receive().is_some(), "closed in flight");
+        if client.is_closed() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(*pause_ms));
+    }
+    unreachable!()
+}
+
+/// Found with the checked writer: clients that asked a few times a second were closed between two requests, now and then
+/// when the second was on its way. (The pauses are what is tested: there is nothing to wait for.)
+#[test]
+fn clients_that_ask_now_and_then_are_closed_with_a_reply() {
+    let mut server = Server::start(&["--io-threads", "2"]);
+    let pauses: [&[u64]; 6] = [&[150], &[230], &[350, 170], &[440], &[520, 450], &[610]];
+    let mut clients: Vec<Client> = pauses.iter().map(|_| server.client()).collect();
+    clients.iter_mut().for_each(|c| assert_eq!(c.text(&["PING"]), "PONG"));
+    let ask =
+        |(client, pauses): (Client, &'static [u64])| thread::spawn(move || ask_now_and_then(client, pauses));
+    let clients: Vec<_> = clients.into_iter().zip(pauses).map(ask).collect();
+    server.signal("TERM");
+    let with_reply = clients.into_iter().map(|c| c.join().unwrap()).filter(|with| *with).count();
+    assert!(with_reply >= 4, "only {with_reply} of 6 were closed with a reply");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+}
+
+/// A client that comes back while the server leaves is answered, once.
+#[test]
+fn who_connects_again_meanwhile_is_answered() {
+    let mut server = Server::start(&[]);
+    let (mut waiting, mut client) = (server.client(), server.client());
+    waiting.send(&["WAIT", "1", "0"]);
+    until("it waits", || (client.info("clients", "blocked_clients") == "1").then_some(()));
+    server.signal("TERM");
+    assert_eq!(client.text(&["PING"]), "PONG");
+    let mut answered = until("a reply carries the end", || {
+        let closed = client.is_closed();
+        if !closed {
+            assert_eq!(client.text(&["PING"]), "PONG");
+        }
+        closed.then(|| server.client())
+    });
+    assert_eq!(answered.text(&["PING"]), "PONG");
+    assert!(answered.is_closed());
     assert_eq!(server.wait(), Some(0), "{}", server.log());
 }

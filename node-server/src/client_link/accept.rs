@@ -57,7 +57,8 @@ impl DataThread {
             };
             acceptor.next_thread = (acceptor.next_thread + 1) % threads;
             let thread = acceptor.next_thread;
-            if thread == self.hub.index {
+            // The others may have ended already.
+            if thread == self.hub.index || self.hub.draining.is_some() {
                 self.add(socket, peer);
             } else {
                 self.hub.node.mailboxes.post(thread, Mail::Client(TcpStream::from(socket), peer));

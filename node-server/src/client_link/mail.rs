@@ -24,10 +24,7 @@ impl DataThread {
             Mail::Accept(listener) => self.accept(listener),
             Mail::Settings => self.hub.settings = self.hub.node.config.settings(),
             Mail::Kill(id) => self.hub.kill(id),
-            Mail::Drain { deadline } => {
-                self.acceptor = None;
-                self.hub.draining = Some(deadline);
-            }
+            Mail::Drain { deadline } => self.hub.draining = Some(deadline),
         }
     }
 }

@@ -19,7 +19,7 @@ impl DataThread {
     }
 
     fn receive_one(&mut self, at: usize) -> usize {
-        let (now, limit) = (self.hub.now, self.hub.settings.query_buffer_limit as usize);
+        let (now, limit) = (self.hub.moment(), self.hub.settings.query_buffer_limit as usize);
         let input = &mut self.inputs[at];
         let Some(connection) = self.hub.connections[at].as_deref_mut() else { return 0 };
         let serves = connection.is_open() && connection.output.pending() < PENDING_MAX;

@@ -24,7 +24,7 @@ impl DataThread {
 
 impl Hub {
     fn send_one(&mut self, at: usize, received: usize) -> usize {
-        let (now, last) = (self.now, self.ends_with_reply(at, received));
+        let (now, last) = (self.moment(), self.ends_with_reply(at, received));
         let Some(connection) = self.connection(at) else { return 0 };
         let bytes = connection.output.sendable();
         if bytes.is_empty() || !connection.writable || connection.dead {

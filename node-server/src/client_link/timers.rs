@@ -48,7 +48,7 @@ impl DataThread {
             }
         }
         if self.hub.draining.is_some() {
-            self.hub.close_silent();
+            self.hub.part_from_silent();
         }
         if self.hub.now.since(self.hub.timers.surveyed) >= SURVEY_MS {
             self.hub.timers.surveyed = self.hub.now;
@@ -62,7 +62,7 @@ impl Hub {
     fn close_idle(&mut self) {
         let timeout_ms = self.settings.timeout_s * 1000;
         if timeout_ms > 0 {
-            self.close_those_silent_for(timeout_ms);
+            self.close_silent(timeout_ms);
         }
     }
 
