@@ -67,6 +67,8 @@ pub fn start(node: &Arc<Node>, receivers: Receivers, storage: &mut Storage) -> a
 pub(crate) struct Between {
     /// Replication has changed: offset, link, acknowledgements, role.
     pub(crate) progress: Notify,
+    /// A change of role is through.
+    pub(crate) roles: Notify,
     /// A replica has acknowledged more.
     pub(crate) acks: Notify,
     /// CLUSTER SETSLOT records from the master, for the core.
@@ -85,6 +87,7 @@ impl Between {
         let (records, receiver) = mpsc::channel(RECORDS_MAX);
         let between = Self {
             progress: Notify::new(),
+            roles: Notify::new(),
             acks: Notify::new(),
             records,
             roles_done: AtomicU64::new(0),
@@ -97,7 +100,7 @@ impl Between {
     /// A change of role has been carried out.
     pub(crate) fn role_done(&self) {
         self.roles_done.fetch_add(1, Ordering::AcqRel);
-        self.progress.notify_one();
+        self.roles.notify_one();
     }
 
     /// How many have been.

@@ -140,7 +140,7 @@ impl Router {
                         None => return Outcome::Refused(error.to_owned()),
                         Some(redirection) => match self.follow(redirection, &node, &mut tries).await {
                             Ok(next) => ask_at = next,
-                            Err(what) => return Outcome::Refused(what.to_owned()),
+                            Err(what) => return Outcome::Refused(what),
                         },
                     },
                 },
@@ -154,18 +154,22 @@ impl Router {
         redirection: Redirection,
         from: &str,
         tries: &mut Tries,
-    ) -> Result<Option<String>, &'static str> {
+    ) -> Result<Option<String>, String> {
         if let Redirection::TryAgain = redirection {
             self.counts.try_again += 1;
             tries.try_again += 1;
             // Each round may go by way of ASK; it is TRYAGAIN's own bound that ends this.
             tries.redirections = 0;
             sleep(PAUSE).await;
-            return if tries.try_again < TRY_AGAIN_MAX { Ok(None) } else { Err("TRYAGAIN without end") };
+            return if tries.try_again < TRY_AGAIN_MAX {
+                Ok(None)
+            } else {
+                Err("TRYAGAIN without end".into())
+            };
         }
         tries.redirections += 1;
         if tries.redirections > REDIRECTIONS_MAX {
-            return Err("more than 16 redirections");
+            return Err(format!("more than 16 redirections, the last {from} {redirection:?}"));
         }
         match redirection {
             Redirection::Moved(slot, to) => {

@@ -52,6 +52,7 @@ impl Bus {
             Some(event) = inboxes.events.recv() => Some(First::Event(event)),
             Some(request) = inboxes.requests.recv() => Some(First::Request(request)),
             () = between.acks.notified(), if self.replies.wait_for_acks() => None,
+            () = between.roles.notified() => None,
             () = progress => None,
             () = tokio::time::sleep(sleep) => None,
         }
@@ -63,7 +64,8 @@ impl Bus {
         if self.pausing.is_some() {
             at = at.min(self.clock.after(PAUSE_LOOK_MS));
         }
-        for other in [self.cluster.poll_deadline(), self.replies.next_deadline()].into_iter().flatten() {
+        let others = [self.cluster.poll_deadline(), self.replies.next_deadline(), self.frames_due()];
+        for other in others.into_iter().flatten() {
             at = at.min(other);
         }
         at

@@ -41,7 +41,11 @@ impl Bus {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Connect { link, to } => self.sockets.connect(link, to),
-            Output::Send { link, frame } => self.send(link, &frame),
+            Output::Send { link, frame } => {
+                if let Some(frame) = self.unless_held(link, frame) {
+                    self.send(link, &frame);
+                }
+            }
             Output::Close { link } => self.sockets.close(link),
             Output::Persist { seq, text } => self.persist(seq, text),
             Output::Reply { token, bytes } => self.replies.reply(token, bytes, &self.node.mailboxes),
@@ -82,7 +86,7 @@ impl Bus {
         }
     }
 
-    fn send(&mut self, link: LinkId, frame: &[u8]) {
+    pub(super) fn send(&mut self, link: LinkId, frame: &[u8]) {
         let limit = match self.cluster.config_mut().link_sendbuf_limit {
             0 => LINK_QUEUE_MAX,
             limit => LINK_QUEUE_MAX.min(usize::try_from(limit).unwrap_or(LINK_QUEUE_MAX)),

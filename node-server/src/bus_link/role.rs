@@ -1,16 +1,23 @@
 //! Changes of role take two threads. A demotion is published first and followed up then, so that no write of this
 //! node's own comes after the first byte of a master's stream; a promotion is published when the replication thread has
-//! stopped applying and the log has its new name.
+//! stopped applying and the log has its new name. What other nodes are to hear waits for that: as soon as they know the
+//! new owner they send clients here, who would be sent back.
 
 use super::Bus;
 use crate::node::ToReplication;
-use node_server_protocol::NodeId;
+use node_server_cluster::LinkId;
 use node_server_protocol::routing::{Routing, Serving};
+use node_server_protocol::{Millis, NodeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Whom to follow: name, client address, and whether its data may be a continuation of ours.
 pub(super) type Master = Option<(NodeId, SocketAddr, bool)>;
+
+/// Longest that frames wait for a promotion to be published, in milliseconds: far below any node timeout.
+const FRAMES_WAIT_MS: u64 = 200;
+/// Most of them.
+const FRAMES_MAX: usize = 4096;
 
 /// What is under way.
 #[derive(Debug, Default)]
@@ -21,6 +28,9 @@ pub(super) struct RoleChange {
     unsent: Option<Master>,
     /// The table of a master, until the replication thread is through.
     held: Option<Arc<Routing>>,
+    /// What is to be sent once it is published, and until when that may wait.
+    frames: Vec<(LinkId, Vec<u8>)>,
+    frames_until: Option<Millis>,
     /// All keys are to be deleted once it is.
     drop_all: bool,
 }
@@ -55,9 +65,35 @@ impl Bus {
         }
     }
 
-    fn publish_now(&self, routing: Arc<Routing>) {
+    fn publish_now(&mut self, routing: Arc<Routing>) {
         self.between.set_gives_data(routing.serving != Serving::ClosedEmpty);
         self.node.engine.publish_routing(routing);
+        self.role.frames_until = None;
+        self.send_held_frames();
+    }
+
+    /// Keeps a frame that would tell others of a table which is not published yet. `None`: it is kept.
+    pub(super) fn unless_held(&mut self, link: LinkId, frame: Vec<u8>) -> Option<Vec<u8>> {
+        if self.role.held.is_none() || self.role.frames.len() >= FRAMES_MAX {
+            return Some(frame);
+        }
+        let until = *self.role.frames_until.get_or_insert(self.clock.after(FRAMES_WAIT_MS));
+        if self.clock >= until {
+            return Some(frame);
+        }
+        self.role.frames.push((link, frame));
+        None
+    }
+
+    /// When frames that wait have waited long enough.
+    pub(super) fn frames_due(&self) -> Option<Millis> {
+        self.role.frames_until.filter(|_| !self.role.frames.is_empty())
+    }
+
+    fn send_held_frames(&mut self) {
+        for (link, frame) in std::mem::take(&mut self.role.frames) {
+            self.send(link, &frame);
+        }
     }
 
     /// Deletes all keys once nothing is applied any more; replies wait for it.
@@ -71,6 +107,9 @@ impl Bus {
     pub(super) fn publish_when_ready(&mut self) {
         self.send_role();
         if !self.role_is_settled() {
+            if self.frames_due().is_some_and(|due| due <= self.clock) {
+                self.send_held_frames();
+            }
             return;
         }
         if let Some(routing) = self.role.held.take() {

@@ -51,6 +51,30 @@ fn manual_failovers_resync_partially() {
     assert_eq!(info(&cluster.nodes[3], "stats", "sync_full"), "0");
 }
 
+/// Found with the checked writer: the old master heard of the new one some milliseconds before that served, and sent
+/// clients there, who were sent back.
+#[test]
+fn a_new_master_serves_before_the_old_one_sends_clients_there() {
+    let cluster = cluster(3, 1);
+    let key = &keys_of(0, 3, "k", 1)[0];
+    for (from, to) in [(0, 3), (3, 0)].into_iter().cycle().take(20) {
+        let (mut old, mut new) = (cluster.nodes[from].client().unwrap(), cluster.nodes[to].client().unwrap());
+        cluster.nodes[to].client().unwrap().call(&["CLUSTER", "FAILOVER"]).unwrap();
+        let begun = std::time::Instant::now();
+        while !matches!(old.command(&["GET", key]).unwrap(), Reply::Error(moved) if moved.starts_with("MOVED"))
+        {
+            assert!(begun.elapsed() < SOON, "no failover");
+        }
+        assert_eq!(new.command(&["SET", key, "v"]).unwrap(), Reply::Simple("OK".into()));
+        wait_role(&cluster.nodes[from], "slave");
+        wait::until("the old master's link is up", SOON, || {
+            info(&cluster.nodes[from], "replication", "master_link_status") == "up"
+        })
+        .unwrap();
+        wait_roles(&cluster, 3);
+    }
+}
+
 /// The state of an open slot is with the replica before SETSLOT's OK, also with one that came later.
 #[test]
 fn open_slots_survive_a_failover() {
