@@ -119,9 +119,9 @@ impl World {
         self.hold(node, offset, CROSSING_ACK_MS, HeldReply::Crossed(Crossing { restored, ..crossing }));
     }
 
-    /// The target's acknowledgement leaves.
-    pub(crate) fn crossed(&mut self, crossing: Crossing) {
-        self.reply_crossing(crossing, true);
+    /// The target's acknowledgement leaves, or its connection ends without one.
+    pub(crate) fn crossed(&mut self, crossing: Crossing, taken: bool) {
+        self.reply_crossing(crossing, taken);
     }
 
     fn reply_crossing(&mut self, crossing: Crossing, taken: bool) {

@@ -96,6 +96,12 @@ impl World {
         let (node, key, version) = (crossing.target.0, crossing.key, crossing.version);
         self.monitor.given.insert(key, (self.nodes[crossing.source.0].member.shard, version));
         self.monitor.applied.push(Applied { node, history, offset, key, version });
+        let (target, incarnation) = crossing.target;
+        let lives = self.nodes[target].life == Life::Up && self.nodes[target].incarnation == incarnation;
+        if !lives {
+            // Its process was killed while its acknowledgement was on its way.
+            self.watch_crash();
+        }
     }
 
     /// A client heard that its write was done.

@@ -232,9 +232,10 @@ impl World {
         self.at(self.now + GATE_TICK_MS, Event::GateTick { node, incarnation });
     }
 
-    /// How far the replica in sync is that has most; `None` when there is none.
+    /// How far the replica in sync is that has most; `None` when there is none to wait for.
     fn gate_offset(&self, node: usize) -> Option<u64> {
-        self.replicas_in_sync(node).max()
+        let expected = self.nodes[node].routing.as_ref().is_some_and(|r| r.expects_replica);
+        self.replicas_in_sync(node).max().or_else(|| expected.then_some(0))
     }
 
     pub(crate) fn gate_tick(&mut self, node: usize, incarnation: u32) {
@@ -255,9 +256,12 @@ impl World {
     }
 
     fn let_go(&mut self, node: usize, reply: HeldReply) {
+        // One that was demoted meanwhile promises nothing.
+        let overtaken = self.nodes[node].following.is_some();
         match reply {
+            HeldReply::Command(token, _) if overtaken => self.operator_reply(node, token, OVERTAKEN.to_vec()),
             HeldReply::Command(token, bytes) => self.operator_reply(node, token, bytes),
-            HeldReply::Crossed(crossing) => self.crossed(crossing),
+            HeldReply::Crossed(crossing) => self.crossed(crossing, !overtaken),
         }
     }
 }

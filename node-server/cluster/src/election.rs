@@ -60,8 +60,10 @@ impl Cluster {
         let Some(master) = self.view.my_master().filter(|_| !self.view.i_am_master()) else { return false };
         let manual = self.manual.can_start;
         let willing = manual || !self.view.myself().has(NodeFlags::NO_FAILOVER);
-        // Keys may have crossed to a master that owns no slot yet.
-        let worth = !master.slots.is_empty() || !self.view.importing.is_empty();
+        // Keys may have crossed to a master that owns no slot yet. While its log still comes, nobody misses it: it may be
+        // new to this node, which only heard that it had failed.
+        let crossed = !self.view.importing.is_empty() && (manual || !self.replication.master_link_up);
+        let worth = !master.slots.is_empty() || crossed;
         // Half a full sync is no data; CLUSTER FAILOVER TAKEOVER alone passes this by.
         (master.is_failed() || manual) && willing && worth && !self.replication.loading
     }

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) ping_sent: Option<Millis>,
     /// When its last PONG came, by itself or by gossip; zero for never.
     pub(crate) pong_received: Millis,
+    /// When it last said that it is a master.
+    pub(crate) claimed: Millis,
     /// When anything came from it.
     pub(crate) data_received: Millis,
     /// Since when it is `FAIL`.
@@ -55,6 +57,7 @@ impl Node {
             created: now,
             ping_sent: None,
             pong_received: Millis(0),
+            claimed: Millis(0),
             data_received: Millis(0),
             fail_since: Millis(0),
             offset: None,

@@ -23,13 +23,13 @@ impl Cluster {
         if node.is_master() {
             return;
         }
-        let was_mine = node.is_replica_of(self.view.me);
+        let before = node.master;
         self.set_master_role(sender);
-        // It took over while this master had nothing but slots on their way to it: there is no slot to lose that
+        // It took over while this shard's master had nothing but slots on their way to it: there is no slot to lose that
         // would tell.
-        let myself = self.view.myself();
-        let receiving = myself.is_master() && myself.slots.is_empty() && !self.view.importing.is_empty();
-        if was_mine && receiving && header.config_epoch > myself.config_epoch {
+        let master = self.view.shard_master();
+        let receiving = master.slots.is_empty() && !self.view.importing.is_empty();
+        if before == Some(master.id) && receiving && header.config_epoch > master.config_epoch {
             self.become_replica_of(sender);
         }
     }
@@ -46,6 +46,16 @@ impl Cluster {
             }
         }
         self.topology_changed();
+    }
+
+    /// A header that was overtaken on its way: the sender has claimed slots with a higher epoch since. Two connections keep
+    /// no order between them. What it goes on saying for a node timeout is so.
+    pub(crate) fn is_from_before_its_promotion(&self, sender: NodeId, header: &Header) -> bool {
+        let Some(node) = self.view.node(sender).filter(|n| n.is_master() && header.master.is_some()) else {
+            return false;
+        };
+        let older = !node.slots.is_empty() && header.config_epoch < node.config_epoch;
+        older && self.age(node.claimed) < self.config.node_timeout_ms
     }
 
     fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header, same_shard: bool) {

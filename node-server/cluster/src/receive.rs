@@ -73,6 +73,9 @@ impl Cluster {
         node.set(NodeFlags::EXTENSIONS, extensions);
         node.set(NodeFlags::NO_FAILOVER, header.flags.contains(NodeFlags::NO_FAILOVER));
         node.set(NodeFlags::MY_MASTER_FAIL, header.flags.contains(NodeFlags::MY_MASTER_FAIL));
+        if header.master.is_none() {
+            node.claimed = now;
+        }
         if header.master.is_none() && header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;
             self.changed();
@@ -129,6 +132,9 @@ impl Cluster {
         }
         // Before the sender says which shard it has gone to.
         let of_its_shard = header.master.filter(|master| self.view.same_shard(sender, *master));
+        if self.is_from_before_its_promotion(sender, header) {
+            return;
+        }
         self.on_extensions(sender, &heartbeat.extensions, header);
         self.on_role(sender, header, of_its_shard);
         self.on_claim(sender, header);

@@ -90,6 +90,8 @@ impl Cluster {
         let nodes = known.iter().map(route).collect();
         let version = self.published.version + 1;
         let mut routing = Routing::new(version, self.view.me, myself.role(), self.serving(), nodes);
+        let lives = |n: &Node| !n.is_failed() && !n.is_suspect();
+        routing.expects_replica = self.view.replicas_of(self.view.me).any(lives);
         let gains = self.unwritten_gains();
         for (index, node) in known.iter().enumerate() {
             let slots =

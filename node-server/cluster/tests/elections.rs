@@ -6,7 +6,7 @@ mod lone;
 use lone::{Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots};
 use node_server_cluster::{Cluster, Config, Input, LinkId, NodesConf, Output, ReplicationStatus, Start};
 use node_server_protocol::bus::{Body, MessageFlags, NodeFlags, Packet, Update};
-use node_server_protocol::{Epoch, Millis, Role};
+use node_server_protocol::{Epoch, Millis, Role, SlotSet};
 
 /// Node 4 after its master failed: it has asked for votes in the epoch that is returned.
 fn candidate() -> (Lone, Epoch) {
@@ -182,6 +182,37 @@ fn an_election_is_won_by_different_masters_in_this_epoch() {
     let (_, pong) = &packets(&after)[0];
     assert_eq!((pong.header.config_epoch, pong.header.master), (epoch, None));
     assert_eq!(pong.header.slots, slots(0, 5460));
+}
+
+/// Node 4, whose master has no slot and failed, as a replica that was told of a slot on its way.
+fn replica_of_a_receiver(link_up: bool) -> Lone {
+    let mut lone = Lone::new(4);
+    let mut taker = header(2);
+    (taker.config_epoch, taker.slots) = (Epoch(9), slots(0, 16_383));
+    lone.hear(taker, ping());
+    let mut receiver = header(3);
+    receiver.slots = SlotSet::new();
+    lone.hear(receiver, ping());
+    command(&mut lone, &format!("REPLICATE {}", id(3)));
+    let args = ["CLUSTER", "SETSLOT", "7", "IMPORTING", &id(2).to_string()];
+    lone.input(Input::ReplicatedSetSlot { args: args.map(|a| a.as_bytes().to_vec()).to_vec() });
+    let last_master_io = Some(lone.now);
+    let status = ReplicationStatus { offset: 1000, master_link_up: link_up, last_master_io, loading: false };
+    lone.input(Input::Replication(status));
+    lone.hear(header(2), Body::Fail { node: id(3) });
+    lone
+}
+
+/// Found by the simulation: a node that had just been told to follow a master, which it had only heard had failed, stood
+/// for election at once and became a second master without slots.
+#[test]
+fn nobody_stands_for_a_master_without_slots_whose_log_still_comes() {
+    for link_up in [true, false] {
+        let mut lone = replica_of_a_receiver(link_up);
+        let mut outputs = lone.settle();
+        outputs.extend(lone.pass(2000));
+        assert_eq!(names(&outputs).contains(&"auth-req"), !link_up, "link up: {link_up}");
+    }
 }
 
 #[test]

@@ -380,45 +380,6 @@ fn losing_the_last_slot_makes_a_replica() {
     assert!(publish.unwrap() < follow.unwrap());
 }
 
-/// Found by the simulation: whoever had not heard yet to whom a drained master's slots had gone gave all of them to the
-/// one that took the last.
-#[test]
-fn a_drained_master_passes_nothing_on_to_another_shard() {
-    let mut lone = Lone::new(1);
-    let mut drained = header(2);
-    drained.master = Some(id(3));
-    drained.flags = NodeFlags::REPLICA | NodeFlags::EXTENSIONS;
-    drained.config_epoch = Epoch(3);
-    drained.slots = slots(10_923, 16_383);
-    let extensions = vec![Extension::ShardId(id(103))];
-    lone.hear(drained, Body::Ping(Heartbeat { gossip: Vec::new(), extensions }));
-    lone.settle();
-    assert!(lone.line(2).contains(&format!("slave {}", id(3))), "{}", lone.line(2));
-    assert!(lone.line(3).ends_with(" 10923-16383"), "{}", lone.line(3));
-}
-
-/// Found by the simulation: a second master of the shard had given its slots to the first and had become its replica.
-/// Each time it took over, it was outbid for those slots, for ever.
-#[test]
-fn a_replica_that_once_gave_slots_may_succeed() {
-    let mut lone = Lone::new(1);
-    let mut second = header(4);
-    second.master = None;
-    second.flags = NodeFlags::MASTER;
-    (second.config_epoch, second.slots) = (Epoch(9), slots(5000, 5460));
-    lone.hear(second.clone(), ping());
-    assert!(lone.line(1).contains(" 0-4999"));
-    command(&mut lone, &format!("SETSLOT 5000 IMPORTING {}", id(4)));
-    command(&mut lone, &format!("SETSLOT 5000 NODE {}", id(1)));
-    let mut replica = header(4);
-    replica.slots = slots(0, 5000);
-    lone.hear(replica, ping());
-    lone.settle();
-    (second.config_epoch, second.slots) = (Epoch(20), slots(0, 5000));
-    lone.hear(second, ping());
-    assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
-}
-
 #[test]
 fn updates() {
     let mut lone = Lone::new(1);

@@ -1,7 +1,7 @@
 //! How far replicas have acknowledged the log. Written by the replication thread, read by gates and WAIT.
 
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub struct ReplicaAck {
 pub struct Acks {
     all: RwLock<Vec<ReplicaAck>>,
     in_sync: AtomicUsize,
+    expected: AtomicBool,
     furthest: AtomicU64,
 }
 
@@ -35,6 +36,18 @@ impl Acks {
         self.in_sync.load(Ordering::Acquire)
     }
 
+    /// Whether a replica is believed to live ([`node_server_protocol::routing::Routing::expects_replica`]).
+    pub(crate) fn expect(&self, expected: bool) {
+        self.expected.store(expected, Ordering::Release);
+    }
+
+    /// Whether replies are held until a replica has what they depend on (or their time is over): one is in sync, or one
+    /// that lives may come back, or may have been elected meanwhile.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.in_sync() > 0 || self.expected.load(Ordering::Acquire)
+    }
+
     /// The furthest offset that a replica in sync has acknowledged.
     #[must_use]
     pub fn furthest(&self) -> u64 {
@@ -47,7 +60,7 @@ impl Acks {
         self.all.read().iter().filter(|r| r.offset >= offset).count()
     }
 
-    /// Whether a reply that depends on `offset` may leave: a replica in sync has it, or none is in sync.
+    /// Whether a replica in sync has everything up to `offset`, or none is in sync.
     #[must_use]
     pub fn reached(&self, offset: u64) -> bool {
         self.in_sync() == 0 || self.furthest() >= offset

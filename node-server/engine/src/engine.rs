@@ -64,6 +64,7 @@ impl Engine {
     pub fn publish_routing(&self, routing: Arc<Routing>) {
         self.routing.store(Arc::clone(&routing));
         self.replica.store(!routing.role.is_master(), Ordering::SeqCst);
+        self.acks.expect(routing.role.is_master() && routing.expects_replica);
         for slot in Slot::all() {
             self.keyspace.set_state(slot, state_of(&routing, slot));
         }

@@ -228,7 +228,7 @@ impl Engine {
         drop(guard);
         if !effects.is_empty() {
             self.host.log_grew();
-            if logged && spec.flags.has(Flags::HOLD) && self.acks.in_sync() > 0 {
+            if logged && spec.flags.has(Flags::HOLD) && self.acks.holds() {
                 session.hold_until(session.last_write, request.now.after(HOLD_MS));
             }
         }

@@ -40,6 +40,9 @@ pub struct Routing {
     pub role: Role,
     /// Whether commands are served.
     pub serving: Serving,
+    /// Whether a replica of this node is believed to live. One that has no link may have been elected: what must not be
+    /// lost waits for it a while.
+    pub expects_replica: bool,
     nodes: Vec<RouteNode>,
     owners: Box<[u16; SLOT_COUNT as usize]>,
     migrating: BTreeMap<Slot, NodeId>,
@@ -60,6 +63,7 @@ impl Routing {
             myself,
             role,
             serving,
+            expects_replica: false,
             nodes,
             owners,
             migrating: BTreeMap::new(),

@@ -35,7 +35,7 @@ impl Bus {
                 self.carry_out(output);
             }
         }
-        self.replies.look_at_acks(self.node.engine.acks(), self.clock, &self.node.mailboxes);
+        self.replies.look_at_acks(&self.node.engine, OVERTAKEN, self.clock, &self.node.mailboxes);
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -121,7 +121,7 @@ impl Bus {
         }
         let Some((token, bytes)) = record.reply else { return };
         match offset {
-            Some(offset) if engine.acks().in_sync() > 0 => {
+            Some(offset) if engine.acks().holds() => {
                 self.replies.reply_after(token, bytes, offset, self.clock);
                 self.node.replication.want_ack(offset);
             }

@@ -2,7 +2,7 @@
 
 use crate::mailbox::{Mailboxes, ReplyTo};
 use node_server_cluster::Token;
-use node_server_engine::Acks;
+use node_server_engine::Engine;
 use node_server_protocol::Millis;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -60,11 +60,19 @@ impl Replies {
     }
 
     /// Sends the replies whose wait is over.
-    pub(super) fn look_at_acks(&mut self, acks: &Acks, now: Millis, mailboxes: &Mailboxes) {
-        while self.replicated.front().is_some_and(|r| acks.reached(r.offset) || r.deadline <= now) {
-            if let Some(Replicated { to, bytes, .. }) = self.replicated.pop_front() {
-                self.deliver(to, bytes, mailboxes);
-            }
+    /// A node that was demoted meanwhile says `overtaken` in their place.
+    pub(super) fn look_at_acks(
+        &mut self,
+        engine: &Engine,
+        overtaken: &[u8],
+        now: Millis,
+        mailboxes: &Mailboxes,
+    ) {
+        let acks = engine.acks();
+        let is_over = |r: &Replicated| acks.furthest() >= r.offset || !acks.holds() || r.deadline <= now;
+        while let Some(Replicated { to, bytes, .. }) = self.replicated.pop_front_if(|r| is_over(r)) {
+            let bytes = if engine.is_replica() { overtaken.to_vec() } else { bytes };
+            self.deliver(to, bytes, mailboxes);
         }
     }
 

@@ -70,9 +70,14 @@ impl Hub {
     pub(super) fn look_at_gate(&mut self, at: usize) {
         let now = self.now;
         let acks = self.node.engine.acks();
-        // Where no replica is in sync there is nothing to wait for.
-        let acknowledged = if acks.in_sync() == 0 { u64::MAX } else { acks.furthest() };
+        // Where there is no replica there is nothing to wait for.
+        let acknowledged = if acks.holds() { acks.furthest() } else { u64::MAX };
         let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        if self.node.engine.is_replica() && connection.output.is_gated() {
+            // Another master has taken over, with or without what these replies depend on: nobody may build on them.
+            connection.dead = true;
+            return;
+        }
         connection.output.open_gates(acknowledged, now);
         if let State::Waiting { replicas, offset, deadline, seq } = connection.state {
             let count = acks.count(offset);

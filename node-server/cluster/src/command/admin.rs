@@ -42,6 +42,10 @@ impl Cluster {
             return Err("ERR To set a master the node must be empty and without assigned slots.".into());
         }
         if myself.master != Some(id) {
+            // Moves of another master, if only within the shard: of its own the new one tells through the log. With these
+            // this node would stand for election as soon as it took the new one for failed.
+            self.view.migrating.clear();
+            self.view.importing.clear();
             self.become_replica_of(id);
         }
         Ok(())

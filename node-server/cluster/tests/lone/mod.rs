@@ -75,7 +75,12 @@ impl Lone {
 
     /// Everybody answers.
     pub(crate) fn alive(&mut self) {
-        for n in self.to.clone().into_keys().filter(|n| *n <= 6) {
+        self.alive_but(0);
+    }
+
+    /// Everybody answers but one.
+    pub(crate) fn alive_but(&mut self, silent: u8) {
+        for n in self.to.clone().into_keys().filter(|n| *n <= 6 && *n != silent) {
             self.pong_from(n);
         }
     }

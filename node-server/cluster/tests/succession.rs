@@ -1,0 +1,87 @@
+//! Who follows whom, and with which slots, when that changes. All of these were found by the simulation.
+#![allow(clippy::unwrap_used, reason = "failures panic")]
+
+mod lone;
+
+use lone::{Lone, TIMEOUT_MS, command, header, id, ping, slots};
+use node_server_cluster::Input;
+use node_server_protocol::bus::{Body, Extension, Heartbeat, NodeFlags};
+use node_server_protocol::{Epoch, Role, SlotSet};
+
+/// Whoever had not heard yet to whom a drained master's slots had gone gave all of them to the
+/// one that took the last.
+#[test]
+fn a_drained_master_passes_nothing_on_to_another_shard() {
+    let mut lone = Lone::new(1);
+    let mut drained = header(2);
+    drained.master = Some(id(3));
+    drained.flags = NodeFlags::REPLICA | NodeFlags::EXTENSIONS;
+    drained.config_epoch = Epoch(3);
+    drained.slots = slots(10_923, 16_383);
+    let extensions = vec![Extension::ShardId(id(103))];
+    lone.hear(drained, Body::Ping(Heartbeat { gossip: Vec::new(), extensions }));
+    lone.settle();
+    assert!(lone.line(2).contains(&format!("slave {}", id(3))), "{}", lone.line(2));
+    assert!(lone.line(3).ends_with(" 10923-16383"), "{}", lone.line(3));
+}
+
+/// A header from before its promotion took a master's slots from it, and an older claim got them.
+#[test]
+fn a_header_from_before_a_promotion_changes_nothing() {
+    let mut lone = Lone::new(1);
+    let mut promoted = header(5);
+    (promoted.master, promoted.flags, promoted.config_epoch) = (None, NodeFlags::MASTER, Epoch(9));
+    lone.hear(promoted, ping());
+    lone.hear(header(5), ping());
+    assert!(lone.line(5).contains(" master - ") && lone.line(5).ends_with(" 5461-10922"), "{}", lone.line(5));
+    // What it goes on saying is so.
+    for _ in 0..=TIMEOUT_MS / 100 {
+        lone.alive_but(5);
+        lone.pass(100);
+    }
+    lone.hear(header(5), ping());
+    assert!(lone.line(5).contains(&format!(" slave {}", id(2))), "{}", lone.line(5));
+}
+
+/// Both replicas of a master that had only slots on their way to it were elected, one after the
+/// other: the first one's claim took no slot from anybody.
+#[test]
+fn a_sibling_of_who_took_over_a_master_without_slots_follows() {
+    let mut lone = Lone::new(4);
+    let mut taker = header(2);
+    (taker.config_epoch, taker.slots) = (Epoch(9), slots(0, 10_922));
+    let mut sibling = header(6);
+    (sibling.master, sibling.config_epoch, sibling.slots) = (Some(id(1)), Epoch(1), slots(0, 5460));
+    lone.hear(sibling.clone(), ping());
+    lone.hear(taker, ping());
+    assert_eq!(lone.core.role(), Role::Replica { of: id(2) }, "it follows whoever takes the last slot");
+    command(&mut lone, &format!("REPLICATE {}", id(1)));
+    let args = ["CLUSTER", "SETSLOT", "7", "IMPORTING", &id(2).to_string()];
+    lone.input(Input::ReplicatedSetSlot { args: args.map(|a| a.as_bytes().to_vec()).to_vec() });
+    (sibling.master, sibling.flags) = (None, NodeFlags::MASTER);
+    (sibling.config_epoch, sibling.slots) = (Epoch(12), SlotSet::new());
+    lone.hear(sibling, ping());
+    assert_eq!(lone.core.role(), Role::Replica { of: id(6) });
+}
+
+/// A second master of the shard had given its slots to the first and had become its replica.
+/// Each time it took over, it was outbid for those slots, for ever.
+#[test]
+fn a_replica_that_once_gave_slots_may_succeed() {
+    let mut lone = Lone::new(1);
+    let mut second = header(4);
+    second.master = None;
+    second.flags = NodeFlags::MASTER;
+    (second.config_epoch, second.slots) = (Epoch(9), slots(5000, 5460));
+    lone.hear(second.clone(), ping());
+    assert!(lone.line(1).contains(" 0-4999"));
+    command(&mut lone, &format!("SETSLOT 5000 IMPORTING {}", id(4)));
+    command(&mut lone, &format!("SETSLOT 5000 NODE {}", id(1)));
+    let mut replica = header(4);
+    (replica.config_epoch, replica.slots) = (Epoch(10), slots(0, 5000));
+    lone.hear(replica, ping());
+    lone.settle();
+    (second.config_epoch, second.slots) = (Epoch(20), slots(0, 5000));
+    lone.hear(second, ping());
+    assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
+}
