@@ -89,6 +89,8 @@ pub struct Cluster {
     after_publish: Vec<Output>,
     /// Keys of lost slots, deleted after the slot map.
     drop_keys: SlotSet,
+    /// Slots that this master has lost, whose keys go once the owner itself says that it serves.
+    lost_slots: SlotSet,
     /// The next slot map makes this node a master.
     become_master: bool,
     urgency: Urgency,
@@ -149,6 +151,7 @@ impl Cluster {
             outputs: VecDeque::new(),
             after_publish: Vec::new(),
             drop_keys: SlotSet::new(),
+            lost_slots: SlotSet::new(),
             become_master: false,
             urgency: Urgency::Now,
             published: Arc::new(nothing),

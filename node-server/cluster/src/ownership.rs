@@ -250,7 +250,9 @@ impl Cluster {
     /// This shard lost slots to `to`. Without any left it follows the new owner.
     fn on_slots_lost(&mut self, shard_master: NodeId, to: NodeId, lost: &SlotSet) {
         let empty = self.view.node(shard_master).is_some_and(|n| n.slots.is_empty());
-        let may_follow = self.view.same_shard(shard_master, to) || self.config.allow_replica_migration;
+        // Not while this node may have the last copy of something: following another shard, it would lose that.
+        let may_leave = self.config.allow_replica_migration && self.lost_slots.is_empty();
+        let may_follow = self.view.same_shard(shard_master, to) || may_leave;
         if empty && may_follow {
             self.log(
                 Level::Notice,
@@ -259,13 +261,25 @@ impl Cluster {
             self.become_replica_of(to);
         } else if shard_master == self.view.me {
             self.log(Level::Notice, format!("Deleting keys in dirty slots {lost}: they belong to {to} now"));
-            self.drop_keys.extend(lost.iter());
+            self.lost_slots.extend(lost.iter());
             if self.manual.replica() == Some(to) {
                 // It did not know of the slots that are left: they are served here.
                 self.end_manual_failover();
                 self.handover_failed();
             }
         }
+    }
+
+    /// The keys of slots that this master has lost go when their owner says itself that it serves: one that came back
+    /// without its data would take the last copy with it.
+    pub(crate) fn drop_what_is_served_elsewhere(&mut self, sender: NodeId, header: &Header) {
+        if self.lost_slots.is_empty() || header.cluster_down || header.master.is_some() {
+            return;
+        }
+        let Some(owner) = self.view.node(sender) else { return };
+        let served = self.lost_slots.intersection(&owner.slots);
+        self.lost_slots = self.lost_slots.difference(&served);
+        self.drop_keys.extend(served.iter());
     }
 
     /// This node copies `master` from now on.
@@ -283,6 +297,7 @@ impl Cluster {
         self.view.unassign(&left);
         self.become_master = false;
         self.drop_keys = SlotSet::new();
+        self.lost_slots = SlotSet::new();
         self.open_guard();
         self.election.reset();
         self.end_manual_failover();

@@ -138,6 +138,7 @@ impl Cluster {
         self.on_extensions(sender, &heartbeat.extensions, header);
         self.on_role(sender, header, of_its_shard);
         self.on_claim(sender, header);
+        self.drop_what_is_served_elsewhere(sender, header);
         self.on_collision(sender, header);
         self.on_gossip(sender, &heartbeat.gossip);
     }

@@ -79,7 +79,8 @@ impl Cluster {
             slots: claim.slots.clone(),
             master: claim.master,
             flags,
-            cluster_down: !self.state.ok,
+            // A closed master has nothing to serve: who lost slots to it keeps their keys.
+            cluster_down: !self.state.ok || self.guard.is_closed(),
             message_flags,
         }
     }

@@ -4,7 +4,7 @@
 mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, header, id, ping, slots};
-use node_server_cluster::Input;
+use node_server_cluster::{Input, Output};
 use node_server_protocol::bus::{Body, Extension, Heartbeat, NodeFlags};
 use node_server_protocol::{Epoch, Role, SlotSet};
 
@@ -84,4 +84,39 @@ fn a_replica_that_once_gave_slots_may_succeed() {
     (second.config_epoch, second.slots) = (Epoch(20), slots(0, 5000));
     lone.hear(second, ping());
     assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
+}
+
+fn dropped(outputs: &[Output]) -> bool {
+    outputs.iter().any(|o| matches!(o, Output::DropKeys { .. }))
+}
+
+/// A deposed master dropped the last copy for a successor that had come back without its data, or lost it by following
+/// a master of another shard.
+#[test]
+fn keys_of_lost_slots_stay_until_their_owner_serves() {
+    let mut lone = Lone::new(1);
+    let mut successor = header(4);
+    (successor.master, successor.flags, successor.cluster_down) = (None, NodeFlags::MASTER, true);
+    (successor.config_epoch, successor.slots) = (Epoch(9), slots(0, 5000));
+    lone.hear(successor.clone(), ping());
+    assert!(!dropped(&lone.settle()));
+    assert!(info(&mut lone).contains("cluster_lost_slots:0-5000\r\n"));
+    let mut taker = header(2);
+    (taker.config_epoch, taker.slots) = (Epoch(10), slots(5001, 10_922));
+    lone.hear(taker, ping());
+    assert_eq!(lone.core.role(), Role::Master, "another shard's replica has no use for these keys");
+    lone.settle();
+    successor.cluster_down = false;
+    lone.hear(successor, ping());
+    assert!(dropped(&lone.settle()));
+    assert!(!info(&mut lone).contains("cluster_lost_slots"));
+}
+
+fn info(lone: &mut Lone) -> String {
+    command(lone, "INFO");
+    let reply = |o: Output| match o {
+        Output::Reply { bytes, .. } => Some(String::from_utf8(bytes).unwrap()),
+        _ => None,
+    };
+    lone.settle().into_iter().find_map(reply).unwrap()
 }

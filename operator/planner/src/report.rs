@@ -6,7 +6,7 @@ use crate::observed::{
 };
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::topology::{self, BadNodes, NodeLine};
-use node_server_protocol::{Epoch, Role, Slot, SlotSet};
+use node_server_protocol::{Epoch, Role, Slot, SlotRange, SlotSet};
 use std::collections::BTreeMap;
 
 /// What to ask a node in one pipeline; the replies in this order make [`Replies`].
@@ -55,8 +55,8 @@ pub enum BadReplies {
 }
 
 impl Replies<'_> {
-    /// The slots whose keys are to be counted before the report is made: open ones, and all where a node that owns no
-    /// slot has keys. Counting is a second pipeline of CLUSTER COUNTKEYSINSLOT.
+    /// The slots whose keys are to be counted before the report is made: open ones, those that the node says it has lost,
+    /// and all where a node that owns no slot has keys. Counting is a second pipeline of CLUSTER COUNTKEYSINSLOT.
     ///
     /// # Errors
     /// CLUSTER NODES does not parse.
@@ -66,8 +66,15 @@ impl Replies<'_> {
         if myself.master.is_none() && myself.slots.is_empty() && self.keys.is_some_and(|n| n > 0) {
             return Ok(SlotSet::full());
         }
-        Ok(open_states(myself).map(|(slot, _)| slot).collect())
+        let open: SlotSet = open_states(myself).map(|(slot, _)| slot).collect();
+        Ok(open.union(&lost_slots(self.cluster_info)))
     }
+}
+
+/// Slots that a master of ours has lost and keeps the keys of, until their owner says that it serves.
+fn lost_slots(cluster_info: &str) -> SlotSet {
+    let ranges = field(cluster_info, "cluster_lost_slots").unwrap_or_default().split(',');
+    ranges.filter_map(|range| range.parse::<SlotRange>().ok()).collect()
 }
 
 impl NodeReport {
@@ -155,13 +162,15 @@ fn open_slot(slot: Slot, state: OpenState, counts: &BTreeMap<Slot, u64>) -> Open
     OpenSlot { slot, state, keys }
 }
 
-/// Known only where every slot that may have such keys was counted.
+/// Known only where every slot that may have such keys was counted, or the node itself says which they are.
 fn stray_keys(myself: &NodeLine, replies: &Replies<'_>) -> Fact<Vec<SlotKeys>> {
     if replies.keys == Some(0) {
         return Fact::Known(Vec::new());
     }
     let open: SlotSet = open_states(myself).map(|(slot, _)| slot).collect();
     let foreign = SlotSet::full().difference(&myself.slots).difference(&open);
+    let lost = lost_slots(replies.cluster_info);
+    let foreign = if lost.is_empty() { foreign } else { foreign.intersection(&lost) };
     if myself.master.is_some() || foreign.iter().any(|slot| !replies.counts.contains_key(&slot)) {
         return Fact::Unknown(Why::NotAsked);
     }

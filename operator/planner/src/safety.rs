@@ -5,7 +5,7 @@ use crate::member::MemberId;
 use crate::observed::{Fact, Life, Member, NodeReport, Proof, ReplicaLink, Why};
 use crate::unsafe_::Unsafe;
 use crate::world::{World, has_a_copy, in_sync};
-use node_server_protocol::{NodeId, Role};
+use node_server_protocol::{NodeId, Role, SlotSet};
 
 /// What proves that the node `id` is dead, if anything does (design.md, "Dead is proven").
 pub(crate) fn death_of(world: &World<'_>, id: NodeId) -> Option<Proof> {
@@ -69,15 +69,36 @@ fn has_data(report: &NodeReport) -> bool {
 /// Every copy of what `master` had is seen to be empty: each member of the shard answers without keys, and no replica
 /// of it is known anywhere else, by its own word, by another's, or as a silent member that nobody can speak for.
 pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId) -> Result<(), Unsafe> {
+    every_other_copy_is_empty(world, shard, master, None)
+}
+
+/// A master of the shard that had been deposed by `master` and still has keys of its slots, which is seen to be the only
+/// copy there is.
+pub(crate) fn last_copy(world: &World<'_>, shard: u16, master: NodeId, lost: &SlotSet) -> Option<MemberId> {
+    let strays =
+        |r: &NodeReport| r.stray_keys.known().is_some_and(|all| all.iter().any(|k| lost.contains(k.slot)));
+    let holds = |(_, r): &(MemberId, &NodeReport)| r.role.is_master() && !r.closed_empty && strays(r);
+    let (holder, _) = world.cluster().filter(|(m, _)| m.shard == shard).find(holds)?;
+    every_other_copy_is_empty(world, shard, master, Some(holder)).ok().map(|()| holder)
+}
+
+fn every_other_copy_is_empty(
+    world: &World<'_>,
+    shard: u16,
+    master: NodeId,
+    known: Option<MemberId>,
+) -> Result<(), Unsafe> {
     let said = world.report_of(master).map(|(_, r)| r.own_slots()).unwrap_or_default();
     let lost = world.ownership.of(master).union(&said);
     // Another master of the shard has the keys of its own slots. One that claims any of these is a deposed master that
     // has not heard of it: it has a copy, and is about to become a replica.
+    let strays = |r: &NodeReport| r.stray_keys.known().into_iter().flatten().any(|k| lost.contains(k.slot));
     let second = |r: &NodeReport| {
         let own = r.own_slots();
-        r.role.is_master() && !r.closed_empty && !own.is_empty() && own.intersection(&lost).is_empty()
+        let elsewhere = !own.is_empty() && own.intersection(&lost).is_empty() && !strays(r);
+        r.role.is_master() && !r.closed_empty && elsewhere
     };
-    for (copy, _) in world.shard(shard) {
+    for (copy, _) in world.shard(shard).filter(|(copy, _)| Some(*copy) != known) {
         match world.reports.get(&copy) {
             Some(report) if !has_data(report) || second(report) => {}
             Some(_) | None => return Err(Unsafe::CopyMayExist { shard, copy }),

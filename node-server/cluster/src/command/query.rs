@@ -73,6 +73,10 @@ impl Cluster {
         if self.guard.is_closed() {
             text.push_str("cluster_closed_empty:1\r\n");
         }
+        // Their keys are still here; the operator asks before it opens an owner without data.
+        if !self.lost_slots.is_empty() {
+            let _ = write!(text, "cluster_lost_slots:{}\r\n", self.lost_slots);
+        }
         text
     }
 

@@ -3,9 +3,10 @@
 use crate::draft::{Draft, expect, same_epoch};
 use crate::member::MemberId;
 use crate::observed::{NodeReport, Proof};
+use crate::plan::MAX_MIGRATE_STEPS;
 use crate::safety;
-use crate::stage::join;
-use crate::step::{FailoverMode, Step, What};
+use crate::stage::{join, rebalance};
+use crate::step::{FailoverMode, MoveKind, Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
 use crate::world::World;
@@ -103,6 +104,9 @@ fn closed(world: &World<'_>, draft: &mut Draft, member: MemberId, report: &NodeR
     if let Some(copy) = safety::copy_outside(world, report.id).filter(|_| !slots.is_empty()) {
         return join::bring_in(world, draft, copy);
     }
+    if let Some(holder) = safety::last_copy(world, shard, report.id, slots) {
+        return give_back(world, draft, member, holder, slots);
+    }
     if let Err(refusal) = safety::every_copy_is_empty(world, shard, report.id) {
         return draft.refuse(refusal);
     }
@@ -117,6 +121,27 @@ fn closed(world: &World<'_>, draft: &mut Draft, member: MemberId, report: &NodeR
         draft.step(Step::ReportLoss { shard, slots: slots.clone(), reason }, Vec::new());
     }
     draft.step(Step::Reopen { node }, vec![expect(node, What::ClosedEmpty)]);
+}
+
+/// The slots of a master that has lost its data go to the deposed one that still has their keys.
+fn give_back(world: &World<'_>, draft: &mut Draft, from: MemberId, holder: MemberId, slots: &SlotSet) {
+    let (Some(source), Some(target)) = (world.node_ref(from), world.node_ref(holder)) else {
+        return;
+    };
+    if !draft.disrupt(from.shard) {
+        return;
+    }
+    let masters = world.cluster().filter(|(m, r)| r.role.is_master() && *m != from && *m != holder);
+    let others: Vec<_> = masters.filter_map(|(m, _)| world.node_ref(m)).collect();
+    for slots in rebalance::batches(slots).into_iter().take(MAX_MIGRATE_STEPS) {
+        let expectations = vec![
+            expect(source, What::ClosedEmpty),
+            expect(source, What::Owns(slots.clone())),
+            expect(target, What::Role(Role::Master)),
+        ];
+        let (kind, others) = (MoveKind::Handover, others.clone());
+        draft.step(Step::MigrateSlots { slots, source, target, kind, others }, expectations);
+    }
 }
 
 /// The owner is gone for good and nobody has a copy.

@@ -210,3 +210,23 @@ fn a_slot_on_its_way_to_a_silent_node_goes_nowhere_else() {
     };
     assert!(!planned.steps.iter().any(|p| touches(&p.step)), "{:?}", planned.steps);
 }
+
+/// A deposed master still had keys of its successor, which had come back without any. It owned other slots, so that its
+/// keys were not taken for a copy, and the successor was opened empty.
+#[test]
+fn the_slots_of_a_master_without_data_go_back_to_the_deposed_one_that_has_their_keys() {
+    let allowed = crate::model::spec(2, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired(2, 1));
+    let keys = model.keys();
+    let (old, new) = (m(1, 0), m(1, 1));
+    let taken: SlotSet = (9000..16_384).filter_map(Slot::new).collect();
+    let copy = model.node(old).keys.clone();
+    second_master(&mut model, old, new, &taken);
+    model.node_mut(old).keys = copy;
+    model.kill(new, false);
+    model.restart(new);
+    assert!(model.node(new).closed_empty && !model.node(old).slots().is_empty());
+    model.converge(&allowed);
+    assert_eq!(model.keys(), keys);
+    assert!(!model.log.iter().any(|l| l.contains("REOPEN")), "{:?}", model.log);
+}
