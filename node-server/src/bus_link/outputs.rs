@@ -35,7 +35,8 @@ impl Bus {
                 self.carry_out(output);
             }
         }
-        self.replies.look_at_acks(&self.node.engine, OVERTAKEN, self.clock, &self.node.mailboxes);
+        let overtaken = self.node.engine.is_replica().then_some(OVERTAKEN);
+        self.replies.look_at_acks(self.node.engine.acks(), overtaken, self.clock, &self.node.mailboxes);
     }
 
     fn carry_out(&mut self, output: Output) {

@@ -2,7 +2,7 @@
 
 use crate::mailbox::{Mailboxes, ReplyTo};
 use node_server_cluster::Token;
-use node_server_engine::Engine;
+use node_server_engine::Acks;
 use node_server_protocol::Millis;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -63,16 +63,14 @@ impl Replies {
     /// A node that was demoted meanwhile says `overtaken` in their place.
     pub(super) fn look_at_acks(
         &mut self,
-        engine: &Engine,
-        overtaken: &[u8],
+        acks: &Acks,
+        overtaken: Option<&[u8]>,
         now: Millis,
         mailboxes: &Mailboxes,
     ) {
-        let acks = engine.acks();
         let is_over = |r: &Replicated| acks.furthest() >= r.offset || !acks.holds() || r.deadline <= now;
         while let Some(Replicated { to, bytes, .. }) = self.replicated.pop_front_if(|r| is_over(r)) {
-            let bytes = if engine.is_replica() { overtaken.to_vec() } else { bytes };
-            self.deliver(to, bytes, mailboxes);
+            self.deliver(to, overtaken.map_or(bytes, <[u8]>::to_vec), mailboxes);
         }
     }
 

@@ -33,7 +33,7 @@ impl Fixture {
     }
 
     fn look(&mut self, now: u64) {
-        self.replies.look_at_acks(&self.acks, Millis(now), &self.mailboxes);
+        self.replies.look_at_acks(&self.acks, None, Millis(now), &self.mailboxes);
     }
 }
 
@@ -75,6 +75,19 @@ fn a_lost_replica_is_not_waited_for() {
     f.acks.set(Vec::new());
     f.look(1);
     assert_eq!(f.arrived(), [1]);
+}
+
+#[test]
+fn a_demoted_node_does_not_say_ok() {
+    let mut f = fixture();
+    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true }]);
+    let token = f.replies.expect(to(1));
+    f.replies.reply_after(token, b"+OK\r\n".to_vec(), 10, Millis(0));
+    f.acks.set(Vec::new());
+    f.replies.look_at_acks(&f.acks, Some(b"-TRYAGAIN\r\n"), Millis(1), &f.mailboxes);
+    let mut mail = Vec::new();
+    f.mailboxes.collect(0, &mut mail);
+    assert!(matches!(&mail[..], [Mail::Reply(_, bytes)] if bytes == b"-TRYAGAIN\r\n"));
 }
 
 #[test]
