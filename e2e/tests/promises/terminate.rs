@@ -1,9 +1,6 @@
 //! SIGTERM of each master in turn, with the operator running: it sees the process end and starts it again. The handover
 //! is the node's own business, so the operator could be away as well; that it is there and sees a dead process is the
 //! harder case. Nothing fails, nothing is lost.
-//!
-//! Known defect: about one run in four counts one or two requests "closed in flight" (none is lost), cause not proven.
-//! `./test` leaves this promise out until then; `./test --full` has it.
 
 use crate::scene::{Scene, THREE, assert_owned};
 use e2e::wait;
