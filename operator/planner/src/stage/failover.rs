@@ -11,6 +11,7 @@ use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
 use crate::world::World;
 use node_server_protocol::{NodeId, Role, SlotSet};
+use std::cmp::Reverse;
 
 /// Takeovers in one plan. One: it may restore the majority that lets the next shard vote.
 const MAX_TAKEOVERS: usize = 1;
@@ -152,17 +153,22 @@ fn lost(world: &World<'_>, draft: &mut Draft, shard: u16, master: NodeId, slots:
     if !world.desired.allow_data_loss() {
         return draft.refuse(Unsafe::DataLoss { shard, slots: slots.clone() });
     }
-    let fresh = |(m, r): &(MemberId, &NodeReport)| {
-        m.shard == shard && r.role.is_master() && world.desired.wants(*m) && r.own_slots().is_empty()
+    // The one that has some of them already, if that was interrupted or is under way.
+    let fit = |(m, r): &(MemberId, &NodeReport)| {
+        m.shard == shard && r.role.is_master() && !r.closed_empty && world.desired.wants(*m)
     };
-    let heir = world.cluster().find(fresh).and_then(|(m, _)| world.node_ref(m));
-    let Some(owner) = heir.filter(|_| draft.disrupt(shard)) else {
+    let heir = world.cluster().filter(fit).max_by_key(|(m, r)| (r.own_slots().len(), Reverse(*m)));
+    let begun = heir.is_some_and(|(_, r)| !r.own_slots().is_empty());
+    let Some(owner) = heir.and_then(|(m, _)| world.node_ref(m)).filter(|_| draft.disrupt(shard)) else {
         return draft.wait(Waiting::ServingMaster { shard });
     };
     let others = world.cluster().filter(|(_, r)| r.role.is_master() && r.id != owner.id);
     let others = others.filter_map(|(m, _)| world.node_ref(m)).collect();
     let reason = "its master is gone for good and nobody has a copy".to_string();
     draft.step(Step::ReportLoss { shard, slots: slots.clone(), reason }, Vec::new());
-    let expectations = vec![expect(owner, What::OwnsNothing), expect(owner, What::NoKeys)];
+    let mut expectations = vec![expect(owner, What::Role(Role::Master))];
+    if !begun {
+        expectations.extend([expect(owner, What::OwnsNothing), expect(owner, What::NoKeys)]);
+    }
     draft.step(Step::ReplaceOwner { owner, previous: master, slots: slots.clone(), others }, expectations);
 }

@@ -230,3 +230,35 @@ fn the_slots_of_a_master_without_data_go_back_to_the_deposed_one_that_has_their_
     assert_eq!(model.keys(), keys);
     assert!(!model.log.iter().any(|l| l.contains("REOPEN")), "{:?}", model.log);
 }
+
+/// While the slots of a lost shard went to its new master, one by one, the rest went to another, at the same time.
+#[test]
+fn lost_slots_all_go_to_the_one_that_has_some() {
+    let allowed = crate::model::spec(3, 1, Distribution::Balanced, true);
+    let mut model = Model::formed(&desired(3, 1));
+    for ordinal in [0, 1] {
+        model.kill(m(1, ordinal), false);
+        model.replace(m(1, ordinal));
+    }
+    let replaces = |steps: &[Step]| {
+        let owner = |s: &Step| match s {
+            Step::ReplaceOwner { owner, .. } => Some(owner.member),
+            _ => None,
+        };
+        steps.iter().find_map(owner)
+    };
+    let upcoming = |model: &Model| {
+        replaces(&plan(&allowed, &model.observe()).steps.into_iter().map(|p| p.step).collect::<Vec<_>>())
+    };
+    while upcoming(&model).is_none() {
+        model.round(&allowed);
+    }
+    let first = upcoming(&model);
+    model.fuel = Some(1000);
+    model.round(&allowed);
+    model.fuel = None;
+    let has = model.node(first.unwrap()).slots().len();
+    assert!(has > 0 && has < 5462, "{has} slots have gone");
+    assert_eq!(upcoming(&model), first);
+    model.converge(&allowed);
+}
