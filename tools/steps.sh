@@ -1,6 +1,6 @@
 # Sourced by ./test: runs steps, keeps their output, counts what passed.
 # A step that runs cargo tests counts each test; any other step counts as one.
-passed=0 failed=0 failed_steps=()
+passed=0 failed=0 failed_steps=() skipped=()
 logs=$(mktemp -d)
 
 step() { # NAME COMMAND…
@@ -23,9 +23,18 @@ step() { # NAME COMMAND…
     $((SECONDS - start)) "$ok" "$bad"
 }
 
+# Whether so many minutes are left of BUDGET_MIN, counted from the beginning; else what is left out is said at the end.
+within_budget() { # WHAT MINUTES
+  local left=$(( ${BUDGET_MIN:-100000} - SECONDS / 60 ))
+  [ "$left" -lt "$2" ] || return 0
+  skipped+=("$1: it may take $2 minutes, and $left of BUDGET_MIN=$BUDGET_MIN are left")
+  return 1
+}
+
 finish() {
   rm -rf "$logs"
   printf '\n%s s in all\n' "$SECONDS"
+  for what in "${skipped[@]}"; do printf 'SKIPPED: %s\n' "$what"; done
   for name in "${failed_steps[@]}"; do printf 'FAILED: %s\n' "$name"; done
   printf '%s passed, %s failed\n' "$passed" "$failed"
   [ "$failed" = 0 ]
