@@ -7,7 +7,7 @@ mod common;
 use common::{PROGRAM, Server, free_port, until};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -110,6 +110,30 @@ fn cli_follows_redirections() {
         assert_eq!(set(PROGRAM, &["cli", "-c", raw]), theirs, "{raw}");
         assert_eq!(set(PROGRAM, &["cli", raw]), set("/usr/bin/redis-cli", &[raw]), "{raw}");
     }
+}
+
+/// What a program prints that reads its commands.
+fn read_by(program: &str, args: &[&str], port: u16, commands: &str) -> String {
+    let mut child = Command::new(program)
+        .args(args)
+        .args(["-p", &port.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn cli_reads_commands_from_standard_input() {
+    let (server, _) = cluster_node(&[]);
+    all_slots(&server);
+    until("it serves", || (server.client().text(&["SET", "a", "1"]) == "OK").then_some(()));
+    let commands = "set n 0\nset k \"a b\\n\"\nget k\n\n  incr n\nincr n\nnosuch\nmget {k} none{k}\n";
+    let ours = read_by(PROGRAM, &["cli", "-c"], server.port, commands);
+    assert!(ours.contains("a b\n\n1\n2\n"), "{ours}");
+    assert_eq!(ours, read_by("/usr/bin/redis-cli", &["-c"], server.port, commands));
 }
 
 #[test]

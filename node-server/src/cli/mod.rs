@@ -1,18 +1,20 @@
-//! `node-server cli [-c] COMMAND…`: one command to a node, printed as redis-cli does. For an image without a shell,
-//! where no redis-cli is at hand.
+//! `node-server cli [-c] COMMAND…`: commands to a node, printed as redis-cli does. For an image without a shell, where no
+//! redis-cli is at hand.
 
 mod connection;
 mod format;
 
 use connection::Connection;
 use node_server_protocol::resp::Reply;
+use node_server_protocol::resp::request::split_quoted;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// Most redirections that one command follows.
 const REDIRECTIONS_MAX: usize = 16;
 const USAGE: &str = "\
-Usage: node-server cli [-c] [-h HOST] [-p PORT] [--raw | --no-raw] COMMAND [ARGUMENT...]
+Usage: node-server cli [-c] [-h HOST] [-p PORT] [--raw | --no-raw] [COMMAND [ARGUMENT...]]
+Without COMMAND, commands are read from standard input, one a line.
   -c        follow MOVED and ASK
   -h HOST   server [default: 127.0.0.1]
   -p PORT   port [default: 6379]
@@ -72,39 +74,69 @@ fn parse(args: &[String]) -> Result<Options, String> {
             }
         }
     }
-    Err("no command".into())
+    if std::io::stdin().is_terminal() { Err("no command".into()) } else { Ok(options) }
 }
 
 fn run(options: &Options, out: &mut impl std::io::Write) -> Result<(), String> {
-    // As in redis-cli, a program that reads the reply gets the reply alone.
-    let on_terminal = std::io::stdout().is_terminal();
-    let raw = options.raw.unwrap_or(!on_terminal);
-    let print = |reply: &Reply| if raw { format::raw(reply) } else { format::typed(reply) };
     let mut connection = Connection::open(&options.host, options.port)?;
-    let mut reply = connection.call(&options.command)?;
+    if !options.command.is_empty() {
+        connection = ask(options, connection, &options.command, out)?;
+        return go_on(options, connection, out);
+    }
+    for (number, line) in (1..).zip(std::io::stdin().lines()) {
+        let line = line.map_err(|e| format!("could not read standard input: {e}"))?;
+        let words =
+            split_quoted(line.as_bytes()).ok_or_else(|| format!("line {number}: unbalanced quotes"))?;
+        let words: Vec<String> = words.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        if !words.is_empty() {
+            connection = ask(options, connection, &words, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the reply to one command; gives the connection that it came from.
+fn ask(
+    options: &Options,
+    mut connection: Connection,
+    command: &[String],
+    out: &mut impl std::io::Write,
+) -> Result<Connection, String> {
+    let mut reply = connection.call(command)?;
     for _ in 0..REDIRECTIONS_MAX {
         let Some(to) = redirection(&reply).filter(|_| options.follow) else { break };
         let host = if to.host.is_empty() { connection.host().to_owned() } else { to.host };
-        if on_terminal {
-            write(
-                out,
-                format!("-> Redirected to slot [{}] located at {host}:{}\n", to.slot, to.port).as_bytes(),
-            )?;
+        if std::io::stdout().is_terminal() {
+            let text = format!("-> Redirected to slot [{}] located at {host}:{}\n", to.slot, to.port);
+            write(out, text.as_bytes())?;
         }
         connection = Connection::open(&host, to.port)?;
         if to.asking {
             connection.call(&["ASKING".into()])?;
         }
-        reply = connection.call(&options.command)?;
+        reply = connection.call(command)?;
     }
-    write(out, &print(&reply))?;
+    write(out, &options.print(&reply))?;
+    Ok(connection)
+}
+
+/// Prints what follows the first reply of a command whose replies do not end.
+fn go_on(options: &Options, mut connection: Connection, out: &mut impl std::io::Write) -> Result<(), String> {
     while goes_on(&options.command) {
         match connection.receive()? {
-            Some(reply) => write(out, &print(&reply))?,
+            Some(reply) => write(out, &options.print(&reply))?,
             None => break,
         }
     }
     Ok(())
+}
+
+impl Options {
+    /// As in redis-cli, a program that reads the reply gets the reply alone.
+    fn print(&self, reply: &Reply) -> Vec<u8> {
+        let raw = self.raw.unwrap_or_else(|| !std::io::stdout().is_terminal());
+        if raw { format::raw(reply) } else { format::typed(reply) }
+    }
 }
 
 fn write(out: &mut impl std::io::Write, bytes: &[u8]) -> Result<(), String> {
@@ -154,7 +186,6 @@ mod tests {
         for (bad, says) in [("-p x get", "no port"), ("-x get", "no such option"), ("-p", "needs a value")] {
             assert!(parse(&words(bad)).unwrap_err().contains(says), "{bad}");
         }
-        assert_eq!(parse(&[]).unwrap_err(), "no command");
     }
 
     #[test]
