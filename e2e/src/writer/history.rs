@@ -172,10 +172,14 @@ impl History {
         self.attempts.iter().filter(|a| a.outcome == Outcome::Lost).filter_map(Attempt::promise)
     }
 
-    /// The attempt that was last seen, if it was acknowledged.
+    /// The attempt that was last seen, if it was acknowledged. A key that is absent proves nothing: a deletion that was
+    /// kept looks like a key that was lost.
     #[must_use]
     pub fn survivor(&self) -> Option<Promise> {
         let attempt = self.attempts.iter().rev().find(|a| a.seq == self.observed)?;
+        if attempt.state == State::Absent {
+            return None;
+        }
         attempt.promise().filter(|_| attempt.outcome == Outcome::Acknowledged)
     }
 }

@@ -39,6 +39,14 @@ fn lost_writes_are_counted_once() {
     assert_eq!(history.expected(), State::Text(1));
 }
 
+/// Where all keys were lost, a key deleted last seemed to be a write that had outlived earlier ones.
+#[test]
+fn an_absent_key_is_no_survivor() {
+    let mut history = acknowledged(&[State::Text(1), State::Absent]);
+    assert_eq!(history.observe(State::Absent, 2, ALL), Seen::Fine);
+    assert!(history.survivor().is_none());
+}
+
 #[test]
 fn a_lost_write_that_comes_back_was_a_stale_read() {
     let mut history = acknowledged(&[State::Text(1), State::Text(2)]);
