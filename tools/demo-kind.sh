@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/demo-steps.sh
 
-keys=2000 limit_s=180 namespace=slotkeeper-demo
+keys=2000 limit_s=180 namespace=slotkeeper-demo operator_namespace=slotkeeper-demo-operator
+definition=redisclusters.slotkeeper.dev defined="" installed=()
 k() { kubectl --namespace $namespace "$@"; }
 cli() { k exec --stdin demo-0-0 -- /node-server cli -c "$@"; }
 
@@ -13,7 +14,7 @@ if [ -z "$clusters" ] && ! e2e/kind/up --is-prepared; then
   echo "No engine here can pull kindest/node: Kubernetes is built from packages first, 15 to 45 minutes on two cores, once."
 fi
 step "a kind cluster: one control plane, three workers in three zones"
-kubeconfig=$(e2e/kind/up | tee /dev/stderr | tail -n 1) ||
+kubeconfig=$(e2e/kind/up | tee >(cat >&2) | tail -n 1) ||
   fail "containers cannot run here; ./demo --local tells the story with processes"
 export KUBECONFIG=$kubeconfig PATH=$(tools/setup-helm.sh):$PATH
 done_in "Ready"
@@ -21,8 +22,12 @@ finish() {
   local status=$?
   k delete rediscluster demo --ignore-not-found --wait=false > /dev/null 2>&1 || true
   kubectl delete namespace $namespace --ignore-not-found > /dev/null 2>&1 || true
-  [ -z "${installed:-}" ] || helm uninstall redis-operator redis-operator-crds --namespace slotkeeper-demo-operator > /dev/null 2>&1 || true
-  [ -z "${installed:-}" ] || kubectl delete namespace slotkeeper-demo-operator crd/redisclusters.slotkeeper.dev --ignore-not-found > /dev/null 2>&1 || true
+  if [ ${#installed[@]} != 0 ]; then
+    helm uninstall "${installed[@]}" --namespace $operator_namespace > /dev/null 2>&1 || true
+    kubectl delete namespace $operator_namespace --ignore-not-found > /dev/null 2>&1 || true
+  fi
+  # The chart keeps the definition.
+  [ -z "$defined" ] || kubectl delete crd $definition > /dev/null 2>&1 || true
   [ -n "$clusters" ] || e2e/kind/down > /dev/null 2>&1 || true
   exit $status
 }
@@ -30,16 +35,19 @@ trap finish EXIT
 
 step "binaries and images"
 tools/build-static.sh > /dev/null
-e2e/kind/load > /dev/null
+e2e/kind/load > /dev/null 2> >(grep -v "podman" >&2)
 done_in "built and loaded"
 
 step "helm install"
-if kubectl get crd redisclusters.slotkeeper.dev > /dev/null 2>&1; then
+if ! kubectl get crd $definition > /dev/null 2>&1; then
+  defined=yes installed+=(redis-operator-crds)
+  helm install redis-operator-crds charts/redis-operator-crds --namespace $operator_namespace --create-namespace > /dev/null
+fi
+if [ -n "$(kubectl get deployments --all-namespaces --selector=app.kubernetes.io/name=redis-operator --output=name)" ]; then
   echo "     an operator is here already; it is used"
 else
-  installed=yes
-  helm install redis-operator-crds charts/redis-operator-crds --namespace slotkeeper-demo-operator --create-namespace > /dev/null
-  helm install redis-operator charts/redis-operator --namespace slotkeeper-demo-operator --wait > /dev/null
+  installed+=(redis-operator)
+  helm install redis-operator charts/redis-operator --namespace $operator_namespace --create-namespace --wait > /dev/null
 fi
 done_in "the operator runs"
 
