@@ -249,6 +249,7 @@ impl Cluster {
 
     /// This shard lost slots to `to`. Without any left it follows the new owner.
     fn on_slots_lost(&mut self, shard_master: NodeId, to: NodeId, lost: &SlotSet) {
+        let to = self.successor_within_the_shard(shard_master).unwrap_or(to);
         let empty = self.view.node(shard_master).is_some_and(|n| n.slots.is_empty());
         // Not while this node may have the last copy of something: following another shard, it would lose that.
         let may_leave = self.config.allow_replica_migration && self.lost_slots.is_empty();
@@ -268,6 +269,14 @@ impl Cluster {
                 self.handover_failed();
             }
         }
+    }
+
+    /// The other master of this shard that has slots: whoever of another shard took the last one that this node knew of, the
+    /// shard's data is there.
+    fn successor_within_the_shard(&self, shard_master: NodeId) -> Option<NodeId> {
+        let has_slots = |n: &&Node| n.id != shard_master && n.is_master() && !n.slots.is_empty();
+        let of_shard = |n: &&Node| self.view.same_shard(n.id, shard_master);
+        self.view.nodes.values().filter(has_slots).find(of_shard).map(|n| n.id)
     }
 
     /// The keys of slots that this master has lost go when their owner says itself that it serves: one that came back

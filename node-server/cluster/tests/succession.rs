@@ -86,6 +86,25 @@ fn a_replica_that_once_gave_slots_may_succeed() {
     assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
 }
 
+/// A replica heard of its master's successor, which had given the lowest slots away already, and then of who has those: it
+/// followed that one, of another shard, and lost its copy.
+#[test]
+fn a_replica_follows_its_masters_successor_whoever_has_the_last_slot() {
+    let mut lone = Lone::new(4);
+    let mut successor = header(6);
+    (successor.master, successor.config_epoch, successor.slots) = (Some(id(1)), Epoch(1), slots(0, 5460));
+    let shard = vec![Extension::ShardId(id(101))];
+    let body = Body::Ping(Heartbeat { gossip: Vec::new(), extensions: shard });
+    lone.hear(successor.clone(), body.clone());
+    (successor.master, successor.flags) = (None, NodeFlags::MASTER);
+    (successor.config_epoch, successor.slots) = (Epoch(9), slots(128, 5460));
+    lone.hear(successor, body);
+    let mut taker = header(2);
+    (taker.config_epoch, taker.slots) = (Epoch(10), slots(0, 127).union(&slots(5461, 10_922)));
+    lone.hear(taker, ping());
+    assert_eq!(lone.core.role(), Role::Replica { of: id(6) });
+}
+
 fn dropped(outputs: &[Output]) -> bool {
     outputs.iter().any(|o| matches!(o, Output::DropKeys { .. }))
 }
@@ -101,15 +120,19 @@ fn keys_of_lost_slots_stay_until_their_owner_serves() {
     lone.hear(successor.clone(), ping());
     assert!(!dropped(&lone.settle()));
     assert!(info(&mut lone).contains("cluster_lost_slots:0-5000\r\n"));
+    successor.cluster_down = false;
+    lone.hear(successor.clone(), ping());
+    assert!(dropped(&lone.settle()));
+    assert!(!info(&mut lone).contains("cluster_lost_slots"));
+    // Without any slot left it follows the successor, with all keys, even if another shard has the last slot.
+    let mut lone = Lone::new(1);
+    successor.cluster_down = true;
+    lone.hear(successor, ping());
     let mut taker = header(2);
     (taker.config_epoch, taker.slots) = (Epoch(10), slots(5001, 10_922));
     lone.hear(taker, ping());
-    assert_eq!(lone.core.role(), Role::Master, "another shard's replica has no use for these keys");
-    lone.settle();
-    successor.cluster_down = false;
-    lone.hear(successor, ping());
-    assert!(dropped(&lone.settle()));
-    assert!(!info(&mut lone).contains("cluster_lost_slots"));
+    assert!(!dropped(&lone.settle()));
+    assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
 }
 
 fn info(lone: &mut Lone) -> String {
