@@ -100,7 +100,8 @@ impl Step {
             Self::Meet { at, peer } => {
                 one(*at, &meet(peer.address).iter().map(String::as_str).collect::<Vec<_>>())
             }
-            Self::AssignSlots { owner, slots } => vec![must(vec![add_slots(*owner, slots)])],
+            Self::AssignSlots { owner, slots, mistaken: true } => replace_owner(*owner, slots, &[]),
+            Self::AssignSlots { owner, slots, mistaken: false } => vec![must(vec![add_slots(*owner, slots)])],
             Self::ReplaceOwner { owner, slots, others, .. } => replace_owner(*owner, slots, others),
             Self::Replicate { replica, master } => {
                 one(*replica, &["CLUSTER", "REPLICATE", &master.id.to_string()])

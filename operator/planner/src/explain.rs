@@ -123,7 +123,9 @@ impl<'a> Names<'a> {
             Step::EnsureMember { member } => format!("start {}", self.member(*member)),
             Step::SetConfigEpoch { node, epoch } => format!("give {} config epoch {epoch}", self.node(*node)),
             Step::Meet { at, peer } => format!("introduce {} to {}", self.node(*peer), self.node(*at)),
-            Step::AssignSlots { owner, slots } => format!("give {} to {}", count(slots), self.node(*owner)),
+            Step::AssignSlots { owner, slots, .. } => {
+                format!("give {} to {}", count(slots), self.node(*owner))
+            }
             Step::ReplaceOwner { owner, previous, slots, .. } => {
                 format!(
                     "give {} of {}, whose data is lost, to {}",

@@ -75,13 +75,17 @@ pub enum Step {
         /// Whom it is to know.
         peer: NodeRef,
     },
-    /// Slots that nobody owns get an owner: `CLUSTER ADDSLOTSRANGE` on it (ADDSLOTS where that is unknown).
+    /// Slots that nobody owns get an owner: `CLUSTER ADDSLOTSRANGE` on it (ADDSLOTS where that is unknown), or SETSLOT NODE
+    /// and BUMPEPOCH where it takes them for another's.
     AssignSlots {
         /// The new owner.
         owner: NodeRef,
         /// Which slots.
         #[serde(with = "text::slot_set")]
         slots: SlotSet,
+        /// Its own view gives them to a node that does not claim them.
+        #[serde(default)]
+        mistaken: bool,
     },
     /// Slots whose owner and every copy are proven gone get an empty owner: `CLUSTER SETSLOT … NODE owner` on the owner,
     /// `CLUSTER BUMPEPOCH` on it, then SETSLOT NODE on the others. Only under `allowDataLoss`, after [`Step::ReportLoss`].

@@ -78,7 +78,7 @@ fn short_steps() {
     let mut odd = node(2);
     odd.address.bus_port = 9;
     assert_eq!(told(&Step::Meet { at: node(1), peer: odd }), ["7001: CLUSTER MEET 127.0.0.1 7002 9"]);
-    let assign = Step::AssignSlots { owner: node(1), slots: slots(&[1, 2, 9]) };
+    let assign = Step::AssignSlots { owner: node(1), slots: slots(&[1, 2, 9]), mistaken: false };
     assert_eq!(told(&assign), ["7001: CLUSTER ADDSLOTSRANGE 1 2 9 9"]);
     let epoch = Step::SetConfigEpoch { node: node(1), epoch: Epoch(3) };
     assert_eq!(told(&epoch), ["7001: CLUSTER SET-CONFIG-EPOCH 3"]);

@@ -9,7 +9,7 @@ use crate::step::{Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
 use crate::world::{World, is_silent};
-use node_server_protocol::{Epoch, Slot, SlotSet};
+use node_server_protocol::{Epoch, Role, Slot, SlotSet};
 use std::collections::BTreeMap;
 
 pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
@@ -36,10 +36,25 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
         }
     }
     for (member, slots) in owners {
-        if let Some(owner) = world.node_ref(member) {
-            let expectations = vec![expect(owner, What::Unowned(slots.clone()))];
-            draft.step(Step::AssignSlots { owner, slots }, expectations);
-        }
+        assign(world, draft, member, &slots);
+    }
+}
+
+/// Slots that the new owner takes for another's, who does not claim them, are not free in its view.
+fn assign(world: &World<'_>, draft: &mut Draft, member: MemberId, slots: &SlotSet) {
+    let (Some(owner), Some(report)) = (world.node_ref(member), world.reports.get(&member)) else {
+        return;
+    };
+    let others = report.view.iter().filter(|l| l.id != owner.id);
+    let elsewhere = others.fold(SlotSet::new(), |all, l| all.union(&l.slot_set()));
+    let (free, taken) = (slots.difference(&elsewhere), slots.intersection(&elsewhere));
+    if !free.is_empty() {
+        let expectations = vec![expect(owner, What::Unowned(free.clone()))];
+        draft.step(Step::AssignSlots { owner, slots: free, mistaken: false }, expectations);
+    }
+    if !taken.is_empty() {
+        let expectations = vec![expect(owner, What::Role(Role::Master))];
+        draft.step(Step::AssignSlots { owner, slots: taken, mistaken: true }, expectations);
     }
 }
 

@@ -345,6 +345,25 @@ fn a_target_dies_in_the_middle_of_a_move() {
     }
 }
 
+/// Each of two masters took slots for the other's. ADDSLOTS is refused for those, and nothing went on.
+#[test]
+fn slots_that_nobody_claims_and_everybody_takes_for_anothers_get_an_owner() {
+    let desired = desired(3, 1);
+    let mut model = Model::formed(&desired);
+    let lost: SlotSet = (5000..=5127).filter_map(Slot::new).collect();
+    let (first, second) = (model.node(m(0, 0)).id, model.node(m(1, 0)).id);
+    for member in [m(0, 0), m(0, 1)] {
+        let node = model.node_mut(member);
+        lost.iter().for_each(|slot| node.set_owner(slot, second));
+    }
+    for member in [m(1, 0), m(1, 1)] {
+        let node = model.node_mut(member);
+        lost.iter().for_each(|slot| node.set_owner(slot, first));
+    }
+    model.formed = false; // They have no owner to begin with.
+    model.converge(&desired);
+}
+
 fn pend(model: &mut Model, member: MemberId) {
     model.node_mut(member).life = operator_planner::Life::Pending("0/4 nodes are available".into());
 }
