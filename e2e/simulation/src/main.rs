@@ -88,7 +88,7 @@ fn defects() -> Vec<Defect> {
         Defect { name: "silent-removed-by-operator", settings: silence, caught_by: 1 },
         in_node("open-slots-lost-at-failover", Mutant::OpenSlotsLostAtFailover, 13),
         in_node("empty-master-serves", Mutant::EmptyMasterServes, 4),
-        in_node("staler-replica-elected", Mutant::StalerReplicaElected, 14),
+        in_node("staler-replica-elected", Mutant::StalerReplicaElected, 84),
     ]
 }
 

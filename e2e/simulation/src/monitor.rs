@@ -421,5 +421,5 @@ fn parse_slot(text: &[u8]) -> Option<Slot> {
     std::str::from_utf8(text).ok().and_then(|s| s.parse().ok()).and_then(Slot::new)
 }
 
-/// A lead smaller than this is gossip's age, in which a batch of moved slots may be logged at once: 128 records.
-const STALE_RECORDS: u64 = 228;
+/// A lead smaller than this is gossip's age, in which a batch of moved slots may be logged at once, 128 records.
+const STALE_RECORDS: u64 = 160;
