@@ -120,11 +120,7 @@ impl World {
     }
 
     /// The target's acknowledgement leaves, or its connection ends without one.
-    pub(crate) fn crossed(&mut self, crossing: Crossing, taken: bool) {
-        self.reply_crossing(crossing, taken);
-    }
-
-    fn reply_crossing(&mut self, crossing: Crossing, taken: bool) {
+    pub(crate) fn reply_crossing(&mut self, crossing: Crossing, taken: bool) {
         let (from, to) = (Party::Node(crossing.target.0), Party::Node(crossing.source.0));
         if let Some(arrival) = self.network.datagram(self.now, from, to) {
             self.at(arrival, Event::Operator(OperatorEvent::Crossed { crossing, taken }));

@@ -261,7 +261,7 @@ impl World {
         match reply {
             HeldReply::Command(token, _) if overtaken => self.operator_reply(node, token, OVERTAKEN.to_vec()),
             HeldReply::Command(token, bytes) => self.operator_reply(node, token, bytes),
-            HeldReply::Crossed(crossing) => self.crossed(crossing, !overtaken),
+            HeldReply::Crossed(crossing) => self.reply_crossing(crossing, !overtaken),
         }
     }
 }

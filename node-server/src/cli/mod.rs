@@ -35,7 +35,10 @@ struct Options {
 /// The program.
 #[must_use]
 pub fn main(args: &[String]) -> ExitCode {
-    let options = match parse(args) {
+    let needs_command = std::io::stdin().is_terminal();
+    let complete = |o: &Options| !needs_command || !o.command.is_empty();
+    let parsed = parse(args).and_then(|o| if complete(&o) { Ok(o) } else { Err("no command".into()) });
+    let options = match parsed {
         Ok(options) => options,
         Err(reason) => {
             // Nothing can be done for a reader that has gone.
@@ -74,7 +77,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
             }
         }
     }
-    if std::io::stdin().is_terminal() { Err("no command".into()) } else { Ok(options) }
+    Ok(options)
 }
 
 fn run(options: &Options, out: &mut impl std::io::Write) -> Result<(), String> {
@@ -186,6 +189,7 @@ mod tests {
         for (bad, says) in [("-p x get", "no port"), ("-x get", "no such option"), ("-p", "needs a value")] {
             assert!(parse(&words(bad)).unwrap_err().contains(says), "{bad}");
         }
+        assert!(parse(&[]).unwrap().command.is_empty(), "commands come from standard input");
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub enum BadReplies {
     /// No line is the node's own.
     #[error("CLUSTER NODES has no line with the flag myself")]
     NoMyself,
+    /// CLUSTER INFO names lost slots in another form.
+    #[error("could not read cluster_lost_slots of CLUSTER INFO: {0:?}")]
+    LostSlots(String),
     /// A field is missing or no number.
     #[error("{reply} has no number in {field}")]
     Field {
@@ -67,14 +70,17 @@ impl Replies<'_> {
             return Ok(SlotSet::full());
         }
         let open: SlotSet = open_states(myself).map(|(slot, _)| slot).collect();
-        Ok(open.union(&lost_slots(self.cluster_info)))
+        Ok(open.union(&lost_slots(self.cluster_info)?))
     }
 }
 
 /// Slots that a master of ours has lost and keeps the keys of, until their owner says that it serves.
-fn lost_slots(cluster_info: &str) -> SlotSet {
-    let ranges = field(cluster_info, "cluster_lost_slots").unwrap_or_default().split(',');
-    ranges.filter_map(|range| range.parse::<SlotRange>().ok()).collect()
+fn lost_slots(cluster_info: &str) -> Result<SlotSet, BadReplies> {
+    let Some(ranges) = field(cluster_info, "cluster_lost_slots") else {
+        return Ok(SlotSet::new());
+    };
+    let bad = |_| BadReplies::LostSlots(ranges.to_owned());
+    ranges.split(',').map(|range| range.parse::<SlotRange>().map_err(bad)).collect()
 }
 
 impl NodeReport {
@@ -102,7 +108,7 @@ impl NodeReport {
             open_slots: open_states(myself)
                 .map(|(slot, state)| open_slot(slot, state, replies.counts))
                 .collect(),
-            stray_keys: stray_keys(myself, replies),
+            stray_keys: stray_keys(myself, replies)?,
             capabilities: Capabilities { reopen: replies.reopen },
         })
     }
@@ -163,19 +169,19 @@ fn open_slot(slot: Slot, state: OpenState, counts: &BTreeMap<Slot, u64>) -> Open
 }
 
 /// Known only where every slot that may have such keys was counted, or the node itself says which they are.
-fn stray_keys(myself: &NodeLine, replies: &Replies<'_>) -> Fact<Vec<SlotKeys>> {
+fn stray_keys(myself: &NodeLine, replies: &Replies<'_>) -> Result<Fact<Vec<SlotKeys>>, BadReplies> {
     if replies.keys == Some(0) {
-        return Fact::Known(Vec::new());
+        return Ok(Fact::Known(Vec::new()));
     }
     let open: SlotSet = open_states(myself).map(|(slot, _)| slot).collect();
     let foreign = SlotSet::full().difference(&myself.slots).difference(&open);
-    let lost = lost_slots(replies.cluster_info);
+    let lost = lost_slots(replies.cluster_info)?;
     let foreign = if lost.is_empty() { foreign } else { foreign.intersection(&lost) };
     if myself.master.is_some() || foreign.iter().any(|slot| !replies.counts.contains_key(&slot)) {
-        return Fact::Unknown(Why::NotAsked);
+        return Ok(Fact::Unknown(Why::NotAsked));
     }
     let strays = replies.counts.iter().filter(|(slot, keys)| foreign.contains(**slot) && **keys > 0);
-    Fact::Known(strays.map(|(slot, keys)| SlotKeys { slot: *slot, keys: *keys }).collect())
+    Ok(Fact::Known(strays.map(|(slot, keys)| SlotKeys { slot: *slot, keys: *keys }).collect()))
 }
 
 #[cfg(test)]

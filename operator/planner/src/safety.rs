@@ -66,6 +66,11 @@ fn has_data(report: &NodeReport) -> bool {
     report.keys.known() != Some(&0)
 }
 
+/// Keys of these slots, which it does not own, are seen there.
+fn has_strays(report: &NodeReport, slots: &SlotSet) -> bool {
+    report.stray_keys.known().into_iter().flatten().any(|k| slots.contains(k.slot))
+}
+
 /// Every copy of what `master` had is seen to be empty: each member of the shard answers without keys, and no replica
 /// of it is known anywhere else, by its own word, by another's, or as a silent member that nobody can speak for.
 pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId) -> Result<(), Unsafe> {
@@ -75,9 +80,8 @@ pub(crate) fn every_copy_is_empty(world: &World<'_>, shard: u16, master: NodeId)
 /// A master of the shard that had been deposed by `master` and still has keys of its slots, which is seen to be the only
 /// copy there is.
 pub(crate) fn last_copy(world: &World<'_>, shard: u16, master: NodeId, lost: &SlotSet) -> Option<MemberId> {
-    let strays =
-        |r: &NodeReport| r.stray_keys.known().is_some_and(|all| all.iter().any(|k| lost.contains(k.slot)));
-    let holds = |(_, r): &(MemberId, &NodeReport)| r.role.is_master() && !r.closed_empty && strays(r);
+    let holds =
+        |(_, r): &(MemberId, &NodeReport)| r.role.is_master() && !r.closed_empty && has_strays(r, lost);
     let (holder, _) = world.cluster().filter(|(m, _)| m.shard == shard).find(holds)?;
     every_other_copy_is_empty(world, shard, master, Some(holder)).ok().map(|()| holder)
 }
@@ -92,10 +96,9 @@ fn every_other_copy_is_empty(
     let lost = world.ownership.of(master).union(&said);
     // Another master of the shard has the keys of its own slots. One that claims any of these is a deposed master that
     // has not heard of it: it has a copy, and is about to become a replica.
-    let strays = |r: &NodeReport| r.stray_keys.known().into_iter().flatten().any(|k| lost.contains(k.slot));
     let second = |r: &NodeReport| {
         let own = r.own_slots();
-        let elsewhere = !own.is_empty() && own.intersection(&lost).is_empty() && !strays(r);
+        let elsewhere = !own.is_empty() && own.intersection(&lost).is_empty() && !has_strays(r, &lost);
         r.role.is_master() && !r.closed_empty && elsewhere
     };
     for (copy, _) in world.shard(shard).filter(|(copy, _)| Some(*copy) != known) {

@@ -55,6 +55,21 @@ fn keys_without_slots_are_counted_everywhere() {
 }
 
 #[test]
+fn the_keys_of_lost_slots_are_counted_and_a_list_that_cannot_be_read_is_no_report() {
+    let nodes = format!("{A} :7001@17001 myself,master - 0 0 1 connected 0-4\n");
+    let counts = BTreeMap::from([(Slot::new(5).unwrap(), 2), (Slot::new(6).unwrap(), 0)]);
+    let info = format!("{INFO}cluster_lost_slots:5-6\r\n");
+    let said = Replies { cluster_info: &info, ..replies(&nodes, MASTER, &counts) };
+    assert_eq!(said.slots_to_count().unwrap().to_string(), "5-6");
+    let strays = NodeReport::parse(&said).unwrap().stray_keys;
+    assert_eq!(strays, Fact::Known(vec![SlotKeys { slot: Slot::new(5).unwrap(), keys: 2 }]));
+    let info = format!("{INFO}cluster_lost_slots:5,x\r\n");
+    let odd = Replies { cluster_info: &info, ..said };
+    assert_eq!(odd.slots_to_count(), Err(BadReplies::LostSlots("5,x".into())));
+    assert!(NodeReport::parse(&odd).is_err());
+}
+
+#[test]
 fn what_is_no_report_is_an_error() {
     let counts = BTreeMap::new();
     let bad = |nodes: &str, text: &str| NodeReport::parse(&replies(nodes, text, &counts)).unwrap_err();
