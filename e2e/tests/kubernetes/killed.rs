@@ -2,6 +2,7 @@
 //! connection's writes to that master.
 
 use crate::kind::Kind;
+use crate::reaction;
 use crate::scene::{Company, measured, run};
 use crate::wait;
 use anyhow::{Context, ensure};
@@ -24,7 +25,7 @@ fn a_masters_process_five_times() {
         for i in 0..KILLS {
             let master = cluster.master_of(i % 3)?;
             let pod = cluster.pods()?.remove(&master).context("the master has no pod")?;
-            kind.kill(&scene.kubectl, &cluster.pod_name(master))?;
+            let death = kind.kill(&scene.kubectl, &cluster.pod_name(master))?;
             killed.push(pod.address());
             wait::until("the container was restarted", RESTART_LIMIT, || {
                 cluster.pods().is_ok_and(|pods| {
@@ -39,6 +40,8 @@ fn a_masters_process_five_times() {
                 &format!("a master's process SIGKILLed ({master})"),
                 &format!("longest stall {gap} ms"),
             )?;
+            let begun = reaction::of_the_operator(&scene.kubectl, death)?;
+            measured("SIGKILL to the operator's first step", &format!("{} ms", begun.as_millis()))?;
             let after = cluster.master_of(i % 3)?;
             ensure!(after != master, "{master} is master again, without the data that its replica had");
         }

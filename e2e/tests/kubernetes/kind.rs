@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::Kubectl;
 use e2e::tools::repository;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The engine that runs the nodes.
 pub(crate) struct Kind {
@@ -37,13 +38,14 @@ impl Kind {
         Ok(String::from_utf8_lossy(&done.stdout).into_owned())
     }
 
-    /// SIGKILL for the first container of a pod.
-    pub(crate) fn kill(&self, kubectl: &Kubectl, pod: &str) -> Result<()> {
+    /// SIGKILL for the first container of a pod; when that was, by the clock that this machine and its nodes share.
+    pub(crate) fn kill(&self, kubectl: &Kubectl, pod: &str) -> Result<SystemTime> {
         let pod = kubectl.get("pod", pod)?;
         let node = pod["spec"]["nodeName"].as_str().context("the pod is on no node")?;
         let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
         let id = id.strip_prefix("containerd://").context("the pod has no container")?;
-        self.engine(&["exec", node, "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id])?;
-        Ok(())
+        let kill = format!("date +%s%3N && ctr -n k8s.io tasks kill -s SIGKILL {id}");
+        let ms = self.engine(&["exec", node, "sh", "-c", &kill])?;
+        Ok(UNIX_EPOCH + Duration::from_millis(ms.trim().parse().with_context(|| format!("no time: {ms}"))?))
     }
 }

@@ -20,6 +20,7 @@ mod kind;
 mod machines;
 mod operator_harmed;
 mod platform;
+mod reaction;
 mod refusal;
 mod reshape;
 mod scale;

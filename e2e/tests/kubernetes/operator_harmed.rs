@@ -30,7 +30,7 @@ fn pods(operator: &Kubectl) -> Result<Vec<String>> {
 fn kill(operator: &Kubectl) -> Result<()> {
     for pod in pods(operator)? {
         match Kind::or_skip(operator, "SIGKILL of the operator: deleted by force instead")? {
-            Some(kind) => kind.kill(operator, &pod)?,
+            Some(kind) => drop(kind.kill(operator, &pod)?),
             None => drop(operator.ok(&["delete", "pod", &pod, "--grace-period=0", "--force"])?),
         }
     }

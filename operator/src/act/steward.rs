@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
+use tracing::Instrument as _;
 
 /// Shortest time between two writes of a status that says the same about Ready.
 const STATUS_PAUSE: Duration = Duration::from_millis(500);
@@ -110,7 +111,7 @@ impl Steward {
             changes_objects: false,
             retry_at: None,
         };
-        tokio::spawn(steward.run(orders));
+        tokio::spawn(steward.run(orders).in_current_span());
         sender
     }
 
@@ -194,10 +195,10 @@ impl Steward {
         {
             Ok(_) => self.written = status.clone(),
             Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => {
-                tracing::debug!(namespace, name, error.message, "the RedisCluster has gone");
+                tracing::debug!(error.message, "the RedisCluster has gone");
             }
             Err(error) => {
-                tracing::warn!(namespace, name, %error, "the status could not be written; trying again");
+                tracing::warn!(%error, "the status could not be written; trying again");
                 self.retry_at = Some(Instant::now() + RETRY);
             }
         }

@@ -97,7 +97,7 @@ impl ClusterTask {
 
     /// Runs until the object is gone.
     pub(super) async fn run(mut self) {
-        tracing::info!(namespace = self.key.0, cluster = self.key.1, "following");
+        tracing::info!("following");
         loop {
             let pause = self.round().await;
             if !self.wait(pause).await {
@@ -106,7 +106,7 @@ impl ClusterTask {
         }
         self.shared.caches.heard.drop_wake(&self.key);
         self.shared.metrics.drop_cluster(&self.key.0, &self.key.1);
-        tracing::info!(namespace = self.key.0, cluster = self.key.1, "not followed any more");
+        tracing::info!("not followed any more");
     }
 
     /// One look and what follows. Says how long nothing needs to be done.
@@ -175,12 +175,7 @@ impl ClusterTask {
         if object.metadata.generation == Some(self.declared.generation) {
             return;
         }
-        tracing::info!(
-            namespace = self.key.0,
-            cluster = self.key.1,
-            generation = object.metadata.generation,
-            "edited"
-        );
+        tracing::info!(generation = object.metadata.generation, "edited");
         self.declared = declared::read(&object, self.declared.manifest.as_ref());
         self.reconciler.follow_anew();
     }
@@ -197,7 +192,7 @@ impl ClusterTask {
         let now = Time(Timestamp::now());
         let status = status::refused(refusal, self.declared.generation, &now, &before);
         if status != before {
-            tracing::warn!(namespace = self.key.0, cluster = self.key.1, "{}", refusal.message);
+            tracing::warn!("{}", refusal.message);
         }
         self.reconciler.set_status(status.clone());
         self.orders.send_replace(Some(Order { status, objects: None }));
@@ -209,7 +204,7 @@ impl ClusterTask {
             Subject::NotDone => self.shared.metrics.not_done(),
             Subject::Moving | Subject::Moved | Subject::Paused => {}
         }
-        tracing::info!(namespace = self.key.0, cluster = self.key.1, "{}", told.line);
+        tracing::info!("{}", told.line);
         self.events.told(told);
     }
 }

@@ -8,6 +8,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use operator_api::RedisClusterStatus;
 use operator_planner::{FailoverMode, Step};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// Most events that wait to be written; more than that are only logged.
 const WAITING_MAX: usize = 64;
@@ -24,13 +25,14 @@ impl Events {
         let (sender, mut events) = mpsc::channel::<Event>(WAITING_MAX);
         let instance = std::env::var("POD_NAME").ok();
         let recorder = Recorder::new(client, Reporter { controller: "slotkeeper-operator".into(), instance });
-        tokio::spawn(async move {
+        let write = async move {
             while let Some(event) = events.recv().await {
                 if let Err(error) = recorder.publish(&event, &cluster).await {
                     tracing::warn!(reason = event.reason, %error, "an event could not be written");
                 }
             }
-        });
+        };
+        tokio::spawn(write.in_current_span());
         Self { sender }
     }
 

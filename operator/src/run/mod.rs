@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 /// How long one answer of the API server may take. A watch is answered at least with bookmarks or its end.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
@@ -172,9 +173,11 @@ impl Clusters {
             followed.objects.send_replace(object);
             return;
         }
+        // Whatever is logged for a cluster says for which.
+        let span = tracing::info_span!("cluster", namespace = key.0, name = key.1);
         let (sender, objects) = watch::channel(object);
-        if let Some(task) = ClusterTask::new(self.shared.clone(), objects) {
-            tokio::spawn(task.run());
+        if let Some(task) = span.in_scope(|| ClusterTask::new(self.shared.clone(), objects)) {
+            tokio::spawn(task.run().instrument(span));
             self.followed.insert(key, Followed { uid, objects: sender });
         }
     }
