@@ -36,7 +36,8 @@ impl<'b> Input<'b> {
     /// # Errors
     /// There is none.
     pub fn byte(&mut self, what: &'static str) -> Result<u8, RdbError> {
-        Ok(self.take(1, what)?[0])
+        let [byte] = self.array(what)?;
+        Ok(byte)
     }
 
     /// The next `N` bytes.
@@ -49,15 +50,31 @@ impl<'b> Input<'b> {
         Ok(array)
     }
 
+    /// A number in the encoding of lengths.
+    ///
+    /// # Errors
+    /// It is cut short or a string's encoding.
+    pub fn number(&mut self, what: &'static str) -> Result<u64, RdbError> {
+        match self.length_or_special(what)? {
+            Length::Plain(number) => Ok(number),
+            Length::Special(_) => Err(RdbError::Encoding(what)),
+        }
+    }
+
+    /// A time in Unix milliseconds, which is signed in the data. Before 1970 there is none that matters.
+    ///
+    /// # Errors
+    /// It is cut short.
+    pub fn millis(&mut self, what: &'static str) -> Result<u64, RdbError> {
+        Ok(u64::try_from(i64::from_le_bytes(self.array(what)?)).unwrap_or(0))
+    }
+
     /// A length.
     ///
     /// # Errors
     /// It is cut short, no length, or above what this machine can address.
     pub fn length(&mut self, what: &'static str) -> Result<usize, RdbError> {
-        match self.length_or_special(what)? {
-            Length::Plain(len) => usize::try_from(len).map_err(|_| RdbError::Encoding(what)),
-            Length::Special(_) => Err(RdbError::Encoding(what)),
-        }
+        usize::try_from(self.number(what)?).map_err(|_| RdbError::Encoding(what))
     }
 
     fn length_or_special(&mut self, what: &'static str) -> Result<Length, RdbError> {
@@ -78,21 +95,54 @@ impl<'b> Input<'b> {
     /// # Errors
     /// It is cut short or in no known encoding.
     pub fn string(&mut self, what: &'static str) -> Result<Vec<u8>, RdbError> {
-        let integer = |n: i64| Ok(n.to_string().into_bytes());
-        match self.length_or_special(what)? {
+        self.raw_string(what)?.decode()
+    }
+
+    /// A string of which nothing is copied or decompressed yet. Whoever needs two to make progress takes both before
+    /// it decodes either: when the second has not arrived, nothing was done in vain.
+    ///
+    /// # Errors
+    /// It is cut short or in no known encoding.
+    pub fn raw_string(&mut self, what: &'static str) -> Result<RawString<'b>, RdbError> {
+        Ok(match self.length_or_special(what)? {
             Length::Plain(len) => {
                 let len = usize::try_from(len).map_err(|_| RdbError::Encoding(what))?;
-                Ok(self.take(len, what)?.to_vec())
+                RawString::Plain(self.take(len, what)?)
             }
-            Length::Special(0) => integer(i64::from(i8::from_le_bytes(self.array(what)?))),
-            Length::Special(1) => integer(i64::from(i16::from_le_bytes(self.array(what)?))),
-            Length::Special(2) => integer(i64::from(i32::from_le_bytes(self.array(what)?))),
+            Length::Special(0) => RawString::Integer(i8::from_le_bytes(self.array(what)?).into()),
+            Length::Special(1) => RawString::Integer(i16::from_le_bytes(self.array(what)?).into()),
+            Length::Special(2) => RawString::Integer(i32::from_le_bytes(self.array(what)?)),
             Length::Special(3) => {
                 let compressed = self.length(what)?;
                 let len = self.length(what)?;
-                lzf::decompress(self.take(compressed, what)?, len)
+                RawString::Compressed(self.take(compressed, what)?, len)
             }
-            Length::Special(_) => Err(RdbError::Encoding(what)),
+            Length::Special(_) => return Err(RdbError::Encoding(what)),
+        })
+    }
+}
+
+/// A string as it stands in the data.
+#[derive(Clone, Copy, Debug)]
+pub enum RawString<'b> {
+    /// Its bytes.
+    Plain(&'b [u8]),
+    /// A number.
+    Integer(i32),
+    /// LZF, and the length of what was compressed.
+    Compressed(&'b [u8], usize),
+}
+
+impl RawString<'_> {
+    /// The string itself.
+    ///
+    /// # Errors
+    /// It does not decompress.
+    pub fn decode(self) -> Result<Vec<u8>, RdbError> {
+        match self {
+            Self::Plain(bytes) => Ok(bytes.to_vec()),
+            Self::Integer(n) => Ok(n.to_string().into_bytes()),
+            Self::Compressed(bytes, len) => lzf::decompress(bytes, len),
         }
     }
 }
@@ -116,6 +166,12 @@ pub fn put_length(out: &mut Vec<u8>, len: u64) {
             out.extend_from_slice(&len.to_be_bytes());
         }
     }
+}
+
+/// Appends a time in Unix milliseconds. The data has it signed: what is beyond is so far away that the greatest that
+/// fits is as good, whereas a negative one would be long past.
+pub fn put_millis(out: &mut Vec<u8>, at: u64) {
+    out.extend_from_slice(&at.min(i64::MAX as u64).to_le_bytes());
 }
 
 /// Appends a string; numbers that fit 32 bits take 2 to 5 bytes.

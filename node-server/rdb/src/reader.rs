@@ -1,28 +1,25 @@
-//! Reads an RDB stream that arrives in pieces. Memory: what has arrived and is not yet a whole item.
+//! Reads an RDB stream that arrives in pieces. Memory: what has arrived of one piece of an item (a header, a key, one
+//! element of a value, one packed node) and the elements of the value that is being read. Time: no byte is decoded
+//! twice, however small the pieces are in which a large value arrives.
 
 use crate::crc64::crc64;
-use crate::dump::TYPE_STRING;
+use crate::decode::Building;
+use crate::dialect::read_header;
+use crate::dump::refused;
 use crate::encoding::Input;
-use crate::writer::{OP_AUX, OP_EOF, OP_EXPIRETIME_MS, OP_SELECTDB};
-use crate::{RDB_VERSION_MAX, RdbError, Value};
+use crate::opcode::{Parsed, read_opcode};
+use crate::{Dialect, RdbError, Value};
 
-const OP_EXPIRETIME: u8 = 253;
-const OP_RESIZEDB: u8 = 251;
-const OP_FREQ: u8 = 249;
-const OP_IDLE: u8 = 248;
-const OP_MODULE_AUX: u8 = 247;
-const OP_FUNCTION2: u8 = 245;
-const OP_SLOT_INFO: u8 = 244;
 /// Magic and version.
 const HEADER: usize = 9;
 /// Bytes that were read are dropped from the front when they are more than this.
 const COMPACT_AT: usize = 1 << 20;
 
-/// Longest item: a string of 512 MiB (Redis's default limit), its key, and what stands before them.
+/// Longest piece that is kept whole: an element of 512 MiB (Redis's default limit) and another that belongs to it.
 pub const ITEM_MAX: usize = (512 + 512 + 1) << 20;
 
 /// One thing in the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Item {
     /// An auxiliary field; unknown ones are to be ignored.
     Aux {
@@ -35,6 +32,14 @@ pub enum Item {
     Select(u64),
     /// The text of a function library.
     Function(Vec<u8>),
+    /// Valkey 9: keys of these slots that follow are being imported and do not belong to the writer yet. Valkey
+    /// refuses a file with this that it does not understand: whoever cannot keep such keys apart must refuse it too.
+    SlotImport {
+        /// The name of the import.
+        job: Vec<u8>,
+        /// First and last slot of each range.
+        slots: Vec<(u16, u16)>,
+    },
     /// A key.
     Key {
         /// Its name.
@@ -48,13 +53,27 @@ pub enum Item {
     End,
 }
 
+/// A key whose value is being read.
+#[derive(Debug)]
+struct Partial {
+    key: Vec<u8>,
+    value: Building,
+}
+
 /// Give it bytes with [`Reader::feed`] and take items with [`Reader::next_item`].
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: Vec<u8>,
     at: usize,
+    position: u64,
     checksum: u64,
     version: Option<u16>,
+    /// Of the key that comes next.
+    expire_at: Option<u64>,
+    partial: Option<Partial>,
+    empty_keys: u64,
+    waits_for: &'static str,
+    failed: Option<RdbError>,
     ended: bool,
 }
 
@@ -62,7 +81,7 @@ impl Reader {
     /// Before the first byte.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { waits_for: "the header", ..Self::default() }
     }
 
     /// More of the stream.
@@ -74,31 +93,47 @@ impl Reader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next item; `None` when more bytes are needed or the end has been read.
+    /// The next item; `None` when more bytes are needed or the end has been read. A key whose value is an empty
+    /// collection is passed over, as Redis does, and counted.
     ///
     /// # Errors
-    /// The stream is no RDB, or holds what this release does not.
+    /// The stream is no RDB, or holds what this release does not. Every later call gives the same error;
+    /// [`Reader::position`] says where the piece begins that is wrong.
     pub fn next_item(&mut self) -> Result<Option<Item>, RdbError> {
-        if self.ended {
-            return Ok(None);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
-        loop {
-            let read = self.parse();
-            match read {
-                Ok((item, len)) => {
-                    self.advance(len);
-                    match item {
-                        Some(item) => return self.checked(item).map(Some),
-                        None => continue,
-                    }
-                }
-                Err(RdbError::Truncated(_)) if self.buffer.len() - self.at > ITEM_MAX => {
-                    return Err(RdbError::ItemLength);
-                }
-                Err(RdbError::Truncated(_)) => return Ok(None),
-                Err(error) => return Err(error),
-            }
+        let next = self.next_or_wait();
+        if let Err(error) = &next {
+            self.failed = Some(error.clone());
         }
+        next
+    }
+
+    /// How many bytes of the stream have been decoded; after an error, where the wrong piece begins.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The version that the header says, once it has been read.
+    #[must_use]
+    pub fn version(&self) -> Option<u16> {
+        self.version
+    }
+
+    /// How many keys were passed over because their value was an empty collection.
+    #[must_use]
+    pub fn empty_keys(&self) -> u64 {
+        self.empty_keys
+    }
+
+    /// To be asked when nothing more will come.
+    ///
+    /// # Errors
+    /// The end has not been read; what it breaks off in is named.
+    pub fn end_of_input(&self) -> Result<(), RdbError> {
+        if self.ended { Ok(()) } else { Err(RdbError::Truncated(self.waits_for)) }
     }
 
     /// Bytes that came behind the end.
@@ -107,102 +142,123 @@ impl Reader {
         self.buffer.split_off(self.at)
     }
 
-    fn advance(&mut self, len: usize) {
-        self.checksum = crc64(self.checksum, &self.buffer[self.at..self.at + len]);
+    fn next_or_wait(&mut self) -> Result<Option<Item>, RdbError> {
+        while !self.ended {
+            match self.advance() {
+                Ok(None) => {}
+                Ok(item) => return Ok(item),
+                Err(RdbError::Truncated(what)) => {
+                    self.waits_for = what;
+                    let is_long = self.unread().len() > ITEM_MAX;
+                    return if is_long { Err(RdbError::ItemLength) } else { Ok(None) };
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    /// Counts what has been decoded.
+    fn take(&mut self, len: usize) {
+        let taken = self.buffer.get(self.at..self.at + len).unwrap_or_default();
+        self.checksum = crc64(self.checksum, taken);
         self.at += len;
+        self.position += len as u64;
     }
 
-    /// The end is the end only with its checksum.
-    fn checked(&mut self, item: Item) -> Result<Item, RdbError> {
-        if item != Item::End || self.version.is_some_and(|v| v < 5) {
-            self.ended = item == Item::End;
-            return Ok(item);
+    /// One step forward, which need not give an item.
+    fn advance(&mut self) -> Result<Option<Item>, RdbError> {
+        if let Some(partial) = self.partial.take() {
+            return self.value(partial);
         }
-        let stored = u64::from_le_bytes(Input::new(&self.buffer[self.at..]).array("the checksum")?);
-        self.at += 8;
-        self.ended = true;
-        if stored == 0 || stored == self.checksum {
-            Ok(Item::End)
-        } else {
-            Err(RdbError::Checksum { stored, computed: self.checksum })
-        }
-    }
-
-    /// One item from the front, or a piece that is none (`None`), with its length.
-    fn parse(&mut self) -> Result<(Option<Item>, usize), RdbError> {
-        let mut input = Input::new(&self.buffer[self.at..]);
+        let mut input = Input::new(self.unread());
         let before = input.rest().len();
-        if self.version.is_none() {
-            self.version = Some(read_header(&mut input)?);
-            return Ok((None, HEADER));
-        }
-        let item = read_item(&mut input, self.version.is_some_and(|v| v >= 5))?;
-        Ok((item, before - input.rest().len()))
-    }
-}
-
-fn read_header(input: &mut Input<'_>) -> Result<u16, RdbError> {
-    let header = input.take(HEADER, "the header")?;
-    let digits = header.strip_prefix(b"REDIS").ok_or(RdbError::Magic)?;
-    let version = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok()).ok_or(RdbError::Magic)?;
-    if (1..=RDB_VERSION_MAX).contains(&version) { Ok(version) } else { Err(RdbError::Version(version)) }
-}
-
-fn read_item(input: &mut Input<'_>, has_checksum: bool) -> Result<Option<Item>, RdbError> {
-    Ok(Some(match input.byte("an opcode")? {
-        OP_AUX => Item::Aux {
-            name: input.string("an auxiliary field")?,
-            value: input.string("an auxiliary field")?,
-        },
-        OP_SELECTDB => Item::Select(input.length("a database number")? as u64),
-        OP_FUNCTION2 => Item::Function(input.string("a function library")?),
-        OP_RESIZEDB => {
-            input.length("the size of a database")?;
-            input.length("the size of a database")?;
+        let Some(version) = self.version else {
+            self.version = Some(read_header(input.take(HEADER, "the header")?)?);
+            self.take(HEADER);
             return Ok(None);
-        }
-        OP_SLOT_INFO => {
-            for _ in 0..3 {
-                input.length("the size of a slot")?;
+        };
+        let parsed = read_opcode(&mut input, Dialect::of_version(version), version >= 5)?;
+        let len = before - input.rest().len();
+        match parsed {
+            Parsed::Nothing => self.take(len),
+            Parsed::ExpireAt(at) => {
+                self.expire_at = Some(at);
+                self.take(len);
             }
-            return Ok(None);
-        }
-        OP_EOF => {
-            // Looked at without being taken: it is not part of the checksum.
-            if has_checksum {
-                input.clone().take(8, "the checksum")?;
+            Parsed::Item(item) => {
+                self.take(len);
+                return Ok(Some(item));
             }
-            Item::End
+            Parsed::End => {
+                self.take(len);
+                return self.end(version).map(Some);
+            }
+            Parsed::Key { kind, key } => {
+                let value = Building::new(kind, Dialect::of_version(version));
+                let Some(value) = value else {
+                    return Err(refused(kind, &mut input, text(&key))?);
+                };
+                self.take(len);
+                self.partial = Some(Partial { key, value });
+            }
         }
-        code @ (OP_MODULE_AUX | 246 | 243) => return Err(RdbError::Opcode(code)),
-        first => read_key(input, first)?,
-    }))
+        Ok(None)
+    }
+
+    /// Takes as many pieces of a value as have arrived.
+    fn value(&mut self, mut partial: Partial) -> Result<Option<Item>, RdbError> {
+        let mut input = Input::new(self.unread());
+        let arrived = input.rest().len();
+        let (read, left) = loop {
+            let left = input.rest().len();
+            match partial.value.step(&mut input) {
+                Ok(None) => {}
+                Ok(Some(value)) => break (Ok(value), input.rest().len()),
+                Err(error) => break (Err(error), left),
+            }
+        };
+        self.take(arrived - left);
+        match read {
+            Ok(value) => Ok(self.key(partial.key, value)),
+            Err(RdbError::Truncated(what)) => {
+                self.partial = Some(partial);
+                Err(RdbError::Truncated(what))
+            }
+            Err(cause) => Err(RdbError::Key { key: text(&partial.key), cause: Box::new(cause) }),
+        }
+    }
+
+    /// A key that is whole; `None` when it is to be passed over.
+    fn key(&mut self, key: Vec<u8>, value: Value) -> Option<Item> {
+        let expire_at = self.expire_at.take();
+        if value.is_empty_collection() {
+            self.empty_keys += 1;
+            return None;
+        }
+        Some(Item::Key { key, value, expire_at })
+    }
+
+    /// The end is the end only with its checksum, which has arrived with it and is not part of what is summed.
+    fn end(&mut self, version: u16) -> Result<Item, RdbError> {
+        if version >= 5 {
+            let stored = u64::from_le_bytes(Input::new(self.unread()).array("the checksum")?);
+            if stored != 0 && stored != self.checksum {
+                return Err(RdbError::Checksum { stored, computed: self.checksum });
+            }
+            self.at += 8;
+            self.position += 8;
+        }
+        self.ended = true;
+        Ok(Item::End)
+    }
 }
 
-/// A key with what stands before it: expiry, idle time, frequency.
-fn read_key(input: &mut Input<'_>, first: u8) -> Result<Item, RdbError> {
-    let mut expire_at = None;
-    let mut code = first;
-    loop {
-        match code {
-            OP_EXPIRETIME_MS => expire_at = Some(u64::from_le_bytes(input.array("an expiry")?)),
-            OP_EXPIRETIME => {
-                let seconds = i32::from_le_bytes(input.array("an expiry")?);
-                expire_at = Some(u64::try_from(seconds).unwrap_or(0) * 1000);
-            }
-            OP_IDLE => {
-                input.length("an idle time")?;
-            }
-            OP_FREQ => {
-                input.byte("a frequency")?;
-            }
-            _ => break,
-        }
-        code = input.byte("a type")?;
-    }
-    let key = input.string("a key")?;
-    match code {
-        TYPE_STRING => Ok(Item::Key { key, value: Value::String(input.string("a string")?), expire_at }),
-        kind => Err(RdbError::Type { kind, key: String::from_utf8_lossy(&key).into_owned() }),
-    }
+/// A key for an error.
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
 }

@@ -2,16 +2,13 @@
 //! in memory.
 
 use crate::crc64::crc64;
-use crate::encoding::{put_length, put_string};
-use crate::{RDB_VERSION, Value, dump::TYPE_STRING};
-
-pub(crate) const OP_AUX: u8 = 250;
-pub(crate) const OP_EXPIRETIME_MS: u8 = 252;
-pub(crate) const OP_SELECTDB: u8 = 254;
-pub(crate) const OP_EOF: u8 = 255;
+use crate::encode::put_value;
+use crate::encoding::{put_length, put_millis, put_string};
+use crate::types::{OP_AUX, OP_EOF, OP_EXPIRETIME_MS, OP_SELECTDB, STRING};
+use crate::{Dialect, RdbError, Value};
 
 /// Appends to an inner buffer that [`Writer::take`] empties.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
     checksum: u64,
@@ -19,12 +16,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins with the magic and the version.
+    /// Begins with the magic and the version of `dialect`, for which the keys have to be written too.
     #[must_use]
-    pub fn new() -> Self {
-        let mut writer = Self::default();
-        writer.out.extend_from_slice(format!("REDIS{RDB_VERSION:04}").as_bytes());
-        writer
+    pub fn new(dialect: Dialect) -> Self {
+        Self { out: dialect.header().to_vec(), checksum: 0, summed: 0 }
     }
 
     /// An auxiliary field, such as `redis-ver` or `repl-id`.
@@ -68,25 +63,42 @@ impl Writer {
     }
 
     fn sum(&mut self) {
-        self.checksum = crc64(self.checksum, &self.out[self.summed..]);
+        self.checksum = crc64(self.checksum, self.out.get(self.summed..).unwrap_or_default());
         self.summed = self.out.len();
     }
 }
 
-/// Appends one key with its value; `expire_at` in Unix milliseconds.
-pub fn put_key(out: &mut Vec<u8>, key: &[u8], value: &Value, expire_at: Option<u64>) {
-    match value {
-        Value::String(bytes) => put_string_key(out, key, bytes, expire_at),
-    }
+/// Appends one key with its value for a stream of this dialect; `expire_at` in Unix milliseconds.
+///
+/// # Errors
+/// [`RdbError::Key`] with the key and, as its cause, [`RdbError::FieldExpiry`] for a hash whose fields expire in the
+/// plain dialect, or [`RdbError::Unwritable`] for what [`crate::encode_dump`] refuses. `out` is then as before.
+pub fn put_key(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    value: &Value,
+    expire_at: Option<u64>,
+    dialect: Dialect,
+) -> Result<(), RdbError> {
+    let start = out.len();
+    put_expiry(out, expire_at);
+    put_value(out, value, dialect, |out| put_string(out, key)).map_err(|cause| {
+        out.truncate(start);
+        RdbError::Key { key: String::from_utf8_lossy(key).into_owned(), cause: Box::new(cause) }
+    })
 }
 
 /// Appends one key with a string.
 pub fn put_string_key(out: &mut Vec<u8>, key: &[u8], value: &[u8], expire_at: Option<u64>) {
-    if let Some(at) = expire_at {
-        out.push(OP_EXPIRETIME_MS);
-        out.extend_from_slice(&at.to_le_bytes());
-    }
-    out.push(TYPE_STRING);
+    put_expiry(out, expire_at);
+    out.push(STRING);
     put_string(out, key);
     put_string(out, value);
+}
+
+fn put_expiry(out: &mut Vec<u8>, expire_at: Option<u64>) {
+    if let Some(at) = expire_at {
+        out.push(OP_EXPIRETIME_MS);
+        put_millis(out, at);
+    }
 }

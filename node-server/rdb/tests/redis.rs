@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the test hands a file to another program")]
 
 use node_server_rdb::writer::put_key;
-use node_server_rdb::{Item, RdbError, Reader, Value, Writer};
+use node_server_rdb::{Dialect, Field, Item, RdbError, Reader, Value, Writer};
 use std::collections::BTreeMap;
 use std::process::Command;
 
@@ -73,9 +73,26 @@ fn check_keys(items: &[Item]) {
 
 #[test]
 fn a_type_that_is_not_held_is_named_with_its_key() {
-    let error = read(HASH, HASH.len()).unwrap_err();
-    assert_eq!(error, RdbError::Type { kind: 16, key: "a hash".into() });
-    assert!(error.to_string().contains("\"a hash\"") && error.to_string().contains("16"));
+    let mut module = b"REDIS0010\x07\x06a hash".to_vec();
+    // Nine times the letter A, version 1.
+    module.push(1);
+    let error = read(&module, 1).unwrap_err();
+    assert_eq!(
+        error,
+        RdbError::Module { kind: 7, module: "AAAAAAAAA".into(), version: 1, key: "a hash".into() }
+    );
+    assert!(error.to_string().contains("\"a hash\"") && error.to_string().contains("AAAAAAAAA"));
+    let error = read(b"REDIS0014\x1c\x01k", 1).unwrap_err();
+    assert_eq!(error, RdbError::Type { kind: 28, key: "k".into() });
+    assert!(error.to_string().contains("ARRAY"), "{error}");
+}
+
+#[test]
+fn a_file_with_a_hash() {
+    let items = read(HASH, 1).unwrap();
+    let hash = Value::Hash(vec![Field { name: b"f".to_vec(), value: b"v".to_vec(), expire_at: None }]);
+    let expected = Item::Key { key: b"a hash".to_vec(), value: hash, expire_at: None };
+    assert!(items.contains(&expected), "{items:?}");
 }
 
 #[test]
@@ -92,7 +109,7 @@ fn damage_anywhere_in_a_file_is_an_error() {
 
 /// Written in small pieces, as a snapshot is.
 fn ours() -> Vec<u8> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::new(Dialect::Plain);
     writer.aux("redis-ver", "7.2.4");
     writer.aux("repl-offset", "12345678901");
     writer.select(0);
@@ -106,7 +123,8 @@ fn ours() -> Vec<u8> {
         };
         let mut key = Vec::new();
         let expire_at = n.is_multiple_of(5).then_some(33_177_117_420_000 + n);
-        put_key(&mut key, format!("key {n}").as_bytes(), &Value::String(value), expire_at);
+        put_key(&mut key, format!("key {n}").as_bytes(), &Value::String(value), expire_at, Dialect::Plain)
+            .expect("a string can always be written");
         writer.keys(&key);
         file.extend(writer.take());
     }

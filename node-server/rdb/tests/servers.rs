@@ -1,0 +1,138 @@
+//! redis-server 7.0.15 and Valkey 9.1.2 take what this crate writes, and hold what was meant: they check every payload
+//! deeply (`sanitize-dump-payload yes`), and what they write of it is read again.
+
+mod common;
+
+use common::server::{Reply, Server, free_port, redis_server, valkey_server};
+use common::strategy::{expiring_hash, plain_value, without_activity};
+use common::text::text;
+use node_server_rdb::writer::put_key;
+use node_server_rdb::{Dialect, Item, Value, Writer, decode_dump, encode_dump};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use std::path::Path;
+
+/// The same values in every run.
+fn values(strategy: impl Strategy<Value = Value>, count: usize) -> Vec<Value> {
+    let mut runner = TestRunner::deterministic();
+    let value = |_| strategy.new_tree(&mut runner).expect("the strategy rejects little").current();
+    (0..count).map(value).map(without_negative_zero).collect()
+}
+
+/// Both servers make 0 of it in a small sorted set.
+fn without_negative_zero(mut value: Value) -> Value {
+    if let Value::SortedSet(members) = &mut value {
+        members.iter_mut().for_each(|scored| scored.score += 0.0);
+    }
+    value
+}
+
+fn ok() -> Reply {
+    Reply::Bytes(b"OK".to_vec())
+}
+
+/// What the server holds under a key, by its own DUMP.
+fn held(server: &mut Server, key: &[u8]) -> Value {
+    match server.ask(&[b"DUMP", key]) {
+        Reply::Bytes(payload) => decode_dump(&payload).expect("the server's payload is read"),
+        other => panic!("DUMP answers {other:?}"),
+    }
+}
+
+/// RESTOREs values and compares what is held then.
+fn restore(program: &Path, values: &[Value]) {
+    let mut server = Server::start(program, None, &[]).expect("the server starts");
+    for value in values {
+        let payload = encode_dump(value).expect("it can be written");
+        assert_eq!(server.ask(&[b"RESTORE", b"k", b"0", &payload, b"REPLACE"]), ok(), "{value:?}");
+        let expected = without_activity(value.clone());
+        assert_eq!(text(&held(&mut server, b"k")), text(&expected));
+    }
+}
+
+#[test]
+fn redis_restores_ours() {
+    restore(&redis_server(), &values(plain_value(), 300));
+}
+
+#[test]
+fn valkey_restores_ours() {
+    restore(&valkey_server(), &values(plain_value(), 300));
+    restore(&valkey_server(), &in_the_future(values(expiring_hash(), 40)));
+}
+
+/// Fields whose time has passed are not held; these all expire later.
+fn in_the_future(mut values: Vec<Value>) -> Vec<Value> {
+    for value in &mut values {
+        if let Value::Hash(fields) = value {
+            let times = fields.iter_mut().filter_map(|field| field.expire_at.as_mut());
+            times.for_each(|at| *at |= 1 << 45);
+        }
+    }
+    values
+}
+
+/// A file in which key `n` has value `n`.
+fn file(values: &[Value], dialect: Dialect) -> Vec<u8> {
+    let mut writer = Writer::new(dialect);
+    writer.aux("redis-ver", "7.2.4");
+    writer.select(0);
+    for (n, value) in values.iter().enumerate() {
+        let mut key = Vec::new();
+        let expire_at = n.is_multiple_of(3).then_some(33_177_117_420_000 + n as u64);
+        put_key(&mut key, n.to_string().as_bytes(), value, expire_at, dialect).expect("it can be written");
+        writer.keys(&key);
+    }
+    writer.finish();
+    writer.take()
+}
+
+/// The server loads our file, holds what is in it, and we read what it saves.
+fn load(program: &Path, values: &[Value], dialect: Dialect) {
+    let mut server = Server::start(program, Some(&file(values, dialect)), &[]).expect("it loads the file");
+    assert_eq!(server.ask(&[b"DBSIZE"]), Reply::Integer(values.len() as i64));
+    let saved = common::read(&server.save(), 1000).expect("what it saves is read");
+    let mut found = 0;
+    for item in &saved {
+        let Item::Key { key, value, expire_at } = item else { continue };
+        let n: usize = std::str::from_utf8(key).expect("a number").parse().expect("a number");
+        assert_eq!(*expire_at, n.is_multiple_of(3).then_some(33_177_117_420_000 + n as u64));
+        let keeps_activity = dialect != Dialect::Plain;
+        let expected = if keeps_activity { values[n].clone() } else { without_activity(values[n].clone()) };
+        assert_eq!(text(value), text(&expected));
+        found += 1;
+    }
+    assert_eq!(found, values.len());
+}
+
+#[test]
+fn redis_loads_ours() {
+    load(&redis_server(), &values(plain_value(), 200), Dialect::Plain);
+}
+
+#[test]
+fn valkey_loads_ours() {
+    let plain = values(plain_value(), 200);
+    load(&valkey_server(), &plain, Dialect::Plain);
+    let mixed = [plain, in_the_future(values(expiring_hash(), 60))].concat();
+    load(&valkey_server(), &mixed, Dialect::Valkey);
+}
+
+/// Valkey takes a file with a slot import as this crate reads it: a name, a count, ranges. It does so in cluster mode
+/// only.
+#[test]
+fn valkey_reads_slot_imports_as_we_do() {
+    let job = b"0123456789abcdef0123456789abcdef01234567";
+    let body = [&[0xf3, 40][..], job, &[2, 5, 7, 9, 9], b"\xfe\x00\x00\x01k\x01v"].concat();
+    let file = common::file(b"VALKEY080", &body);
+    let items = common::read(&file, 3).expect("it is whole");
+    let import = Item::SlotImport { job: job.to_vec(), slots: vec![(5, 7), (9, 9)] };
+    assert_eq!(items[0], import);
+    assert_eq!(items.len(), 4, "the import, the database, the key, the end");
+    let cluster_port = free_port().to_string();
+    let cluster = ["--cluster-enabled", "yes", "--cluster-port", &cluster_port];
+    assert!(Server::start(&valkey_server(), Some(&file), &cluster).is_some());
+    let cut = common::file(b"VALKEY080", &body[..44]);
+    assert!(Server::start(&valkey_server(), Some(&cut), &cluster).is_none());
+}
