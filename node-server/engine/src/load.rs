@@ -2,7 +2,7 @@
 //! the end, together with the log's new history. A stream that breaks off changes nothing.
 
 use crate::Engine;
-use crate::keyspace::{Table, Text, Value};
+use crate::keyspace::Table;
 use node_server_protocol::{Millis, SLOT_COUNT, Slot, key_slot};
 use node_server_rdb as rdb;
 use std::sync::Arc;
@@ -48,14 +48,6 @@ impl Engine {
             ended: false,
         }
     }
-
-    /// What a value of the RDB is here.
-    #[must_use]
-    pub fn value_of(value: rdb::Value) -> Value {
-        match value {
-            rdb::Value::String(bytes) => Value::String(Text::new(&bytes)),
-        }
-    }
 }
 
 impl Loader {
@@ -74,7 +66,8 @@ impl Loader {
                 }
                 rdb::Item::Key { key, value, expire_at } => self.insert(&key, value, expire_at.map(Millis)),
                 rdb::Item::End => self.ended = true,
-                rdb::Item::Aux { .. } | rdb::Item::Function(_) => {}
+                // Keys of an import under way follow like any others; they are out of reach until their slot is owned.
+                rdb::Item::Aux { .. } | rdb::Item::Function(_) | rdb::Item::SlotImport { .. } => {}
             }
         }
         Ok(self.ended)
@@ -84,7 +77,7 @@ impl Loader {
         let slot = if self.engine.is_cluster() { Some(key_slot(key)) } else { Slot::new(self.db) };
         let hash = self.engine.keyspace.hash(key);
         if let Some(table) = slot.and_then(|slot| self.tables.get_mut(slot.index())) {
-            self.keys += u64::from(table.insert(hash, key, Engine::value_of(value), expire_at, self.clock_s));
+            self.keys += u64::from(table.insert(hash, key, value.into(), expire_at, self.clock_s));
         }
     }
 

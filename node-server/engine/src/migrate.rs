@@ -4,7 +4,7 @@
 use crate::Engine;
 use crate::command::{CommandError, CommandResult};
 use crate::effects::Effects;
-use crate::keyspace::{Expired, Keys, Value};
+use crate::keyspace::{Expired, Keys};
 use crate::session::Session;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::{Millis, Slot};
@@ -210,9 +210,7 @@ impl Engine {
                 continue;
             };
             let mut payload = Vec::new();
-            match &entry.value {
-                Value::String(text) => text.with(|bytes| encode_string_dump(&mut payload, bytes)),
-            }
+            entry.value.put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
             let ttl_ms = entry.expire_at().map_or(0, |at| at.since(now).max(1));
             keys.push(Leaving { key: key.clone(), ttl_ms, payload, replace, gone: false });
         }

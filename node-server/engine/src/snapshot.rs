@@ -2,11 +2,10 @@
 //! writer that touches a slot which the snapshot has not passed yet hands over that slot's old content first.
 
 use crate::Engine;
-use crate::keyspace::{SlotTable, Table, Value};
+use crate::keyspace::{SlotTable, Table};
 use crate::log::Pin;
 use node_server_protocol::{Millis, SLOT_COUNT, Slot};
-use node_server_rdb::Writer;
-use node_server_rdb::writer::put_string_key;
+use node_server_rdb::{Dialect, RdbError, Writer};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,8 +20,13 @@ pub(crate) struct Snapshots {
 }
 
 /// Old contents of slots, handed over by writers. At most one for each slot, so it is bounded by the data set.
-#[derive(Debug, Default)]
-struct Handed(Mutex<VecDeque<(Slot, Vec<u8>)>>);
+#[derive(Debug)]
+struct Handed {
+    slots: Mutex<VecDeque<(Slot, Encoded)>>,
+    dialect: Dialect,
+}
+
+type Encoded = Result<Vec<u8>, RdbError>;
 
 impl Snapshots {
     /// The number of the last snapshot; a slot with this number is not needed by it any more.
@@ -40,21 +44,18 @@ impl Snapshots {
             return;
         }
         if let Some(handed) = self.handed.lock().as_ref() {
-            handed.0.lock().push_back((slot, encode(&table.keys)));
+            handed.slots.lock().push_back((slot, encode(&table.keys, handed.dialect)));
         }
     }
 }
 
 /// All keys of a slot as RDB.
-fn encode(table: &Table) -> Vec<u8> {
+fn encode(table: &Table, dialect: Dialect) -> Encoded {
     let mut out = Vec::with_capacity(table.bytes());
     for entry in table.iter() {
-        let expire_at = entry.expire_at().map(|at| at.0);
-        match &entry.value {
-            Value::String(text) => text.with(|bytes| put_string_key(&mut out, entry.key(), bytes, expire_at)),
-        }
+        entry.value.put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), dialect)?;
     }
-    out
+    Ok(out)
 }
 
 /// Why no snapshot could begin.
@@ -75,6 +76,8 @@ pub enum Chunk {
     Bytes(Vec<u8>),
     /// The slots that are left are all locked: try again in a while.
     Busy,
+    /// A value cannot be written, so there is no stream.
+    Failed(RdbError),
     /// The stream is complete.
     End,
 }
@@ -97,17 +100,18 @@ pub struct Snapshot {
 
 impl Engine {
     /// Begins a snapshot: the data at the present end of the log, which is in [`Snapshot::offset`]. The log's next
-    /// record begins with SELECT.
+    /// record begins with SELECT. It is for every reader, unless a field of a hash expires: then for those of `newer`.
     ///
     /// # Errors
     /// One is under way, or a write is: try again.
-    pub fn begin_snapshot(self: &Arc<Self>, now: Millis) -> Result<Snapshot, SnapshotError> {
+    pub fn begin_snapshot(self: &Arc<Self>, now: Millis, newer: Dialect) -> Result<Snapshot, SnapshotError> {
         let snapshots = &self.keyspace.snapshots;
         if snapshots.active.load(Ordering::SeqCst) {
             return Err(SnapshotError::UnderWay);
         }
         let barrier = self.try_barrier().ok_or(SnapshotError::Busy)?;
-        let handed = Arc::new(Handed::default());
+        let dialect = if self.keyspace.has_field_expiry() { newer } else { Dialect::Plain };
+        let handed = Arc::new(Handed { slots: Mutex::default(), dialect });
         *snapshots.handed.lock() = Some(Arc::clone(&handed));
         let generation = snapshots.generation.fetch_add(1, Ordering::SeqCst) + 1;
         snapshots.active.store(true, Ordering::SeqCst);
@@ -115,7 +119,7 @@ impl Engine {
         let pin = Some(self.log.pin(offset));
         self.log.forget_selected();
         drop(barrier);
-        let mut writer = Writer::new();
+        let mut writer = Writer::new(dialect);
         writer.aux("redis-ver", &self.options.version);
         writer.aux("redis-bits", "64");
         writer.aux("ctime", &(now.0 / 1000).to_string());
@@ -146,15 +150,20 @@ impl Snapshot {
     pub fn next_chunk(&mut self, size: usize) -> Chunk {
         let mut busy = Vec::new();
         while self.writer.pending() < size {
-            let handed = self.handed.0.lock().pop_front();
-            if let Some((slot, keys)) = handed {
-                self.put(slot, &keys);
+            let handed = self.handed.slots.lock().pop_front();
+            let put = if let Some((slot, keys)) = handed {
+                self.put(slot, keys)
             } else if let Some(slot) = self.left.pop() {
-                if !self.take(slot) {
-                    busy.push(slot);
-                }
+                self.take(slot).map(|taken| {
+                    if !taken {
+                        busy.push(slot)
+                    }
+                })
             } else {
                 break;
+            };
+            if let Err(error) = put {
+                return Chunk::Failed(error);
             }
         }
         let is_full = self.writer.pending() >= size;
@@ -172,38 +181,40 @@ impl Snapshot {
     }
 
     /// Saves a slot, if nobody has its lock.
-    fn take(&mut self, slot: Slot) -> bool {
+    fn take(&mut self, slot: Slot) -> Result<bool, RdbError> {
         let engine = Arc::clone(&self.engine);
         if engine.keyspace.slot_len(slot) == 0
             && engine.keyspace.try_lock(slot).is_some_and(|g| g.table().is_none())
         {
-            return true;
+            return Ok(true);
         }
-        let Some(mut guard) = engine.keyspace.try_lock(slot) else { return false };
+        let Some(mut guard) = engine.keyspace.try_lock(slot) else { return Ok(false) };
         let generation = self.generation;
         let unsaved = guard.table().is_some_and(|t| t.saved_by != generation);
         let keys = if unsaved {
             let table = guard.table_mut();
             table.saved_by = generation;
-            encode(&table.keys)
+            encode(&table.keys, self.handed.dialect)
         } else {
-            Vec::new()
+            Ok(Vec::new())
         };
         drop(guard);
-        self.put(slot, &keys);
-        true
+        self.put(slot, keys)?;
+        Ok(true)
     }
 
-    fn put(&mut self, slot: Slot, keys: &[u8]) {
+    fn put(&mut self, slot: Slot, keys: Encoded) -> Result<(), RdbError> {
+        let keys = keys?;
         if keys.is_empty() {
-            return;
+            return Ok(());
         }
         let db = if self.engine.is_cluster() { 0 } else { slot.number() };
         if self.selected != Some(db) {
             self.selected = Some(db);
             self.writer.select(u64::from(db));
         }
-        self.writer.keys(keys);
+        self.writer.keys(&keys);
+        Ok(())
     }
 
     fn finish(&mut self) {

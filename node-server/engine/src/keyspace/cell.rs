@@ -69,6 +69,7 @@ pub struct SlotGuard<'k> {
 struct Sums {
     keys: usize,
     volatile: usize,
+    expiring_hashes: usize,
     unclear: usize,
     bytes: usize,
     soonest: u64,
@@ -77,11 +78,19 @@ struct Sums {
 impl Sums {
     fn of(table: &Option<Box<SlotTable>>) -> Self {
         let Some(table) = table else {
-            return Self { keys: 0, volatile: 0, unclear: 0, bytes: 0, soonest: u64::MAX };
+            return Self {
+                keys: 0,
+                volatile: 0,
+                expiring_hashes: 0,
+                unclear: 0,
+                bytes: 0,
+                soonest: u64::MAX,
+            };
         };
         Self {
             keys: table.keys.len(),
             volatile: table.keys.volatile(),
+            expiring_hashes: table.keys.expiring_hashes(),
             unclear: table.unclear().len(),
             bytes: table.keys.bytes(),
             soonest: table.keys.soonest().unwrap_or(u64::MAX),
@@ -178,6 +187,7 @@ impl<'k> SlotGuard<'k> {
         };
         moved(&totals.keys, before.keys, after.keys);
         moved(&totals.volatile, before.volatile, after.volatile);
+        moved(&totals.expiring_hashes, before.expiring_hashes, after.expiring_hashes);
         moved(&totals.bytes, before.bytes, after.bytes);
         cell.keys.store(u32::try_from(after.keys).unwrap_or(u32::MAX), Ordering::Relaxed);
         cell.volatile.store(u32::try_from(after.volatile).unwrap_or(u32::MAX), Ordering::Relaxed);

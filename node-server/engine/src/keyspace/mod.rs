@@ -1,6 +1,7 @@
 //! 16384 small tables, each behind its own lock (rule 1).
 
 pub mod cell;
+pub mod collection;
 pub mod expiry;
 pub mod hash;
 pub mod keys;
@@ -47,6 +48,7 @@ pub struct Keyspace {
 struct Totals {
     keys: AtomicI64,
     volatile: AtomicI64,
+    expiring_hashes: AtomicI64,
     bytes: AtomicI64,
 }
 
@@ -89,6 +91,12 @@ impl Keyspace {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether a field of a hash expires.
+    #[must_use]
+    pub(crate) fn has_field_expiry(&self) -> bool {
+        self.totals.expiring_hashes.load(Ordering::Relaxed) > 0
     }
 
     /// How many keys expire.

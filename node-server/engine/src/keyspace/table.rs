@@ -55,6 +55,8 @@ pub struct Table {
     positions: Vec<Option<Box<Entry>>>,
     len: usize,
     volatile: usize,
+    /// Hashes of which a field expires.
+    expiring_hashes: usize,
     /// No key expires before this; it may be too early, never too late.
     soonest: u64,
     bytes: usize,
@@ -77,6 +79,12 @@ impl Table {
     #[must_use]
     pub const fn volatile(&self) -> usize {
         self.volatile
+    }
+
+    /// How many are hashes of which a field expires.
+    #[must_use]
+    pub const fn expiring_hashes(&self) -> usize {
+        self.expiring_hashes
     }
 
     /// An estimate of the memory taken.
@@ -128,9 +136,11 @@ impl Table {
     pub fn update<R>(&mut self, hash: u64, key: &[u8], change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let at = self.position(hash, key)?;
         let entry = self.positions[at].as_mut()?;
-        let before = entry.bytes();
+        let before = (entry.bytes(), entry.value.has_field_expiry());
         let result = change(entry);
-        self.bytes = (self.bytes + entry.bytes()).saturating_sub(before);
+        self.bytes = (self.bytes + entry.bytes()).saturating_sub(before.0);
+        self.expiring_hashes += usize::from(entry.value.has_field_expiry());
+        self.expiring_hashes -= usize::from(before.1);
         Some(result)
     }
 
@@ -155,6 +165,7 @@ impl Table {
         self.grow();
         let entry = Box::new(Entry { hash, key: key.into(), value, expire_at: NEVER, used_s });
         self.bytes += entry.bytes();
+        self.expiring_hashes += usize::from(entry.value.has_field_expiry());
         self.len += 1;
         let at = self.free_position(hash);
         self.positions[at] = Some(entry);
@@ -200,6 +211,7 @@ impl Table {
         self.len -= 1;
         self.volatile -= usize::from(removed.expire_at != NEVER);
         self.bytes = self.bytes.saturating_sub(removed.bytes());
+        self.expiring_hashes -= usize::from(removed.value.has_field_expiry());
         // Entries behind the hole that would not be found any more move up.
         let mut at = hole;
         loop {

@@ -1,12 +1,18 @@
-//! What a key holds. Another type is one more variant here and one more file of commands.
+//! What a key holds.
 
+use super::collection::Collection;
 use node_server_protocol::resp::request::parse_number;
+use node_server_rdb::dump::encode_string_dump;
+use node_server_rdb::writer::{put_key, put_string_key};
+use node_server_rdb::{self as rdb, Dialect, RdbError};
 
 /// A key's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A string.
     String(Text),
+    /// Any other type. It came by RESTORE, a file or a master; it is kept, copied and moved as a whole.
+    Collection(Box<Collection>),
 }
 
 /// A string; numbers that are written canonically are kept as numbers.
@@ -118,9 +124,19 @@ impl Clone for Text {
 impl Value {
     /// TYPE's word.
     #[must_use]
-    pub const fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "string",
+            Self::Collection(collection) => collection.value().type_name(),
+        }
+    }
+
+    /// OBJECT ENCODING's word.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::String(text) => text.encoding(),
+            Self::Collection(collection) => collection.encoding(),
         }
     }
 
@@ -129,6 +145,52 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::String(text) => text.heap_bytes(),
+            Self::Collection(collection) => collection.heap_bytes(),
+        }
+    }
+
+    /// Whether it is a hash of which a field expires: only newer dialects of RDB can say that.
+    #[must_use]
+    pub fn has_field_expiry(&self) -> bool {
+        matches!(self, Self::Collection(collection) if collection.has_field_expiry())
+    }
+
+    /// Appends DUMP's payload.
+    ///
+    /// # Errors
+    /// The format cannot hold it.
+    pub fn put_dump(&self, out: &mut Vec<u8>) -> Result<(), RdbError> {
+        match self {
+            Self::String(text) => text.with(|bytes| encode_string_dump(out, bytes)),
+            Self::Collection(collection) => out.extend(rdb::encode_dump(collection.value())?),
+        }
+        Ok(())
+    }
+
+    /// Appends the value, under its key, as it stands in an RDB stream of `dialect`.
+    ///
+    /// # Errors
+    /// The dialect cannot hold it.
+    pub fn put_rdb(
+        &self,
+        out: &mut Vec<u8>,
+        key: &[u8],
+        expire_at: Option<u64>,
+        dialect: Dialect,
+    ) -> Result<(), RdbError> {
+        match self {
+            Self::String(text) => text.with(|bytes| put_string_key(out, key, bytes, expire_at)),
+            Self::Collection(collection) => put_key(out, key, collection.value(), expire_at, dialect)?,
+        }
+        Ok(())
+    }
+}
+
+impl From<rdb::Value> for Value {
+    fn from(value: rdb::Value) -> Self {
+        match value {
+            rdb::Value::String(bytes) => Self::String(Text::new(&bytes)),
+            other => Self::Collection(Box::new(Collection::new(other))),
         }
     }
 }

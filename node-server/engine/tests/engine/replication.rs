@@ -4,10 +4,11 @@ use crate::support::*;
 use node_server_engine::{Applied, Applier, ApplyError, Chunk, Loader};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::Reply;
+use node_server_rdb::Dialect;
 
 /// Loads a full sync of `master` into `replica`; returns where the stream goes on.
 fn full_sync(master: &Node, replica: &Node) -> u64 {
-    let mut snapshot = master.engine.begin_snapshot(NOW).unwrap();
+    let mut snapshot = master.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
     let mut loader: Loader = replica.engine.begin_load(NOW);
     loop {
         match snapshot.next_chunk(100) {
@@ -15,6 +16,7 @@ fn full_sync(master: &Node, replica: &Node) -> u64 {
                 assert!(!loader.feed(&bytes).unwrap() || snapshot.next_chunk(1) == Chunk::End)
             }
             Chunk::Busy => panic!("nobody holds a slot"),
+            Chunk::Failed(error) => panic!("{error}"),
             Chunk::End => break,
         }
     }
@@ -174,7 +176,7 @@ fn a_load_that_breaks_off_changes_nothing() {
     let mut old = Vec::new();
     node_server_engine::log::put_command(&mut old, &[b"SET", b"a", b"old"]);
     replica.engine.apply(&mut applier, &old, NOW).unwrap();
-    let mut snapshot = master.engine.begin_snapshot(NOW).unwrap();
+    let mut snapshot = master.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
     let Chunk::Bytes(bytes) = snapshot.next_chunk(1_000_000) else { panic!("it has bytes") };
     let mut loader = replica.engine.begin_load(NOW);
     assert!(!loader.feed(&bytes[..bytes.len() - 3]).unwrap());

@@ -3,6 +3,7 @@
 use crate::support::*;
 use node_server_engine::{Applier, Chunk, Outcome, Snapshot, SnapshotError};
 use node_server_protocol::resp::Reply;
+use node_server_rdb::Dialect;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,7 @@ fn read_all(snapshot: &mut Snapshot, between: &mut dyn FnMut()) -> Vec<u8> {
         match snapshot.next_chunk(512) {
             Chunk::Bytes(more) => bytes.extend(more),
             Chunk::Busy => std::thread::yield_now(),
+            Chunk::Failed(error) => panic!("{error}"),
             Chunk::End => return bytes,
         }
         between();
@@ -35,8 +37,8 @@ fn writes_during_a_snapshot_are_not_in_it_but_in_the_log_behind_it() {
     }
     client.ok("SET key:ttl x PX 100000");
     let before = node.content(NOW);
-    let mut snapshot = node.engine.begin_snapshot(NOW).unwrap();
-    assert!(matches!(node.engine.begin_snapshot(NOW), Err(SnapshotError::UnderWay)));
+    let mut snapshot = node.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
+    assert!(matches!(node.engine.begin_snapshot(NOW, Dialect::Valkey), Err(SnapshotError::UnderWay)));
     let mut n = 0;
     let bytes = read_all(&mut snapshot, &mut || {
         n += 1;
@@ -54,7 +56,7 @@ fn writes_during_a_snapshot_are_not_in_it_but_in_the_log_behind_it() {
     replica.engine.apply(&mut Applier::default(), &behind, NOW).unwrap();
     assert_eq!(replica.content(NOW), node.content(NOW));
     drop(snapshot);
-    node.engine.begin_snapshot(NOW).unwrap();
+    node.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
 }
 
 /// Two counters that are always written together are equal in every snapshot, and the log goes on from there.
@@ -81,7 +83,7 @@ fn snapshots_under_concurrent_writers() {
         .collect();
     for _ in 0..10 {
         let mut snapshot = loop {
-            match node.engine.begin_snapshot(NOW) {
+            match node.engine.begin_snapshot(NOW, Dialect::Valkey) {
                 Ok(snapshot) => break snapshot,
                 Err(SnapshotError::Busy) => std::thread::yield_now(),
                 Err(other) => panic!("{other}"),
@@ -97,7 +99,7 @@ fn snapshots_under_concurrent_writers() {
     }
     stop.store(true, Ordering::Relaxed);
     writers.into_iter().for_each(|w| w.join().unwrap());
-    let mut snapshot = node.engine.begin_snapshot(NOW).unwrap();
+    let mut snapshot = node.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
     let replica = load(&read_all(&mut snapshot, &mut || {}), snapshot.offset);
     assert_eq!(replica.content(NOW), node.content(NOW));
 }
@@ -109,7 +111,7 @@ fn databases_are_kept_apart() {
     client.ok("SET a 0");
     client.ok("SELECT 3");
     client.ok("SET a 3");
-    let mut snapshot = node.engine.begin_snapshot(NOW).unwrap();
+    let mut snapshot = node.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
     let bytes = read_all(&mut snapshot, &mut || {});
     let other = Node::standalone();
     let mut loader = other.engine.begin_load(NOW);

@@ -7,6 +7,7 @@ use node_server_engine::{Applier, Chunk, Fate, MigrateBegin, MigrateRequest, Opt
 use node_server_protocol::Millis;
 use node_server_protocol::key_slot;
 use node_server_protocol::resp::Reply;
+use node_server_rdb::Dialect;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -80,7 +81,7 @@ fn migrate(engine: &node_server_engine::Engine, round: usize) {
 /// A full sync while others write; where the stream goes on.
 fn full_sync(master: &Node, replica: &Node) {
     let mut snapshot = loop {
-        match master.engine.begin_snapshot(NOW) {
+        match master.engine.begin_snapshot(NOW, Dialect::Valkey) {
             Ok(snapshot) => break snapshot,
             Err(_) => std::thread::yield_now(),
         }
@@ -90,6 +91,7 @@ fn full_sync(master: &Node, replica: &Node) {
         match snapshot.next_chunk(100) {
             Chunk::Bytes(bytes) => drop(loader.feed(&bytes).unwrap()),
             Chunk::Busy => std::thread::yield_now(),
+            Chunk::Failed(error) => panic!("{error}"),
             Chunk::End => break,
         }
     }

@@ -6,6 +6,7 @@ use crate::node::now;
 use crate::replica_link::hub::{Granted, ReplicaState};
 use crate::start::random_id;
 use node_server_engine::{Chunk, Pin, Snapshot, SnapshotError};
+use node_server_rdb::Dialect;
 use std::io;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ impl Feed {
         let engine = std::sync::Arc::clone(&self.hub.node.engine);
         let mut told = now();
         loop {
-            match engine.begin_snapshot(now()) {
+            match engine.begin_snapshot(now(), Dialect::Valkey) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(SnapshotError::Busy) => tokio::time::sleep(SOON).await,
                 Err(SnapshotError::UnderWay) => tokio::time::sleep(IN_TURN).await,
@@ -77,6 +78,7 @@ impl Feed {
             match snapshot.next_chunk(CHUNK_LEN) {
                 Chunk::Bytes(bytes) => self.write(&bytes).await?,
                 Chunk::Busy => tokio::time::sleep(SOON).await,
+                Chunk::Failed(error) => return Err(io::Error::other(error)),
                 Chunk::End => break,
             }
         }
@@ -97,6 +99,7 @@ impl Feed {
                     tokio::task::yield_now().await;
                 }
                 Chunk::Busy => tokio::time::sleep(SOON).await,
+                Chunk::Failed(error) => return Err(io::Error::other(error)),
                 Chunk::End => return Ok(all),
             }
             if now().since(told) >= KEEPALIVE_MS {

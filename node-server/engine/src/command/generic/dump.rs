@@ -2,10 +2,10 @@
 
 use super::expiration::is_past;
 use crate::command::{Call, CommandError, CommandResult};
-use crate::keyspace::{Text, Value};
+use crate::keyspace::Value;
 use node_server_protocol::Millis;
 use node_server_protocol::resp::request::parse_number;
-use node_server_rdb::{RdbError, decode_dump, dump::encode_string_dump};
+use node_server_rdb::{RdbError, decode_dump};
 
 /// DUMP key.
 pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
@@ -14,9 +14,7 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     };
     let mut payload = Vec::new();
-    match &entry.value {
-        Value::String(text) => text.with(|bytes| encode_string_dump(&mut payload, bytes)),
-    }
+    entry.value.put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
     call.reply.bulk(&payload);
     Ok(())
 }
@@ -72,7 +70,7 @@ fn expiry(call: &Call<'_, '_>, options: &Options) -> CommandResult<Option<Millis
 
 fn decode(payload: &[u8]) -> CommandResult<Value> {
     match decode_dump(payload) {
-        Ok(node_server_rdb::Value::String(bytes)) => Ok(Value::String(Text::new(&bytes))),
+        Ok(value) => Ok(value.into()),
         Err(RdbError::Checksum { .. } | RdbError::Version(_) | RdbError::Footer) => {
             Err(CommandError::text("ERR DUMP payload version or checksum are wrong"))
         }

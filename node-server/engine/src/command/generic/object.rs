@@ -1,15 +1,12 @@
 //! OBJECT and its subcommands.
 
 use crate::command::{Call, CommandError, CommandResult, SessionCall};
-use crate::keyspace::Value;
 use crate::outcome::Outcome;
 
 /// OBJECT ENCODING key.
 pub(super) fn encoding(call: &mut Call<'_, '_>) -> CommandResult {
     match call.keys.peek(call.args[2]) {
-        Some(entry) => match &entry.value {
-            Value::String(text) => call.reply.bulk(text.encoding().as_bytes()),
-        },
+        Some(entry) => call.reply.bulk(entry.value.encoding().as_bytes()),
         None => call.reply.null(),
     }
     Ok(())

@@ -22,6 +22,7 @@ pub const STRING_MAX: usize = 512 * 1024 * 1024;
 fn text_of(entry: &Entry) -> CommandResult<&Text> {
     match &entry.value {
         Value::String(text) => Ok(text),
+        Value::Collection(_) => Err(CommandError::WrongType),
     }
 }
 
@@ -29,6 +30,7 @@ fn text_of(entry: &Entry) -> CommandResult<&Text> {
 fn text_mut(value: &mut Value) -> CommandResult<&mut Text> {
     match value {
         Value::String(text) => Ok(text),
+        Value::Collection(_) => Err(CommandError::WrongType),
     }
 }
 
