@@ -146,7 +146,10 @@ impl Reader {
         while !self.ended {
             match self.advance() {
                 Ok(None) => {}
-                Ok(item) => return Ok(item),
+                Ok(item) => {
+                    self.waits_for = "an opcode";
+                    return Ok(item);
+                }
                 Err(RdbError::Truncated(what)) => {
                     self.waits_for = what;
                     let is_long = self.unread().len() > ITEM_MAX;

@@ -7,7 +7,7 @@ use common::server::{Reply, Server, free_port, redis_server, valkey_server};
 use common::strategy::{expiring_hash, plain_value, without_activity};
 use common::text::text;
 use node_server_rdb::writer::put_key;
-use node_server_rdb::{Dialect, Item, Value, Writer, decode_dump, encode_dump};
+use node_server_rdb::{Dialect, Entry, Item, Stream, StreamId, Value, Writer, decode_dump, encode_dump};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -135,4 +135,40 @@ fn valkey_reads_slot_imports_as_we_do() {
     assert!(Server::start(&valkey_server(), Some(&file), &cluster).is_some());
     let cut = common::file(b"VALKEY080", &body[..44]);
     assert!(Server::start(&valkey_server(), Some(&cut), &cluster).is_none());
+}
+
+fn stream_of(len: usize) -> Value {
+    let id = StreamId { ms: 1, seq: 1 };
+    let entries = vec![Entry { id, fields: vec![(b"f".to_vec(), vec![b'x'; len])] }];
+    Value::Stream(Box::new(Stream {
+        entries,
+        last_id: id,
+        first_id: id,
+        entries_added: 1,
+        ..Stream::default()
+    }))
+}
+
+/// Redis and Valkey 9 disagree about elements of listpacks of some lengths. Each gets its own; the neighbours are the
+/// same for both; and we read both.
+#[test]
+fn lengths_that_the_servers_disagree_about() {
+    let mut redis = Server::start(&redis_server(), None, &[]).expect("the server starts");
+    let mut valkey = Server::start(&valkey_server(), None, &[]).expect("the server starts");
+    for limit in [16_378_usize, 2_097_146] {
+        for len in limit - 1..=limit + 1 {
+            let value = stream_of(len);
+            let payload = encode_dump(&value).expect("it can be written");
+            let restore: [&[u8]; 5] = [b"RESTORE", b"k", b"0", &payload, b"REPLACE"];
+            assert_eq!(redis.ask(&restore), ok(), "{len}");
+            assert_eq!(held(&mut redis, b"k"), value);
+            // When this changes, the note at `Dialect::Plain` can go.
+            assert_eq!(valkey.ask(&restore) == ok(), len != limit, "{len}");
+            load(&valkey_server(), std::slice::from_ref(&value), Dialect::Valkey);
+            let text = vec![b'x'; len];
+            assert!(matches!(valkey.ask(&[b"DEL", b"s"]), Reply::Integer(_)));
+            assert!(matches!(valkey.ask(&[b"XADD", b"s", b"1-1", b"f", &text]), Reply::Bytes(_)));
+            assert_eq!(held(&mut valkey, b"s"), value);
+        }
+    }
 }
