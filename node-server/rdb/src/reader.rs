@@ -72,6 +72,7 @@ pub struct Reader {
     expire_at: Option<u64>,
     partial: Option<Partial>,
     empty_keys: u64,
+    is_checksummed: bool,
     waits_for: &'static str,
     failed: Option<RdbError>,
     ended: bool,
@@ -126,6 +127,13 @@ impl Reader {
     #[must_use]
     pub fn empty_keys(&self) -> u64 {
         self.empty_keys
+    }
+
+    /// Whether a checksum was compared at the end. It was not when there is none (before version 5) or when it is zero,
+    /// which says that the writer made none (`rdbchecksum no`).
+    #[must_use]
+    pub fn is_checksummed(&self) -> bool {
+        self.is_checksummed
     }
 
     /// To be asked when nothing more will come.
@@ -253,6 +261,7 @@ impl Reader {
             if stored != 0 && stored != self.checksum {
                 return Err(RdbError::Checksum { stored, computed: self.checksum });
             }
+            self.is_checksummed = stored != 0;
             self.at += 8;
             self.position += 8;
         }

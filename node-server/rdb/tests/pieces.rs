@@ -105,6 +105,16 @@ fn a_checksum_is_checked_unless_it_is_zero_or_too_old() {
     assert!(matches!(read(b"REDIS0010", &[1; 8]), Err(RdbError::Checksum { .. })));
     assert!(matches!(read(b"VALKEY080", &[1; 8]), Err(RdbError::Checksum { .. })));
     assert_eq!(read(b"REDIS0004", &[]), Ok(()));
+    for (file, is_checksummed) in [
+        ([b"REDIS0010", &body[..], &[0; 8]].concat(), false),
+        ([b"REDIS0004", &body[..]].concat(), false),
+        (common::file(b"REDIS0010", &body[..body.len() - 1]), true),
+    ] {
+        let mut reader = Reader::new();
+        reader.feed(&file);
+        while reader.next_item().expect("it is good").is_some() {}
+        assert_eq!(reader.is_checksummed(), is_checksummed);
+    }
 }
 
 #[test]
