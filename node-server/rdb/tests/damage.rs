@@ -38,7 +38,7 @@ fn listpacks() {
     check(&packed(17, &with(&good, 6, 0xbf)), "ends early");
     check(&packed(17, &with(&good, 6, 0xf0)), "ends early");
     check(&packed(17, &with(&good, 6, 0xf7)), "no known encoding");
-    check(&packed(17, &with(&good, 12, 0)), "ends early");
+    check(&packed(17, &with(&good, 12, 0)), "back-length");
     check(&packed(17, &with(&good, 10, 0xff)), "behind its end");
     check(&packed(17, &good[..3]), "ends early");
     check(&packed(16, &listpack(&PAIR[..1])), "multiple");
@@ -196,6 +196,7 @@ fn what_is_not_held_is_named() {
     let stream = |header: &[u8], body: &[u8]| common::read(&[header, body].concat(), 1).expect_err("refused");
     assert_eq!(stream(b"REDIS0013", &[243, 1]), RdbError::Opcode(243));
     assert_eq!(stream(b"REDIS0010", &[246, 1]), RdbError::Opcode(246));
+    assert_eq!(stream(b"REDIS0012", &[200, 1]), RdbError::Opcode(200));
     let aux = stream(b"REDIS0010", &[247, 0, 2, 1]);
     assert_eq!(aux, RdbError::ModuleAux { module: "AAAAAAAAA".into() });
     assert!(stream(b"REDIS0013", &[243, 1]).to_string().contains("KEY_META"));

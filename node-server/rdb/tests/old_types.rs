@@ -1,4 +1,5 @@
-//! Types that the servers at hand read and do not write: bytes made by hand, which redis-server 7.0.15 restores too.
+//! Types that the servers at hand do not write: bytes made by hand, which redis-server 7.0.15 restores too, where it
+//! knows the type.
 
 mod common;
 
@@ -6,7 +7,7 @@ use common::build::{Zip, intset, length, listpack, packed, string, ziplist, zipm
 use common::corpus::cases;
 use common::server::{Reply, Server, redis_server};
 use common::text::text;
-use node_server_rdb::{Value, decode_dump};
+use node_server_rdb::{Item, Value, decode_dump};
 
 const LONG: &[u8] = &[b'x'; 300];
 const VERY_LONG: &[u8] = &[b'y'; 20_000];
@@ -138,6 +139,47 @@ fn streams_of_redis_5() {
     );
     let empty = decode_dump(&common::payload(&[15, 0, 0, 7, 1, 0], 9)).expect("a stream may be empty");
     assert_eq!(text(&empty), "stream 7-1 0-0 0-0 0");
+}
+
+/// Redis 7.4 is not at hand: its layouts are those of reference/persistence §3.1. In version 80 the number 22 is
+/// Valkey's.
+#[test]
+fn hashes_of_redis_7_4() {
+    let triples = [("f", "v", 0), ("g", "w", 100), ("h", "", 107)];
+    let expected = "hash 66=76 67=77@100 68=@107";
+    let plain = |earliest: Option<u64>| -> Vec<u8> {
+        let field = |(name, value, at): &(&str, &str, u64)| {
+            let time = earliest.map_or(*at, |earliest| if *at == 0 { 0 } else { at - earliest + 1 });
+            [length(time), string(name.as_bytes()), string(value.as_bytes())].concat()
+        };
+        triples.iter().flat_map(field).collect()
+    };
+    let elements: Vec<Zip<'_>> = triples
+        .iter()
+        .flat_map(|(name, value, at)| {
+            [Zip::Text(name.as_bytes()), Zip::Text(value.as_bytes()), Zip::Integer(*at as i64)]
+        })
+        .collect();
+    let earliest = 100_u64.to_le_bytes();
+    let bodies = [
+        [&[22, 3][..], &plain(None)].concat(),
+        packed(23, &listpack(&elements)),
+        [&[24][..], &earliest, &[3], &plain(Some(100))].concat(),
+        [&[25][..], &earliest, &string(&listpack(&elements))].concat(),
+    ];
+    for body in bodies {
+        let value = decode_dump(&common::payload(&body, 12));
+        assert_eq!(value.as_ref().map(text), Ok(expected.to_owned()), "type {}", body[0]);
+        let file = [&[body[0], 1, b'k'][..], &body[1..]].concat();
+        let items = common::read(&common::file(b"REDIS0012", &file), 1).expect("it is good");
+        assert!(matches!(&items[0], Item::Key { value, .. } if text(value) == expected));
+    }
+    let field = [string(b"f"), string(b"v"), (-1_i64).to_le_bytes().to_vec()].concat();
+    let other = [string(b"g"), string(b"w"), 100_u64.to_le_bytes().to_vec()].concat();
+    let valkey = [&[22, 2][..], &field, &other].concat();
+    let value = decode_dump(&common::payload(&valkey, 80));
+    assert_eq!(value.as_ref().map(text), Ok("hash 66=76 67=77@100".to_owned()));
+    assert!(decode_dump(&common::payload(&valkey, 12)).is_err());
 }
 
 #[test]
