@@ -1,5 +1,5 @@
 //! Streams: nodes of entries, totals, groups with what is pending, consumers with what is pending for each. Layout:
-//! reference/persistence §3.1; type 15 has no totals beyond the length, 19 adds them, 21 adds when a consumer was
+//! reference/persistence §3.1, VK:rdb.c:rdbLoadObject; type 15 has no totals beyond the length, 19 adds them, 21 adds when a consumer was
 //! last active.
 
 use super::room;
