@@ -71,6 +71,10 @@ impl<'b> Cursor<'b> {
         self.bytes.len() - self.at
     }
 
+    pub(crate) fn starts_with(&self, expected: &[u8]) -> bool {
+        self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(expected))
+    }
+
     /// The error that something is wrong here.
     pub(crate) fn bad(&self, problem: &'static str) -> RdbError {
         RdbError::Packed { what: self.what, problem, at: self.at }

@@ -6,7 +6,8 @@ use crate::{RDB_VERSION_MAX, RdbError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
     /// `REDIS0010` with the types of Redis 7.0: read by Redis 7.0 and newer and by all of Valkey. Has no form for
-    /// hash field expiry.
+    /// hash field expiry. Valkey 9 does not take a stream in which a field or value has exactly 16,378 or 2,097,146
+    /// bytes, and Redis does not take it from Valkey: they disagree about listpacks there.
     #[default]
     Plain,
     /// `VALKEY080`: Valkey 9.0 and newer. Expiring fields as type 22.

@@ -66,7 +66,15 @@ impl<'b> Input<'b> {
     /// # Errors
     /// It is cut short.
     pub fn millis(&mut self, what: &'static str) -> Result<u64, RdbError> {
-        Ok(u64::try_from(i64::from_le_bytes(self.array(what)?)).unwrap_or(0))
+        Ok(self.millis_or_none(what)?.unwrap_or(0))
+    }
+
+    /// The same where a negative time, as a rule −1, says that there is none.
+    ///
+    /// # Errors
+    /// It is cut short.
+    pub fn millis_or_none(&mut self, what: &'static str) -> Result<Option<u64>, RdbError> {
+        Ok(u64::try_from(i64::from_le_bytes(self.array(what)?)).ok())
     }
 
     /// A length.

@@ -31,7 +31,7 @@ pub enum RdbError {
     Type {
         /// RDB type number.
         kind: u8,
-        /// The key, as far as it is text; empty in a DUMP payload.
+        /// The key, as far as it is text, and cut when it is long; empty in a DUMP payload.
         key: String,
     },
     /// A value of a module.
@@ -45,7 +45,7 @@ pub enum RdbError {
         module: String,
         /// The encoding version that the module gave it.
         version: u16,
-        /// The key, as far as it is text; empty in a DUMP payload.
+        /// The key, as far as it is text, and cut when it is long; empty in a DUMP payload.
         key: String,
     },
     /// Data of a module outside of keys. Redis refuses the file as well when it has not loaded that module.
@@ -90,7 +90,7 @@ pub enum RdbError {
     /// Something wrong with the value of a key.
     #[error("key {key:?}: {cause}")]
     Key {
-        /// The key, as far as it is text.
+        /// The key, as far as it is text; cut when it is long.
         key: String,
         /// What is wrong with its value.
         cause: Box<RdbError>,
@@ -106,4 +106,15 @@ pub enum RdbError {
         /// Why.
         problem: &'static str,
     },
+}
+
+/// Longest part of a key that an error repeats.
+const KEY_SHOWN: usize = 128;
+
+/// A key for an error: what of its beginning is text.
+pub(crate) fn shown(key: &[u8]) -> String {
+    match key.get(..KEY_SHOWN) {
+        Some(beginning) if key.len() > KEY_SHOWN => format!("{}...", String::from_utf8_lossy(beginning)),
+        _ => String::from_utf8_lossy(key).into_owned(),
+    }
 }

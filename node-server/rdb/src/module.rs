@@ -4,7 +4,7 @@
 const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// Name and encoding version of a module's type: 54 bits of nine characters, the first highest, then ten bits of
-/// version. Source: the modules' documentation of Redis ("rdb: module type names").
+/// version. No document was at hand; files of librdb's tests give readable names (`test__rdb`, `graphdata`).
 pub(crate) fn module_name(id: u64) -> (String, u16) {
     let character = |n: u64| CHARACTERS.get((id >> (10 + 6 * n) & 63) as usize).map(|c| char::from(*c));
     ((0..9).rev().filter_map(character).collect(), (id & 1023) as u16)

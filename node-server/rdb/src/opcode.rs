@@ -60,7 +60,9 @@ pub(crate) fn read_opcode(
             }
             Parsed::End
         }
-        code @ (types::OP_SLOT_IMPORT | types::OP_FUNCTION_PRE_GA) => return Err(RdbError::Opcode(code)),
+        // What follows an opcode that is not known cannot be told: opcodes are given from 255 downwards, types from 0
+        // upwards.
+        code @ 128.. => return Err(RdbError::Opcode(code)),
         kind => Parsed::Key { kind, key: input.string("a key")? },
     })
 }

@@ -7,6 +7,7 @@ use crate::decode::Building;
 use crate::dialect::read_header;
 use crate::dump::refused;
 use crate::encoding::Input;
+use crate::error::shown;
 use crate::opcode::{Parsed, read_opcode};
 use crate::{Dialect, RdbError, Value};
 
@@ -72,6 +73,7 @@ pub struct Reader {
     expire_at: Option<u64>,
     partial: Option<Partial>,
     empty_keys: u64,
+    is_checksummed: bool,
     waits_for: &'static str,
     failed: Option<RdbError>,
     ended: bool,
@@ -128,6 +130,13 @@ impl Reader {
         self.empty_keys
     }
 
+    /// Whether a checksum was compared at the end. It was not when there is none (before version 5) or when it is zero,
+    /// which says that the writer made none (`rdbchecksum no`).
+    #[must_use]
+    pub fn is_checksummed(&self) -> bool {
+        self.is_checksummed
+    }
+
     /// To be asked when nothing more will come.
     ///
     /// # Errors
@@ -146,7 +155,10 @@ impl Reader {
         while !self.ended {
             match self.advance() {
                 Ok(None) => {}
-                Ok(item) => return Ok(item),
+                Ok(item) => {
+                    self.waits_for = "an opcode";
+                    return Ok(item);
+                }
                 Err(RdbError::Truncated(what)) => {
                     self.waits_for = what;
                     let is_long = self.unread().len() > ITEM_MAX;
@@ -172,42 +184,41 @@ impl Reader {
 
     /// One step forward, which need not give an item.
     fn advance(&mut self) -> Result<Option<Item>, RdbError> {
-        if let Some(partial) = self.partial.take() {
-            return self.value(partial);
+        match (self.partial.take(), self.version) {
+            (Some(partial), _) => self.value(partial),
+            (None, Some(version)) => self.opcode(version),
+            (None, None) => {
+                let mut input = Input::new(self.unread());
+                self.version = Some(read_header(input.take(HEADER, "the header")?)?);
+                self.take(HEADER);
+                Ok(None)
+            }
         }
+    }
+
+    /// An opcode, or a type and its key.
+    fn opcode(&mut self, version: u16) -> Result<Option<Item>, RdbError> {
+        let dialect = Dialect::of_version(version);
         let mut input = Input::new(self.unread());
         let before = input.rest().len();
-        let Some(version) = self.version else {
-            self.version = Some(read_header(input.take(HEADER, "the header")?)?);
-            self.take(HEADER);
-            return Ok(None);
-        };
-        let parsed = read_opcode(&mut input, Dialect::of_version(version), version >= 5)?;
+        let parsed = read_opcode(&mut input, dialect, version >= 5)?;
         let len = before - input.rest().len();
+        let mut item = None;
         match parsed {
-            Parsed::Nothing => self.take(len),
-            Parsed::ExpireAt(at) => {
-                self.expire_at = Some(at);
-                self.take(len);
-            }
-            Parsed::Item(item) => {
-                self.take(len);
-                return Ok(Some(item));
-            }
+            Parsed::Nothing => {}
+            Parsed::ExpireAt(at) => self.expire_at = Some(at),
+            Parsed::Item(parsed) => item = Some(parsed),
+            Parsed::Key { kind, key } => match Building::new(kind, dialect) {
+                Some(value) => self.partial = Some(Partial { key, value }),
+                None => return Err(refused(kind, &mut input, shown(&key))?),
+            },
             Parsed::End => {
                 self.take(len);
                 return self.end(version).map(Some);
             }
-            Parsed::Key { kind, key } => {
-                let value = Building::new(kind, Dialect::of_version(version));
-                let Some(value) = value else {
-                    return Err(refused(kind, &mut input, text(&key))?);
-                };
-                self.take(len);
-                self.partial = Some(Partial { key, value });
-            }
         }
-        Ok(None)
+        self.take(len);
+        Ok(item)
     }
 
     /// Takes as many pieces of a value as have arrived.
@@ -229,7 +240,7 @@ impl Reader {
                 self.partial = Some(partial);
                 Err(RdbError::Truncated(what))
             }
-            Err(cause) => Err(RdbError::Key { key: text(&partial.key), cause: Box::new(cause) }),
+            Err(cause) => Err(RdbError::Key { key: shown(&partial.key), cause: Box::new(cause) }),
         }
     }
 
@@ -250,15 +261,11 @@ impl Reader {
             if stored != 0 && stored != self.checksum {
                 return Err(RdbError::Checksum { stored, computed: self.checksum });
             }
+            self.is_checksummed = stored != 0;
             self.at += 8;
             self.position += 8;
         }
         self.ended = true;
         Ok(Item::End)
     }
-}
-
-/// A key for an error.
-fn text(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).into_owned()
 }

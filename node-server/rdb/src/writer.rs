@@ -4,6 +4,7 @@
 use crate::crc64::crc64;
 use crate::encode::put_value;
 use crate::encoding::{put_length, put_millis, put_string};
+use crate::error::shown;
 use crate::types::{OP_AUX, OP_EOF, OP_EXPIRETIME_MS, OP_SELECTDB, STRING};
 use crate::{Dialect, RdbError, Value};
 
@@ -84,7 +85,7 @@ pub fn put_key(
     put_expiry(out, expire_at);
     put_value(out, value, dialect, |out| put_string(out, key)).map_err(|cause| {
         out.truncate(start);
-        RdbError::Key { key: String::from_utf8_lossy(key).into_owned(), cause: Box::new(cause) }
+        RdbError::Key { key: shown(key), cause: Box::new(cause) }
     })
 }
 

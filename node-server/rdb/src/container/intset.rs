@@ -1,5 +1,5 @@
-//! Intset: bytes per number (u32: 2, 4 or 8), count (u32), the numbers, ascending, lowest byte first. Source: "Redis
-//! RDB file format", intset encoding; checked against redis-server 7.0.15.
+//! Intset: bytes per number (u32: 2, 4 or 8), count (u32), the numbers, ascending, lowest byte first. The layout is that
+//! of what redis-server 7.0.15 and Valkey 9.1.2 write (tests/golden) and take (tests/differential.rs).
 
 use super::Cursor;
 use crate::RdbError;

@@ -1,5 +1,5 @@
 //! Streams: nodes of entries, totals, groups with what is pending, consumers with what is pending for each. Layout:
-//! reference/persistence §3.1; type 15 has no totals beyond the length, 19 adds them, 21 adds when a consumer was
+//! reference/persistence §3.1, VK:rdb.c:rdbLoadObject; type 15 has no totals beyond the length, 19 adds them, 21 adds when a consumer was
 //! last active.
 
 use super::room;
@@ -87,18 +87,23 @@ impl StreamBuilding {
         let what = "the totals of a stream";
         let length = input.number(what)?;
         let last_id = read_id(input, what)?;
-        let first_id = self.stream.entries.first().map(|entry| entry.id).unwrap_or_default();
-        let (first_id, max_deleted_id, entries_added) = match self.version {
+        let (max_deleted_id, entries_added) = match self.version {
             // What Redis takes when it loads such a stream.
-            1 => (first_id, StreamId::default(), length),
-            _ => (read_id(input, what)?, read_id(input, what)?, input.number(what)?),
+            1 => (StreamId::default(), length),
+            _ => {
+                // The first identifier follows from the entries. Redis 7.0 makes it the greatest of all for a stream
+                // of Redis 6 without entries, and writes that.
+                read_id(input, what)?;
+                (read_id(input, what)?, input.number(what)?)
+            }
         };
         let groups = input.number("the groups of a stream")?;
         if length != self.stream.entries.len() as u64 {
             return Err(RdbError::Value { kind: "stream", problem: "its length is not that of its entries" });
         }
         let stream = &mut self.stream;
-        (stream.last_id, stream.first_id) = (last_id, first_id);
+        stream.last_id = last_id;
+        stream.first_id = stream.first_entry_id();
         (stream.max_deleted_id, stream.entries_added) = (max_deleted_id, entries_added);
         Ok(groups)
     }
@@ -135,17 +140,14 @@ impl StreamBuilding {
     fn consumer(&mut self, input: &mut Input<'_>) -> Result<u64, RdbError> {
         let what = "a consumer";
         let name = input.raw_string(what)?;
-        let seen_at = input.millis(what)?;
-        let active_at = match self.version {
-            3 => u64::try_from(i64::from_le_bytes(input.array(what)?)).ok(),
-            _ => Some(seen_at),
-        };
+        let seen_at = input.millis_or_none(what)?;
+        let active_at = if self.version == 3 { input.millis_or_none(what)? } else { seen_at };
         let count = input.number("the pending entries of a consumer")?;
         let left = input.rest().len();
         let pending = room(usize::try_from(count).unwrap_or(usize::MAX), left, 16);
         let name = name.decode()?;
         if let Some(group) = self.stream.groups.last_mut() {
-            group.consumers.push(Consumer { name, seen_at, active_at, pending });
+            group.consumers.push(Consumer { name, seen_at: seen_at.unwrap_or(0), active_at, pending });
         }
         Ok(count)
     }

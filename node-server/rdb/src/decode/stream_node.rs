@@ -1,7 +1,7 @@
 //! A node of a stream: an identifier and a listpack. The listpack begins with a master entry: how many entries live,
 //! how many are marked deleted, the names of the first entry's fields, 0. Then per entry: flags, identifier less the
-//! node's (both halves), its fields, and how many elements it took. Source: Redis's description of the format in its
-//! stream documentation; checked against redis-server 7.0.15 and Valkey 9.1.2.
+//! node's (both halves), its fields, and how many elements it took.
+//! The layout is that of what redis-server 7.0.15 and Valkey 9.1.2 write (tests/golden) and take (tests/servers.rs).
 
 use super::room;
 use crate::RdbError;

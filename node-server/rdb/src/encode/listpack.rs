@@ -1,19 +1,20 @@
 //! Makes listpacks; what they are stands in [`crate::container::listpack`].
 
-use crate::container::listpack::BackLength;
+use crate::container::listpack::{BackLength, Limits};
 
 /// A listpack that grows.
 #[derive(Debug)]
 pub(crate) struct ListpackWriter {
     bytes: Vec<u8>,
     count: usize,
+    limits: Limits,
 }
 
 const HEADER: usize = 6;
 
 impl ListpackWriter {
-    pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; HEADER], count: 0 }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { bytes: vec![0; HEADER], count: 0, limits }
     }
 
     pub(crate) fn integer(&mut self, n: i64) {
@@ -55,7 +56,7 @@ impl ListpackWriter {
     }
 
     fn end_element(&mut self, start: usize) {
-        let back = BackLength::of(self.bytes.len() - start);
+        let back = BackLength::of(self.bytes.len() - start, self.limits);
         self.bytes.extend_from_slice(back.bytes());
         self.count += 1;
     }

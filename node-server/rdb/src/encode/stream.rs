@@ -2,6 +2,7 @@
 
 use super::listpack::ListpackWriter;
 use crate::Dialect;
+use crate::container::listpack::Limits;
 use crate::decode::stream_node::SAME_FIELDS;
 use crate::encoding::{put_length, put_millis, put_string};
 use crate::value::{Consumer, Entry, Group, Stream, StreamId};
@@ -13,12 +14,13 @@ const NODE_BYTES: usize = 4096;
 /// Everything behind the key. Fails with what is wrong.
 pub(crate) fn put_stream(out: &mut Vec<u8>, stream: &Stream, dialect: Dialect) -> Result<(), &'static str> {
     stream.check()?;
-    let nodes = put_nodes(&stream.entries)?;
+    let limits = if dialect == Dialect::Valkey { Limits::Valkey } else { Limits::Redis };
+    let nodes = put_nodes(&stream.entries, limits)?;
     put_length(out, nodes.count);
     out.extend_from_slice(&nodes.bytes);
     put_length(out, stream.entries.len() as u64);
     put_id(out, stream.last_id);
-    put_id(out, stream.first_id);
+    put_id(out, stream.first_entry_id());
     put_id(out, stream.max_deleted_id);
     put_length(out, stream.entries_added);
     put_length(out, stream.groups.len() as u64);
@@ -38,11 +40,11 @@ struct Nodes {
     count: u64,
 }
 
-fn put_nodes(entries: &[Entry]) -> Result<Nodes, &'static str> {
+fn put_nodes(entries: &[Entry], limits: Limits) -> Result<Nodes, &'static str> {
     let mut nodes = Nodes::default();
     let mut rest = entries;
     while let Some(first) = rest.first() {
-        let (listpack, taken) = node(first, rest);
+        let (listpack, taken) = node(first, rest, limits);
         let listpack = listpack.ok_or("an entry is longer than 4 GiB")?;
         put_length(&mut nodes.bytes, 16);
         nodes.bytes.extend_from_slice(&first.id.to_bytes());
@@ -56,14 +58,14 @@ fn put_nodes(entries: &[Entry]) -> Result<Nodes, &'static str> {
 
 /// A node that begins with `first`, and how many entries are in it. The master entry has their number, so they are
 /// chosen before anything is written.
-fn node(first: &Entry, entries: &[Entry]) -> (Option<Vec<u8>>, usize) {
+fn node(first: &Entry, entries: &[Entry], limits: Limits) -> (Option<Vec<u8>>, usize) {
     let mut bytes = 0;
     let fits = |entry: &&Entry| {
         bytes += entry.fields.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>() + 16;
         bytes <= NODE_BYTES
     };
     let count = entries.iter().take(NODE_ENTRIES).take_while(fits).count().max(1);
-    let mut listpack = ListpackWriter::new();
+    let mut listpack = ListpackWriter::new(limits);
     listpack.integer(count as i64);
     listpack.integer(0);
     listpack.integer(first.fields.len() as i64);

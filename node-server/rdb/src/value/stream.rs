@@ -31,7 +31,7 @@ pub struct Stream {
     pub entries: Vec<Entry>,
     /// The greatest identifier ever given, also when that entry is deleted.
     pub last_id: StreamId,
-    /// The identifier of the first entry; 0-0 without entries.
+    /// The identifier of the first entry; 0-0 without entries. What is read and written is what the entries say.
     pub first_id: StreamId,
     /// The greatest identifier that was deleted from the middle or the end; 0-0 if none.
     pub max_deleted_id: StreamId,
@@ -39,6 +39,14 @@ pub struct Stream {
     pub entries_added: u64,
     /// Its consumer groups.
     pub groups: Vec<Group>,
+}
+
+impl Stream {
+    /// The identifier of the first entry; 0-0 without entries.
+    #[must_use]
+    pub fn first_entry_id(&self) -> StreamId {
+        self.entries.first().map(|entry| entry.id).unwrap_or_default()
+    }
 }
 
 /// An entry of a stream.

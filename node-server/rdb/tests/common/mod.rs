@@ -3,6 +3,7 @@
 
 pub(crate) mod build;
 pub(crate) mod corpus;
+pub(crate) mod mutate;
 pub(crate) mod server;
 pub(crate) mod strategy;
 pub(crate) mod text;

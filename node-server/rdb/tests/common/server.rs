@@ -1,8 +1,9 @@
-//! A real redis-server or valkey-server on loopback, on a port of its own, in a temporary directory.
+//! A real redis-server or valkey-server in a temporary directory, reached by a socket there: a port that is free when
+//! it is looked for may be taken when the server begins to listen.
 #![allow(clippy::disallowed_methods, reason = "the servers read and write files")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) struct Server {
     process: Child,
     directory: PathBuf,
-    connection: BufReader<TcpStream>,
+    connection: BufReader<UnixStream>,
 }
 
 /// What a server answers.
@@ -36,12 +37,6 @@ pub(crate) fn valkey_server() -> PathBuf {
     std::env::var_os("VALKEY_SERVER_BIN").map_or_else(default, PathBuf::from)
 }
 
-/// A port of loopback that nobody uses.
-pub(crate) fn free_port() -> u16 {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    probe.local_addr().expect("it is bound").port()
-}
-
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
 impl Server {
@@ -53,9 +48,10 @@ impl Server {
         if let Some(rdb) = rdb {
             std::fs::write(directory.join("dump.rdb"), rdb).expect("the temporary directory is writable");
         }
-        let port = free_port();
+        let socket = directory.join("socket");
         let mut process = Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(&socket)
             .args(["--sanitize-dump-payload", "yes", "--dir"])
             .arg(&directory)
             .args(options)
@@ -65,7 +61,7 @@ impl Server {
         let log = BufReader::new(process.stdout.take().expect("it is piped"));
         // The server says when it serves; when it ends instead, so does its log.
         let ready = log.lines().map_while(Result::ok).any(|line| line.contains("eady to accept connections"));
-        let stream = ready.then(|| TcpStream::connect(("127.0.0.1", port)).expect("it serves"));
+        let stream = ready.then(|| UnixStream::connect(&socket).expect("it serves"));
         let Some(stream) = stream else {
             process.wait().expect("it is our child");
             std::fs::remove_dir_all(&directory).expect("it is ours");
