@@ -3,6 +3,7 @@
 //!
 //! Forbidden here: files, sockets, keyspaces. No bytes make it panic.
 
+pub mod aof;
 pub mod crc64;
 pub mod dump;
 pub mod encoding;
