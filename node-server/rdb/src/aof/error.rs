@@ -4,7 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AofError {
     /// A sealed stretch is not what was written, and later ones stand behind it: cutting the file would lose them.
-    #[error("bytes {from} to {to} are not what was written (checksum), and more that was sealed stands behind them")]
+    #[error(
+        "bytes {from} to {to} are not what was written (checksum), and more that was sealed stands behind them"
+    )]
     RottenMiddle {
         /// End of the last stretch that is right.
         from: u64,

@@ -32,16 +32,14 @@ pub(super) enum Frame<'b> {
 ///
 /// # Errors
 /// What is there is neither, however it may go on.
-pub(super) fn frame<'b>(
-    bytes: &'b [u8],
-    mut each: impl FnMut(&'b [u8]),
-) -> Result<Frame<'b>, &'static str> {
+pub(super) fn frame<'b>(bytes: &'b [u8], mut each: impl FnMut(&'b [u8])) -> Result<Frame<'b>, &'static str> {
     match bytes.first() {
         None => return Ok(Frame::More(1)),
         Some(b'#') => return note(bytes),
         Some(_) => {}
     }
-    let Some((count, mut at)) = number(bytes, b'*', "a command begins with * and the number of its arguments")?
+    let Some((count, mut at)) =
+        number(bytes, b'*', "a command begins with * and the number of its arguments")?
     else {
         return Ok(Frame::More(bytes.len() + 1));
     };

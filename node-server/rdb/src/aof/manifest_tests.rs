@@ -51,7 +51,8 @@ fn what_redis_refuses_is_refused_with_line_and_cause() {
     assert_eq!(cause(&format!("{LINE}{LINE}")), (2, C::Order { seq: 1, before: 1 }));
     assert_eq!(cause("file a seq 1 type b\nfile b seq 2 type b\n"), (2, C::SecondBase));
     assert_eq!(cause(&format!("#{}\n", "x".repeat(1023))), (1, C::TooLong));
-    for (name, error) in [("./a", NameError::Path), ("..", NameError::Nothing), ("\"\"", NameError::Nothing)] {
+    for (name, error) in [("./a", NameError::Path), ("..", NameError::Nothing), ("\"\"", NameError::Nothing)]
+    {
         let name_of = |cause| matches!(cause, (1, C::Name { error: e, .. }) if e == error);
         assert!(name_of(cause(&format!("file {name} seq 1 type i\n"))), "{name}");
     }
@@ -83,7 +84,10 @@ fn a_rewrite() {
          file appendonly.aof.1.incr.aof seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
     );
     let clean = done.without_history();
-    assert_eq!(clean.to_load().collect::<Vec<_>>(), ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof"]);
+    assert_eq!(
+        clean.to_load().collect::<Vec<_>>(),
+        ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof"]
+    );
     assert_eq!(clean.with_next_incr(&names).last_incr_seq(), 3);
     assert_eq!(names.manifest(), "appendonly.aof.manifest");
 }

@@ -8,6 +8,7 @@ mod check;
 mod damage;
 mod error;
 mod frame;
+mod item;
 mod manifest;
 mod names;
 mod scanner;
@@ -15,13 +16,18 @@ mod seal;
 mod words;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod manifest_tests;
+#[cfg(test)]
+mod redis_tests;
 #[cfg(test)]
 mod scanner_tests;
 
 pub use check::{Check, Report};
 pub use error::{AofError, ManifestCause, ManifestError, NameError};
+pub use item::{Ending, Item, Record, Resume, Torn};
 pub use manifest::{Entry, Kind, Manifest};
 pub use names::{BaseFormat, Names};
-pub use scanner::{Ending, Item, Record, Resume, Scanner, Torn};
+pub use scanner::Scanner;
 pub use seal::{Replid, RunningCrc, SEAL_LEN_MAX, Seal, seal};

@@ -7,69 +7,11 @@
 use super::AofError;
 use super::damage::{Damage, Fault, Tail};
 use super::frame::{Frame, frame, is_beginning};
+use super::item::{Ending, Item, Record, Resume, Torn, record, timestamp};
 use super::seal::{PREFIX, RunningCrc, Seal};
 
 /// Bytes that are not needed any more are dropped from the front when they are more than this.
 const COMPACT_AT: usize = 1 << 20;
-
-/// One thing in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// A command with its arguments.
-    Command(Vec<Vec<u8>>),
-    /// `#TS:`: what follows was written at this Unix second (`aof-timestamp-enabled`).
-    Timestamp(u64),
-}
-
-/// What is handed out at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// A stretch that is what was written.
-    Sealed {
-        /// In order.
-        records: Vec<Record>,
-        /// What was said about it.
-        seal: Seal,
-    },
-    /// One command or one transaction of a file that has no seal so far.
-    Loose(Vec<Record>),
-}
-
-/// The tail is not whole. The reasons are those of [`AofError::Torn`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Torn {
-    /// Where the first thing begins that is not whole.
-    pub at: u64,
-    /// The length to truncate the file to.
-    pub complete_until: u64,
-}
-
-impl From<Torn> for AofError {
-    fn from(Torn { at, complete_until }: Torn) -> Self {
-        Self::Torn { at, complete_until }
-    }
-}
-
-/// Where writing goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resume {
-    /// Length of the file, after it is truncated if it is torn.
-    pub len: u64,
-    /// Of what is there behind the last seal.
-    pub crc: RunningCrc,
-}
-
-/// The end of the file. Whether its tail is used is for the caller to say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Ending {
-    /// Whole commands that no seal stands behind.
-    pub tail: Vec<Record>,
-    /// Behind the tail.
-    pub resume: Resume,
-    /// What follows the tail is not whole.
-    pub torn: Option<Torn>,
-}
 
 /// A record that was read and not handed out.
 #[derive(Clone, Copy, Debug)]
@@ -177,10 +119,14 @@ impl Scanner {
 
     fn ending(&self, end: Boundary, torn_at: Option<u64>) -> Result<Ending, AofError> {
         if let Some(at) = self.strange_note.filter(|at| *at < end.resume.len) {
-            return Err(AofError::Format { at, reason: "an annotation that is unknown and that nothing proves" });
+            return Err(AofError::Format {
+                at,
+                reason: "an annotation that is unknown and that nothing proves",
+            });
         }
         let torn = torn_at.map(|at| Torn { at, complete_until: end.resume.len });
-        Ok(Ending { tail: self.records(end.pending), resume: end.resume, torn })
+        let proved = self.proved.resume;
+        Ok(Ending { tail: self.records(end.pending), resume: end.resume, proved, torn })
     }
 
     fn read_on(&mut self) -> Result<Option<Item>, AofError> {
@@ -207,8 +153,11 @@ impl Scanner {
                     }
                 }
                 // A seal whose first byte is damaged.
-                Err(_) if self.sealed && rest.get(1..PREFIX.len()) == PREFIX.get(1..) => self.damaged(Fault::Seal),
-                Err(reason) if self.sealed => self.damaged(Fault::Format(reason)),
+                Err(_) if self.sealed && rest.get(1..PREFIX.len()) == PREFIX.get(1..) => {
+                    self.damaged(Fault::Seal)
+                }
+                // At the very beginning it may be a new file that a crash left with zeros, or a damaged first seal.
+                Err(reason) if self.sealed || self.offset() == 0 => self.damaged(Fault::Format(reason)),
                 Err(reason) => return Err(AofError::Format { at: self.offset(), reason }),
             }
         }
@@ -221,7 +170,10 @@ impl Scanner {
         }
         if line.starts_with(PREFIX) {
             if !self.sealed {
-                return Err(AofError::Format { at: self.offset(), reason: "a #CRC annotation that is damaged" });
+                return Err(AofError::Format {
+                    at: self.offset(),
+                    reason: "a #CRC annotation that is damaged",
+                });
             }
             self.damaged(Fault::Seal);
             return Ok(None);
@@ -300,7 +252,8 @@ impl Scanner {
     fn damaged(&mut self, fault: Fault) {
         let rest = self.buffer.get(self.at..).unwrap_or_default();
         // A record of a bad stretch may have swallowed seals: a damaged length looks like a longer argument.
-        let swallower = if fault == Fault::Checksum { self.stretch_from.max(self.base) } else { self.offset() };
+        let swallower =
+            if fault == Fault::Checksum { self.stretch_from.max(self.base) } else { self.offset() };
         let searched = self.buffer.get((swallower - self.base) as usize..).unwrap_or_default();
         let mut damage = Damage::new(fault, self.offset(), self.stretch_from, swallower, self.sealed);
         let before_zeros = rest.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
@@ -319,19 +272,4 @@ impl Scanner {
         };
         self.pending.iter().take(count).map(|span| record(bytes(span))).collect()
     }
-}
-
-/// A record that was read before.
-fn record(bytes: &[u8]) -> Record {
-    if let Some(second) = timestamp(bytes) {
-        return Record::Timestamp(second);
-    }
-    let mut args = Vec::new();
-    // Its frame was found when it was read.
-    let _ = frame(bytes, |arg| args.push(arg.to_vec()));
-    Record::Command(args)
-}
-
-fn timestamp(line: &[u8]) -> Option<u64> {
-    std::str::from_utf8(line.strip_prefix(b"#TS:")?).ok()?.trim_end().parse().ok()
 }
