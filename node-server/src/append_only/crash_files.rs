@@ -66,7 +66,8 @@ pub(super) struct Failing {
     pub(super) write_after: Option<usize>,
     pub(super) truncate: bool,
     pub(super) sync: bool,
-    pub(super) sync_dir: bool,
+    /// Syncs of directories, after this many that work.
+    pub(super) sync_dir_after: Option<usize>,
     pub(super) rename: bool,
 }
 
@@ -79,6 +80,8 @@ struct Disk {
     /// Operations until nothing works any more.
     left: Option<usize>,
     failing: Failing,
+    /// Now and then a write, a rename or a sync of a directory fails, and works when it is tried again.
+    flaky: Option<Random>,
 }
 
 impl Disk {
@@ -91,6 +94,11 @@ impl Disk {
             }
             None => Ok(()),
         }
+    }
+
+    fn hiccup(&mut self) -> io::Result<()> {
+        let fails = self.flaky.as_mut().is_some_and(|random| random.below(12) == 0);
+        if fails { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     fn change(&mut self, change: Change) {
@@ -115,6 +123,15 @@ impl CrashFiles {
     /// Everything fails after `operations`; `None`: nothing does.
     pub(super) fn crash_after(&self, operations: Option<usize>) {
         self.disk().left = operations;
+    }
+
+    /// Whether nothing works any more.
+    pub(super) fn is_dead(&self) -> bool {
+        self.disk().left == Some(0)
+    }
+
+    pub(super) fn flaky(&self, random: Option<Random>) {
+        self.disk().flaky = random;
     }
 
     pub(super) fn fail(&self, failing: Failing) {
@@ -181,7 +198,10 @@ impl FileLayer for CrashFiles {
             (Some(0), _) => (0, disk.step()),
             (Some(1), _) => (bytes.len() / 2, disk.step().and(Err(io::Error::other("crashed")))),
             (_, Some(after)) => (after.min(bytes.len()), Err(io::ErrorKind::StorageFull.into())),
-            _ => (bytes.len(), disk.step()),
+            _ => match disk.step().and(disk.hiccup()) {
+                Ok(()) => (bytes.len(), Ok(())),
+                Err(error) => (bytes.len() / 3, Err(error)),
+            },
         };
         disk.inodes[*file].now.extend(&bytes[..part]);
         result
@@ -214,6 +234,7 @@ impl FileLayer for CrashFiles {
         if disk.failing.rename {
             return Err(io::Error::other("rename fails"));
         }
+        disk.hiccup()?;
         let inode = disk.inode(from)?;
         disk.change(Change::Move(from.into(), to.into(), inode));
         Ok(())
@@ -222,8 +243,10 @@ impl FileLayer for CrashFiles {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let disk = &mut *self.disk();
         disk.step()?;
-        if disk.failing.sync_dir {
-            return Err(io::Error::other("sync_dir fails"));
+        match &mut disk.failing.sync_dir_after {
+            Some(0) => return Err(io::Error::other("sync_dir fails")),
+            Some(after) => *after -= 1,
+            None => disk.hiccup()?,
         }
         let (here, elsewhere) =
             std::mem::take(&mut disk.changes).into_iter().partition(|change| change.dir() == Some(dir));

@@ -7,7 +7,7 @@ use super::tests::{DIR, names, number_of, open, replid, set};
 use super::*;
 use node_server_rdb::aof::{Ending, Item, Record, Scanner};
 
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 2000;
 
 /// What the data set is, as numbers that were set.
 #[derive(Debug, Default)]
@@ -55,18 +55,21 @@ struct Model {
 }
 
 impl Model {
-    /// A start of a server and what it then does, until something fails.
+    /// A start of a server and what it then does, until the disk is dead.
     fn live(&mut self, layer: &CrashFiles, random: &mut Random) -> Result<(), AofError> {
-        let (mut aof, files) = open(layer)?;
+        let (mut aof, files) = insist(layer, || open(layer))?;
         let loaded = load(layer, &files);
         let ends_in_increment = files.last().is_some_and(|path| path.ends_with(aof.last_name()));
         self.resume(&mut aof, loaded, ends_in_increment, random)?;
-        aof.seal(self.offset, &replid())?;
+        insist(layer, || aof.seal(self.offset, &replid()))?;
         for _ in 0..20 {
-            match random.below(6) {
-                0 => self.rewrite(&mut aof, random)?,
-                1 => _ = aof.remove_history()?,
-                _ => self.batch(&mut aof, random)?,
+            let done = match random.below(6) {
+                0 => self.rewrite(layer, &mut aof, random),
+                1 => aof.remove_history().map(|_| ()),
+                _ => self.batch(layer, &mut aof, random),
+            };
+            if layer.is_dead() {
+                return done;
             }
         }
         Ok(())
@@ -88,15 +91,20 @@ impl Model {
         Ok(())
     }
 
-    fn batch(&mut self, aof: &mut AppendOnly<CrashFiles>, random: &mut Random) -> Result<(), AofError> {
+    fn batch(
+        &mut self,
+        layer: &CrashFiles,
+        aof: &mut AppendOnly<CrashFiles>,
+        random: &mut Random,
+    ) -> Result<(), AofError> {
         for _ in 0..1 + random.below(3) {
             self.next += 1;
             self.written.push(self.next);
             let bytes = set(self.next);
             self.offset += bytes.len() as u64;
-            aof.append(&bytes)?;
+            insist(layer, || aof.append(&bytes))?;
         }
-        aof.seal(self.offset, &replid())?;
+        insist(layer, || aof.seal(self.offset, &replid()))?;
         if random.below(2) == 0 {
             aof.sync()?;
             self.synced = self.written.len();
@@ -104,16 +112,20 @@ impl Model {
         Ok(())
     }
 
-    fn rewrite(&mut self, aof: &mut AppendOnly<CrashFiles>, random: &mut Random) -> Result<(), AofError> {
+    fn rewrite(
+        &mut self,
+        layer: &CrashFiles,
+        aof: &mut AppendOnly<CrashFiles>,
+        random: &mut Random,
+    ) -> Result<(), AofError> {
         let mut base = aof.begin_rewrite()?;
-        let content = self.written.clone();
-        for number in content {
-            base.write(&set(number))?;
-            if random.below(8) == 0 {
-                self.batch(aof, random)?;
-            }
+        let content: Vec<u8> = self.written.iter().flat_map(|number| set(*number)).collect();
+        for _ in 0..random.below(3) {
+            // A sync that fails is not the rewrite's matter.
+            let _ = self.batch(layer, aof, random);
         }
-        if random.below(4) == 0 {
+        let is_whole = base.write(&content).is_ok();
+        if !is_whole || random.below(4) == 0 {
             aof.abandon_rewrite(base);
             return Ok(());
         }
@@ -129,8 +141,27 @@ impl Model {
     }
 }
 
+/// Tries again until it works or the disk is dead.
+fn insist<T>(layer: &CrashFiles, mut what: impl FnMut() -> Result<T, AofError>) -> Result<T, AofError> {
+    loop {
+        let result = what();
+        if result.is_ok() || layer.is_dead() {
+            return result;
+        }
+    }
+}
+
 #[test]
 fn a_crash_at_any_operation_loses_only_what_was_not_synced() {
+    crash_often(false);
+}
+
+#[test]
+fn so_it_is_where_operations_fail_before() {
+    crash_often(true);
+}
+
+fn crash_often(flaky: bool) {
     let (mut crashes, mut rewrites) = (0, 0);
     for seed in 0..SEEDS {
         let mut random = Random(seed);
@@ -138,9 +169,11 @@ fn a_crash_at_any_operation_loses_only_what_was_not_synced() {
         let mut model = Model::default();
         for _ in 0..4 {
             layer.crash_after(Some(random.below(120)));
+            layer.flaky(flaky.then(|| random.clone()));
             crashes += u64::from(model.live(&layer, &mut random).is_err());
             // Sometimes only the process dies, and what it wrote is still there, synced or not.
             layer.crash_after(None);
+            layer.flaky(None);
             if random.below(3) > 0 {
                 layer.crash(&mut random);
             }
@@ -161,9 +194,11 @@ fn a_crash_in_the_upgrade_of_a_single_file_loses_nothing() {
         let layer = CrashFiles::default();
         let single = Path::new(DIR).join(names().single());
         layer.put(&single, &[set(1), set(2)].concat());
-        layer.crash_after(Some(random.below(25)));
-        let _ = open(&layer);
+        layer.crash_after(Some(random.below(30)));
+        layer.flaky((seed % 2 == 0).then(|| random.clone()));
+        let _ = open(&layer).or_else(|_| open(&layer));
         layer.crash_after(None);
+        layer.flaky(None);
         layer.crash(&mut random);
         let (_, files) = open(&layer).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert_eq!(load(&layer, &files).all(), [1, 2], "seed {seed}");

@@ -72,12 +72,6 @@ impl<L: FileLayer> Directory<L> {
         self.path.join(format!("{TEMPORARY}{name}"))
     }
 
-    /// Whether a crash would bring an older manifest back.
-    #[must_use]
-    pub fn is_uncertain(&self) -> bool {
-        self.uncertain
-    }
-
     /// How long a file of the manifest is.
     ///
     /// # Errors
@@ -91,35 +85,49 @@ impl<L: FileLayer> Directory<L> {
     }
 
     /// Makes `manifest` the one that counts: a temporary file is written, synced and renamed, and the directory synced.
+    /// If only the last step fails, it counts for this process, and [`Directory::settle`] is left to be done.
     ///
     /// # Errors
-    /// The system refused. The old manifest counts, unless only the last step failed: then it is not known which of
-    /// both a crash would leave, the new one is used, and [`Directory::is_uncertain`] until it is stored again.
+    /// The system refused; the old manifest counts.
     pub fn store(&mut self, manifest: Manifest) -> Result<(), AofError> {
+        self.put_in_place(&manifest)?;
+        self.manifest = manifest;
+        self.uncertain = true;
+        match self.sync() {
+            Ok(()) => self.uncertain = false,
+            Err(error) => {
+                tracing::warn!("{error}; it is tried again before anything is said to be on the disk")
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a crash does not bring an older manifest back. The whole manifest is written again: a sync that
+    /// works says nothing about one that failed before.
+    ///
+    /// # Errors
+    /// A crash still might.
+    pub fn settle(&mut self) -> Result<(), AofError> {
+        if self.uncertain {
+            self.put_in_place(&self.manifest)?;
+            self.sync()?;
+            self.uncertain = false;
+        }
+        Ok(())
+    }
+
+    fn put_in_place(&self, manifest: &Manifest) -> Result<(), AofError> {
         let name = self.names.manifest();
         let (path, temporary) = (self.file(&name), self.temporary(&name));
         let written = self.write_new(&temporary, manifest.format().as_bytes());
         let renamed = written.and_then(|()| {
             self.layer.rename(&temporary, &path).map_err(system(&path, "replace the manifest"))
         });
-        if let Err(error) = renamed {
+        if renamed.is_err() {
             // What is left of it goes at the next start if it cannot now.
             let _ = self.layer.remove(&temporary);
-            return Err(error);
         }
-        self.manifest = manifest;
-        self.uncertain = true;
-        self.sync()?;
-        self.uncertain = false;
-        Ok(())
-    }
-
-    /// Stores the manifest again if a crash would bring an older one back.
-    ///
-    /// # Errors
-    /// It still would.
-    pub fn settle(&mut self) -> Result<(), AofError> {
-        if self.uncertain { self.store(self.manifest.clone()) } else { Ok(()) }
+        renamed
     }
 
     /// Makes the names in the directory survive a crash.
@@ -181,6 +189,7 @@ impl<L: FileLayer> Directory<L> {
             return Ok(());
         }
         self.store(Manifest::upgraded(&self.names))?;
+        self.settle()?;
         self.layer.rename(&from, &to).map_err(system(&from, "move the file into appenddirname"))?;
         self.sync()?;
         self.layer.sync_dir(dir).map_err(system(dir, "sync the directory"))

@@ -63,6 +63,8 @@ impl<L: FileLayer> AppendOnly<L> {
             Some(last) => Increment::open(layer.clone(), directory.file(&last.name))?,
             None => next_increment(&layer, &mut directory, None)?,
         };
+        // Later that can wait until something is said to be on the disk. Now a crash would leave data without manifest.
+        directory.settle()?;
         let mut append_only = Self {
             layer,
             directory,
@@ -175,13 +177,11 @@ impl<L: FileLayer> AppendOnly<L> {
         }
         self.directory.sync()?;
         let manifest = self.directory.manifest().with_rewritten(base.entry, base.first);
-        let stored = self.directory.store(manifest);
-        if stored.is_ok() || self.directory.is_uncertain() {
-            self.gap = None;
-            self.measure_others()?;
-            self.base_size = self.size();
-        }
-        stored
+        self.directory.store(manifest)?;
+        self.gap = None;
+        self.measure_others()?;
+        self.base_size = self.size();
+        Ok(())
     }
 
     /// The base will not be completed; everything is as before, with one more increment.
@@ -238,7 +238,6 @@ fn next_increment<L: FileLayer>(
     }
     increment.sync()?;
     directory.sync()?;
-    let stored = directory.store(manifest);
-    // Where the manifest counts although a crash may bring the old one back, the increment does as well.
-    if directory.is_uncertain() { Ok(increment) } else { stored.map(|()| increment) }
+    directory.store(manifest)?;
+    Ok(increment)
 }

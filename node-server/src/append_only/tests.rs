@@ -1,6 +1,6 @@
 //! Errors of the disk, foreign directories, real files.
 
-use super::crash_files::{CrashFiles, Failing};
+use super::crash_files::{CrashFiles, Failing, Random};
 use super::crash_tests::load;
 use super::*;
 use std::io::ErrorKind;
@@ -120,6 +120,35 @@ fn after_a_failed_sync_nothing_is_safe_until_a_rewrite_has_ended() {
     assert_eq!(numbers(&layer), [1, 2, 3]);
 }
 
+/// A new manifest is in place and its name is not safe: what is written goes where it says, and is safe only when it
+/// has been stored again.
+#[test]
+fn a_rewrite_that_may_be_forgotten_goes_on() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    layer.fail(Failing { sync_dir_after: Some(1), ..Failing::default() });
+    let mut base = aof.begin_rewrite().unwrap();
+    assert_eq!(aof.last_name(), "appendonly.aof.2.incr.aof");
+    assert!(matches!(batch(&mut aof, 2), Err(AofError::System { doing: "sync the directory", .. })));
+    layer.fail(Failing::default());
+    aof.sync().unwrap();
+    base.write(&set(1)).unwrap();
+    layer.fail(Failing { sync_dir_after: Some(1), ..Failing::default() });
+    aof.finish_rewrite(base).unwrap();
+    assert_eq!(aof.manifest().history.len(), 1, "the new base counts");
+    assert!(aof.remove_history().is_err());
+    assert!(
+        layer.len(&path("appendonly.aof.1.incr.aof")).is_ok(),
+        "the old manifest may come back and needs it"
+    );
+    layer.fail(Failing::default());
+    assert_eq!(aof.remove_history().unwrap(), 1);
+    batch(&mut aof, 3).unwrap();
+    layer.crash(&mut Random(1));
+    assert_eq!(numbers(&layer), [1, 2, 3]);
+}
+
 #[test]
 fn a_manifest_that_may_come_back_is_replaced_before_anything_is_said_to_be_safe() {
     let layer = CrashFiles::default();
@@ -127,7 +156,7 @@ fn a_manifest_that_may_come_back_is_replaced_before_anything_is_said_to_be_safe(
     batch(&mut aof, 1).unwrap();
     let mut base = aof.begin_rewrite().unwrap();
     base.write(&set(1)).unwrap();
-    layer.fail(Failing { sync_dir: true, ..Failing::default() });
+    layer.fail(Failing { sync_dir_after: Some(0), ..Failing::default() });
     assert!(aof.finish_rewrite(base).is_err());
     assert!(aof.manifest().base.is_none(), "the name of the base was not safe");
     assert!(matches!(aof.begin_rewrite(), Err(AofError::System { doing: "sync the directory", .. })));
@@ -192,6 +221,19 @@ fn directories_that_are_not_complete_are_refused_and_left_alone() {
     layer.put(&path("appendonly.aof.3.incr.aof"), b"x");
     assert!(error_of(&layer).contains("appendonly.aof.3.incr.aof: it holds data, but there is no manifest"));
     assert_eq!(layer.list(&Path::new(DIR).join(APPENDDIR)).unwrap(), ["appendonly.aof.3.incr.aof"]);
+}
+
+#[test]
+fn a_single_file_is_moved_only_when_the_manifest_is_safe() {
+    let layer = CrashFiles::default();
+    let single = Path::new(DIR).join("appendonly.aof");
+    layer.put(&single, &set(1));
+    layer.fail(Failing { sync_dir_after: Some(2), ..Failing::default() });
+    assert!(open(&layer).is_err());
+    assert_eq!(layer.read(&single).unwrap(), set(1));
+    layer.fail(Failing::default());
+    assert_eq!(numbers(&layer), [1]);
+    assert_eq!(layer.read(&path("appendonly.aof")).unwrap(), set(1));
 }
 
 #[test]

@@ -120,6 +120,23 @@ fn damage_behind_which_seals_were_swallowed_is_rot() {
     assert_eq!(scan(&writer.bytes, 64).1, Err(expected));
 }
 
+/// One bit makes a length of 100 one of 900, and there another record happens to end.
+#[test]
+fn a_record_that_swallows_a_seal_and_still_looks_whole_is_rot() {
+    let mut writer = Writer::new();
+    writer.append(&set(0, &[b'v'; 100]));
+    let begin = writer.bytes.len() - 102;
+    writer.seal();
+    let left = begin + 902 - writer.bytes.len();
+    let overhead = set(1, &[b'w'; 100]).len() - 100;
+    writer.append(&set(1, &vec![b'w'; left - overhead]));
+    writer.seal();
+    assert_eq!(&writer.bytes[begin - 5..begin - 2], b"100");
+    writer.bytes[begin - 5] ^= 8;
+    let expected = AofError::RottenMiddle { from: writer.ends[0] as u64, to: writer.ends[1] as u64 };
+    assert_eq!(scan(&writer.bytes, 64).1, Err(expected));
+}
+
 pub(super) fn checked(bytes: &[u8], piece: usize) -> Report {
     let mut check = Check::new();
     for part in bytes.chunks(piece) {

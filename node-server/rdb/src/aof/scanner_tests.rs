@@ -111,7 +111,12 @@ fn a_seal_fits_everywhere_and_is_read_back() {
     let expected = Seal { crc: 0xe9c6_d914_c4b8_d9ca, offset: u64::MAX, replid };
     assert_eq!(Seal::parse(text.as_bytes()), Some(expected));
     assert!(Replid::new(b"0123").is_none() && Replid::new(&[b'G'; 40]).is_none());
-    for damaged in [text.replace("e9c6", "E9c6"), text.replace("\r\n", "\n"), text.replace(' ', "  ")] {
+    for damaged in [
+        text.replace("e9c6", "E9c6"),
+        text.replace("\r\n", "\n"),
+        text.replace(' ', "  "),
+        text.replace(" 1", " 01"),
+    ] {
         assert_eq!(Seal::parse(damaged.as_bytes()), None, "{damaged}");
     }
 }
@@ -175,10 +180,43 @@ fn a_seal_within_a_transaction_proves_and_hands_out_nothing_yet() {
     let cut = scan(&writer.bytes, 9).1.unwrap();
     assert_eq!((cut.tail.len(), cut.torn.is_some()), (1, true), "only what is before MULTI");
     assert_eq!(cut.resume.len, writer.ends[0] as u64 + set(0, b"before").len() as u64);
+    let torn = scan(&[&writer.bytes[..], b"*1\r\n"].concat(), 9).1.unwrap();
+    assert_eq!((torn.tail.len(), torn.resume), (1, cut.resume));
+    let damaged = [&writer.bytes[..], b"#CRC:damaged\r\n"].concat();
+    assert_eq!(scan(&damaged, 9).1.unwrap().resume, cut.resume, "what is before MULTI was proved");
     writer.append(&command(&[b"EXEC"]));
     writer.seal();
     let (items, ending) = scan(&writer.bytes, 9);
     assert_eq!((records_of(&items).len(), items.len(), ending.unwrap().torn), (3, 2, None));
+}
+
+#[test]
+fn an_unknown_annotation_is_read_over_where_it_is_proved() {
+    let mut writer = Writer::new();
+    writer.append(b"#XX: of a server to come\r\n");
+    let (_, ending) = scan(&writer.bytes, 9);
+    assert!(matches!(ending, Err(AofError::Format { at: 66, .. })), "it may be a damaged seal");
+    writer.seal();
+    writer.append(&set(1, b"tail"));
+    let (records, ending) = scan_all(&writer.bytes, 9).unwrap();
+    assert_eq!((records.len(), ending.torn), (1, None));
+}
+
+#[test]
+fn files_larger_than_the_buffer() {
+    for sealed in [true, false] {
+        let mut writer = if sealed { Writer::new() } else { Writer::default() };
+        for n in 0..60 {
+            writer.append(&set(n, &vec![b'v'; 60_000 + n]));
+            if sealed && n % 7 == 0 {
+                writer.seal();
+            }
+        }
+        let (records, ending) = scan_all(&writer.bytes, 70_000).unwrap();
+        assert_eq!((records.len(), ending.torn, ending.resume.len), (60, None, writer.bytes.len() as u64));
+        let expected = |n: usize| vec![b"SET".to_vec(), format!("key{n}").into(), vec![b'v'; 60_000 + n]];
+        assert!(records.iter().enumerate().all(|(n, record)| *record == Record::Command(expected(n))));
+    }
 }
 
 fn any_command() -> impl Strategy<Value = Vec<Vec<u8>>> {
