@@ -54,8 +54,8 @@ impl Manifest {
     /// Reads the text of a manifest.
     ///
     /// # Errors
-    /// The first line that cannot be used. Stricter than Redis in two things that no server writes: `seq 1x` and
-    /// `type incr` are refused.
+    /// The first line that cannot be used. Stricter than Redis in three things that no server writes: `seq 1x`,
+    /// `type incr` and numbers from 2^53 on are refused.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         let at = |line: usize| move |cause| ManifestError { line, cause };
         if text.is_empty() {

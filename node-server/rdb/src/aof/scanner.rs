@@ -2,7 +2,8 @@
 //!
 //! A file without seals gives its commands as they come, with MULTI..EXEC in one piece. From the first seal on,
 //! commands are handed out only with the seal that proves them; so a file whose first line is a seal gives nothing
-//! that is not proved, except at its end. Memory: a sealed stretch, or a transaction.
+//! that is not proved, except at its end. Memory: a sealed stretch, a transaction, or all
+//! that stands behind the last seal.
 
 use super::AofError;
 use super::damage::{Damage, Fault, Tail};
