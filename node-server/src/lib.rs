@@ -1,6 +1,7 @@
 //! The Slotkeeper node: the shell around the pure crates. Owns sockets, disk, clock and signals.
 
 mod admin;
+pub mod append_only;
 mod bus_link;
 pub mod cli;
 pub mod client_link;

@@ -122,10 +122,19 @@ impl Engine {
         {
             return Ok(step);
         }
-        let mut commands = Vec::with_capacity(piece.commands.len());
+        if !self.run_piece(applier, &piece.commands, now)? {
+            return Ok(Step::Busy);
+        }
+        self.log.append_verbatim(raw);
+        Ok(Step::Done)
+    }
+
+    /// Runs commands at once, without logging them. False: a slot is locked or writes are held back.
+    fn run_piece(&self, applier: &mut Applier, piece: &[Args<'_>], now: Millis) -> Result<bool, ApplyError> {
+        let mut commands = Vec::with_capacity(piece.len());
         let mut slots = BTreeSet::new();
         let mut db = applier.session.db;
-        for args in &piece.commands {
+        for args in piece {
             let command = find(args)?;
             if command.spec.name == "select" {
                 db = self.database(args)?;
@@ -134,16 +143,38 @@ impl Engine {
             self.slots_of(&applier.session, command, args, &mut slots)?;
             commands.push((command, db, args));
         }
-        let Some(mut locks) = self.keyspace.try_lock_all(slots.into_iter()) else { return Ok(Step::Busy) };
+        let Some(mut locks) = self.keyspace.try_lock_all(slots.into_iter()) else { return Ok(false) };
         if self.gate.is_closed() {
-            return Ok(Step::Busy);
+            return Ok(false);
         }
         for (command, db, args) in commands {
             applier.session.db = db;
             self.apply_command(applier, command, args, &mut locks, now)?;
         }
-        self.log.append_verbatim(raw);
-        Ok(Step::Done)
+        Ok(true)
+    }
+
+    /// Runs what an append-only file holds, in order; MULTI and EXEC are left out of `commands`. Nothing is logged. To
+    /// be called before anybody else uses the engine: a slot that is locked is an error.
+    ///
+    /// # Errors
+    /// A command is not known or fails; those before it have been run.
+    pub fn replay(
+        &self,
+        applier: &mut Applier,
+        commands: &[Vec<Vec<u8>>],
+        now: Millis,
+    ) -> Result<(), ApplyError> {
+        for command in commands {
+            let args: Args<'_> = command.iter().map(Vec::as_slice).collect();
+            let is = |name: &[u8]| args.first().is_some_and(|a| a.eq_ignore_ascii_case(name));
+            if is(b"SELECT") {
+                applier.session.db = self.database(&args)?;
+            } else if !is(b"MULTI") && !is(b"EXEC") && !self.run_piece(applier, &[args.clone()], now)? {
+                return Err(failed(&args, "ERR a slot is in use"));
+            }
+        }
+        Ok(())
     }
 
     /// Records that touch no key.
@@ -166,7 +197,8 @@ impl Engine {
         } else {
             return Ok(None);
         };
-        self.log.append_verbatim(raw);
+        // A database holds for the file as well.
+        if is(0, b"SELECT") { self.log.append_verbatim(raw) } else { self.log.append_verbatim_plain(raw) };
         Ok(Some(step))
     }
 

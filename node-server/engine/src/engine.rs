@@ -5,7 +5,7 @@ use crate::gate::Gate;
 use crate::keyspace::{Counters, Keyspace, SlotState, WaitFor};
 use crate::log::Log;
 use crate::options::Options;
-use crate::{Host, HostCommand, Session};
+use crate::{Durability, Host, HostCommand, Session};
 use arc_swap::ArcSwap;
 use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::routing::{Routing, Serving};
@@ -21,6 +21,7 @@ pub struct Engine {
     pub(crate) log: Log,
     pub(crate) gate: Gate,
     pub(crate) acks: Acks,
+    pub(crate) durability: Durability,
     routing: ArcSwap<Routing>,
     replica: AtomicBool,
     loading: AtomicBool,
@@ -43,6 +44,7 @@ impl Engine {
             log: Log::new(options.replid.clone(), options.backlog_size),
             gate: Gate::default(),
             acks: Acks::default(),
+            durability: Durability::default(),
             routing: ArcSwap::from_pointee(routing),
             replica: AtomicBool::new(false),
             loading: AtomicBool::new(false),
@@ -128,6 +130,12 @@ impl Engine {
     #[must_use]
     pub fn acks(&self) -> &Acks {
         &self.acks
+    }
+
+    /// How far the log is on the disk.
+    #[must_use]
+    pub fn durability(&self) -> &Durability {
+        &self.durability
     }
 
     /// Numbers about the keys; none of them takes a lock.

@@ -112,6 +112,9 @@ impl Engine {
         if multi.aborted {
             return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
         }
+        if plan.writes && !self.is_replica() {
+            self.durability.check_writes()?;
+        }
         if multi.is_by_core() == Some(true) {
             return Ok(self.exec_by_core(session, multi, now, out));
         }
@@ -128,6 +131,11 @@ impl Engine {
         let mut effects = Effects::new(std::mem::take(&mut session.effects));
         self.run_all(session, multi, now, &mut locks, &mut effects, out);
         let logged = self.log_transaction(session, &plan, &mut effects);
+        match &plan.need {
+            _ if plan.all_slots => self.depends_on(session, self.log.end()),
+            Some(need) => self.depends_on_slot(session, need.slot),
+            None => {}
+        }
         drop(locks);
         if !effects.is_empty() {
             self.host.log_grew();
@@ -305,7 +313,12 @@ impl Engine {
         let (first, last) = effects.databases();
         let end = self.log.append_across(effects.finish(), first, last, allowed);
         match end {
-            Some(end) => session.last_write = end,
+            Some(end) => {
+                session.last_write = end;
+                if let Some(slot) = slot.filter(|_| self.durability.holds()) {
+                    self.keyspace.set_logged(slot, end);
+                }
+            }
             None => self.set_needs_full_resync(true),
         }
         end.is_some()

@@ -148,7 +148,7 @@ impl Engine {
         if spec.is_write() && spec.keys.is_empty() && self.is_replica() {
             return Err(CommandError::text("READONLY You can't write against a read only replica."));
         }
-        Ok(())
+        if self.is_replica() { Ok(()) } else { self.durability.check(spec) }
     }
 
     /// A node that cannot answer yet still says who does: a drained master that copies the data of its new one, to
@@ -194,6 +194,8 @@ impl Engine {
                 let access = if offloaded { Access::Wait } else { Access::Try };
                 let reply = ReplyWriter::new(out, protocol);
                 handler(&mut NodeCall { args, now, reply, session, engine: self, access })?;
+                // It may have looked at any slot, or changed it.
+                self.depends_on(session, self.log.end());
                 Ok(Outcome::Done)
             }
             Run::Host(what) => {
@@ -225,6 +227,7 @@ impl Engine {
         let mut effects = Effects::new(std::mem::take(&mut session.effects));
         let result = self.run_handler(session, request, &mut guard, &mut effects, out);
         let logged = self.log_effects(session, &guard, &mut effects);
+        self.depends_on_slot(session, slot);
         drop(guard);
         if !effects.is_empty() {
             self.host.log_grew();
@@ -317,10 +320,29 @@ impl Engine {
         let db = if self.options.cluster { 0 } else { guard.slot().number() };
         let end = self.log.append(effects.finish(), db, || guard.state().writable());
         match end {
-            Some(end) => session.last_write = end,
+            Some(end) => {
+                session.last_write = end;
+                if self.durability.holds() {
+                    self.keyspace.set_logged(guard.slot(), end);
+                }
+            }
             None => self.set_needs_full_resync(true),
         }
         end.is_some()
+    }
+
+    /// `appendfsync always`: what a reply tells of a slot must be on the disk before it leaves, whoever wrote it.
+    pub(crate) fn depends_on_slot(&self, session: &mut Session, slot: Slot) {
+        if self.durability.holds() {
+            self.depends_on(session, self.keyspace.logged(slot));
+        }
+    }
+
+    /// The same for a log offset.
+    pub(crate) fn depends_on(&self, session: &mut Session, offset: u64) {
+        if self.durability.holds() && offset > self.durability.synced() && session.origin == Origin::Client {
+            session.hold_for_disk(offset);
+        }
     }
 
     /// The answer to a command that was overtaken by a demotion: MOVED, or a closed connection; never OK.

@@ -10,6 +10,7 @@
 pub mod acks;
 pub mod apply;
 pub mod command;
+pub mod durability;
 pub mod effects;
 mod engine;
 mod exec;
@@ -32,11 +33,12 @@ mod transaction;
 
 pub use acks::{Acks, ReplicaAck};
 pub use apply::{Applied, Applier, ApplyError};
+pub use durability::Durability;
 pub use engine::Engine;
 pub use gate::Barrier;
 pub use host::{Host, HostCommand};
 pub use load::{LoadError, Loader};
-pub use log::{History, Log, NotInBacklog, Pin};
+pub use log::{History, Log, NotInBacklog, Pin, Standing};
 pub use migrate::{Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 pub use options::Options;
 pub use outcome::{Deferred, Hold, Outcome, Shutdown};

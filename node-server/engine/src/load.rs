@@ -1,8 +1,9 @@
-//! A full sync arriving at a replica: the stream is read into tables of its own, and takes the place of the data at
-//! the end, together with the log's new history. A stream that breaks off changes nothing.
+//! An RDB stream is read, of a full sync or of a file: into tables of its own, which take the place of the data at the
+//! end, together with the log's new history. A stream that breaks off changes nothing.
 
 use crate::Engine;
 use crate::keyspace::Table;
+use crate::log::NO_REPLID;
 use node_server_protocol::{Millis, SLOT_COUNT, Slot, key_slot};
 use node_server_rdb as rdb;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The bytes are no RDB that this release reads.
-    #[error("cannot load the master's data: {0}")]
+    #[error("cannot load the data: {0}")]
     Rdb(#[from] rdb::RdbError),
     /// More databases than there are here.
     #[error("the data names database {0}, and there are {1} here")]
     Database(u64, u16),
     /// [`Loader::commit`] before the end.
-    #[error("the master's data breaks off before its end; ask for it again")]
+    #[error("the data breaks off before its end")]
     Unfinished,
 }
 
@@ -30,6 +31,8 @@ pub struct Loader {
     clock_s: u32,
     keys: u64,
     ended: bool,
+    replid: Option<String>,
+    offset: Option<u64>,
 }
 
 impl Engine {
@@ -46,6 +49,8 @@ impl Engine {
             clock_s: (now.0 / 1000) as u32,
             keys: 0,
             ended: false,
+            replid: None,
+            offset: None,
         }
     }
 }
@@ -67,10 +72,26 @@ impl Loader {
                 rdb::Item::Key { key, value, expire_at } => self.insert(&key, value, expire_at.map(Millis)),
                 rdb::Item::End => self.ended = true,
                 // Keys of an import under way follow like any others; they are out of reach until their slot is owned.
-                rdb::Item::Aux { .. } | rdb::Item::Function(_) | rdb::Item::SlotImport { .. } => {}
+                rdb::Item::Function(_) | rdb::Item::SlotImport { .. } => {}
+                rdb::Item::Aux { name, value } => self.note(&name, &value),
             }
         }
         Ok(self.ended)
+    }
+
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let text = std::str::from_utf8(value).ok();
+        match name {
+            b"repl-id" => self.replid = text.filter(|id| id.len() == NO_REPLID.len()).map(str::to_owned),
+            b"repl-offset" => self.offset = text.and_then(|offset| offset.parse().ok()),
+            _ => {}
+        }
+    }
+
+    /// The history and the offset that the stream says it shows, if it does.
+    #[must_use]
+    pub fn history(&self) -> Option<(&str, u64)> {
+        self.replid.as_deref().zip(self.offset)
     }
 
     fn insert(&mut self, key: &[u8], value: rdb::Value, expire_at: Option<Millis>) {
@@ -93,6 +114,22 @@ impl Loader {
     /// # Errors
     /// The stream has not ended.
     pub fn commit(mut self, replid: &str, offset: u64) -> Result<u64, LoadError> {
+        self.put_in_place()?;
+        self.engine.log.restart(replid.to_owned(), offset);
+        self.engine.set_needs_full_resync(false);
+        Ok(self.keys)
+    }
+
+    /// The same for a file: the log stays as it is.
+    ///
+    /// # Errors
+    /// The stream has not ended.
+    pub fn commit_file(mut self) -> Result<u64, LoadError> {
+        self.put_in_place()?;
+        Ok(self.keys)
+    }
+
+    fn put_in_place(&mut self) -> Result<(), LoadError> {
         if !self.ended {
             return Err(LoadError::Unfinished);
         }
@@ -108,9 +145,7 @@ impl Loader {
             old.push(std::mem::replace(&mut content.keys, table));
             guard.wake_leaving();
         }
-        self.engine.log.restart(replid.to_owned(), offset);
-        self.engine.set_needs_full_resync(false);
-        Ok(self.keys)
+        Ok(())
     }
 }
 

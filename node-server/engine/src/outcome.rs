@@ -65,12 +65,14 @@ pub struct Shutdown {
     pub abort: bool,
 }
 
-/// The gate before a reply (rule 6): what was just written for this session may not leave before a replica in sync has
-/// acknowledged `offset`, or `deadline` has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The gate before a reply (rule 6): what was just written for this session may not leave before the log is on the disk
+/// up to `disk`, and a replica in sync has acknowledged `offset` or `deadline` has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hold {
-    /// Log offset.
+    /// Log offset for replicas; zero: none is waited for.
     pub offset: u64,
-    /// When it leaves anyway.
+    /// When no replica is waited for any more.
     pub deadline: Millis,
+    /// Log offset for the disk; it is waited for without end, as a write that is not on it is not acknowledged.
+    pub disk: u64,
 }

@@ -151,11 +151,17 @@ impl Need {
 }
 
 impl Session {
-    /// Holds the reply back until `offset` is acknowledged; the further of two offsets counts.
+    /// Holds the reply back until a replica has acknowledged `offset`; the further of two offsets counts.
     pub(crate) fn hold_until(&mut self, offset: u64, deadline: Millis) {
-        let hold = self.hold.get_or_insert(Hold { offset, deadline });
+        let hold = self.hold.get_or_insert_default();
         hold.offset = hold.offset.max(offset);
         hold.deadline = hold.deadline.max(deadline);
+    }
+
+    /// Holds the reply back until the log is on the disk up to `offset`.
+    pub(crate) fn hold_for_disk(&mut self, offset: u64) {
+        let hold = self.hold.get_or_insert_default();
+        hold.disk = hold.disk.max(offset);
     }
 }
 

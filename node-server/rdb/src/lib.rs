@@ -4,6 +4,7 @@
 //!
 //! Forbidden here: files, sockets, keyspaces. No bytes make it panic.
 
+pub mod aof;
 mod container;
 pub mod crc64;
 mod decode;

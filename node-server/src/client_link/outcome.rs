@@ -70,7 +70,7 @@ impl Hub {
     /// Books the reply and what else the outcome asks for.
     fn conclude(&mut self, at: usize, mark: usize, outcome: Outcome, args: &[&[u8]]) {
         let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
-        let hold = connection.session.as_mut().and_then(|s| s.hold.take()).map(|h| (h.offset, h.deadline));
+        let hold = connection.session.as_mut().and_then(|s| s.hold.take());
         let held = hold.is_some();
         if let Outcome::Defer(deferred) = outcome {
             connection.output.undo(mark);

@@ -1,5 +1,6 @@
 //! Replies on their way to a client: in the order of the requests, behind the gate (design.md, The node, 6).
 
+use node_server_engine::Hold;
 use node_server_protocol::Millis;
 use std::collections::VecDeque;
 
@@ -8,12 +9,29 @@ const KEEP_MAX: usize = 64 * 1024;
 /// Most gates kept apart; beyond it the last one takes in the next ones, which only lets bytes leave later.
 const GATES_MAX: usize = 1024;
 
-/// Bytes from `at` on may not leave before replicas acknowledged `offset`, or the deadline.
+/// Bytes from `at` on may not leave before what they depend on is on the disk and at a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gate {
     at: u64,
-    offset: u64,
-    deadline: Millis,
+    hold: Hold,
+}
+
+/// What opens gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Offset that a replica has acknowledged.
+    pub acknowledged: u64,
+    /// Offset up to which the log is on the disk.
+    pub synced: u64,
+    /// The time.
+    pub now: Millis,
+}
+
+impl Gate {
+    fn is_open(&self, reached: Reached) -> bool {
+        let Hold { offset, deadline, disk } = self.hold;
+        disk <= reached.synced && (offset <= reached.acknowledged || deadline <= reached.now)
+    }
 }
 
 /// A reply that was deferred, or that has to wait behind one.
@@ -21,7 +39,7 @@ struct Gate {
 struct Pending {
     seq: u64,
     bytes: Option<Vec<u8>>,
-    hold: Option<(u64, Millis)>,
+    hold: Option<Hold>,
 }
 
 /// Replies of one connection.
@@ -59,12 +77,11 @@ impl Output {
         if self.pending.is_empty() { &self.ready[mark..] } else { &self.scratch[mark..] }
     }
 
-    /// The reply that was begun at `mark` is whole. `hold`: the offset that replicas have to acknowledge before it may
-    /// leave, and until when.
-    pub fn finish(&mut self, mark: usize, hold: Option<(u64, Millis)>) {
+    /// The reply that was begun at `mark` is whole. `hold`: what has to happen before it may leave.
+    pub fn finish(&mut self, mark: usize, hold: Option<Hold>) {
         if self.pending.is_empty() {
-            if let Some((offset, deadline)) = hold {
-                self.close_gate(self.start + mark as u64, offset, deadline);
+            if let Some(hold) = hold {
+                self.close_gate(self.start + mark as u64, hold);
             }
             return;
         }
@@ -101,8 +118,8 @@ impl Output {
             self.pending_bytes -= bytes.len();
             let mark = self.ready.len();
             self.ready.extend_from_slice(&bytes);
-            if let Some((offset, deadline)) = hold {
-                self.close_gate(self.start + mark as u64, offset, deadline);
+            if let Some(hold) = hold {
+                self.close_gate(self.start + mark as u64, hold);
             }
         }
         true
@@ -120,21 +137,21 @@ impl Output {
         !self.gates.is_empty()
     }
 
-    /// The largest offset that a gate waits for.
+    /// The largest offset that a gate waits for a replica to acknowledge.
     #[must_use]
     pub fn gated_offset(&self) -> Option<u64> {
-        self.gates.iter().map(|g| g.offset).max()
+        self.gates.iter().map(|gate| gate.hold.offset).filter(|offset| *offset > 0).max()
     }
 
-    /// When the first gate opens by itself.
+    /// When the first gate stops waiting for a replica.
     #[must_use]
     pub fn gate_deadline(&self) -> Option<Millis> {
-        self.gates.front().map(|g| g.deadline)
+        self.gates.front().filter(|gate| gate.hold.offset > 0).map(|gate| gate.hold.deadline)
     }
 
-    /// Opens the gates that `acked` or the clock open.
-    pub fn open_gates(&mut self, acked: u64, now: Millis) {
-        while self.gates.front().is_some_and(|g| g.offset <= acked || g.deadline <= now) {
+    /// Opens the gates that wait for nothing more.
+    pub fn open_gates(&mut self, reached: Reached) {
+        while self.gates.front().is_some_and(|gate| gate.is_open(reached)) {
             self.gates.pop_front();
         }
     }
@@ -179,14 +196,15 @@ impl Output {
         self.unsent() == 0 && self.pending.is_empty()
     }
 
-    fn close_gate(&mut self, at: u64, offset: u64, deadline: Millis) {
+    fn close_gate(&mut self, at: u64, hold: Hold) {
         let full = self.gates.len() >= GATES_MAX;
         match self.gates.back_mut().filter(|_| full) {
-            Some(last) => {
-                last.offset = last.offset.max(offset);
-                last.deadline = last.deadline.max(deadline);
+            Some(Gate { hold: last, .. }) => {
+                last.offset = last.offset.max(hold.offset);
+                last.deadline = last.deadline.max(hold.deadline);
+                last.disk = last.disk.max(hold.disk);
             }
-            None => self.gates.push_back(Gate { at, offset, deadline }),
+            None => self.gates.push_back(Gate { at, hold }),
         }
     }
 
@@ -200,10 +218,15 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn write(output: &mut Output, text: &str, hold: Option<(u64, Millis)>) {
+    fn write(output: &mut Output, text: &str, replica: Option<(u64, Millis)>) {
+        let hold = replica.map(|(offset, deadline)| Hold { offset, deadline, disk: 0 });
         let mark = output.mark();
         output.begin().extend_from_slice(text.as_bytes());
         output.finish(mark, hold);
+    }
+
+    fn reached(acknowledged: u64, synced: u64, now: Millis) -> Reached {
+        Reached { acknowledged, synced, now }
     }
 
     fn sendable(output: &Output) -> &str {
@@ -242,14 +265,29 @@ mod tests {
             (sendable(&output), output.gated_offset(), output.gate_deadline()),
             ("", Some(20), Some(Millis(500)))
         );
-        output.open_gates(10, Millis(0));
+        output.open_gates(reached(10, 0, Millis(0)));
         assert_eq!(sendable(&output), "bc");
         output.sent(2);
-        output.open_gates(10, Millis(599));
+        output.open_gates(reached(10, 0, Millis(599)));
         assert_eq!(sendable(&output), "");
-        output.open_gates(10, Millis(600));
+        output.open_gates(reached(10, 0, Millis(600)));
         assert_eq!(sendable(&output), "d", "bounded by the deadline");
         assert!(!output.is_gated());
+    }
+
+    #[test]
+    fn the_disk_is_waited_for_without_end() {
+        let mut output = Output::default();
+        let mark = output.mark();
+        output.begin().extend_from_slice(b"a");
+        output.finish(mark, Some(Hold { offset: 10, deadline: Millis(500), disk: 30 }));
+        assert_eq!((output.gated_offset(), output.gate_deadline()), (Some(10), Some(Millis(500))));
+        output.open_gates(reached(10, 29, Millis(9999)));
+        assert_eq!(sendable(&output), "");
+        output.open_gates(reached(9, 30, Millis(499)));
+        assert_eq!(sendable(&output), "");
+        output.open_gates(reached(9, 30, Millis(500)));
+        assert_eq!(sendable(&output), "a");
     }
 
     #[test]
@@ -259,7 +297,7 @@ mod tests {
         write(&mut output, "b", Some((10, Millis(500))));
         output.fulfil(first, b"a".to_vec());
         assert_eq!(sendable(&output), "a");
-        output.open_gates(10, Millis(0));
+        output.open_gates(reached(10, 0, Millis(0)));
         assert_eq!(sendable(&output), "ab");
     }
 
@@ -286,9 +324,9 @@ mod tests {
             write(&mut output, "x", Some((i, Millis(i))));
         }
         assert_eq!(output.gates.len(), GATES_MAX);
-        output.open_gates(GATES_MAX as u64 + 98, Millis(0));
+        output.open_gates(reached(GATES_MAX as u64 + 98, 0, Millis(0)));
         assert_eq!(output.sendable().len(), GATES_MAX - 1);
-        output.open_gates(GATES_MAX as u64 + 99, Millis(0));
+        output.open_gates(reached(GATES_MAX as u64 + 99, 0, Millis(0)));
         assert_eq!(output.sendable().len(), GATES_MAX + 100);
     }
 

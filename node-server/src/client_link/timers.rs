@@ -1,6 +1,7 @@
 //! Deadlines of connections, and what is looked at now and then.
 
 use super::connection::State;
+use super::output::Reached;
 use super::{DataThread, Hub};
 use node_server_protocol::Millis;
 use std::cmp::Reverse;
@@ -78,7 +79,8 @@ impl Hub {
             connection.dead = true;
             return;
         }
-        connection.output.open_gates(acknowledged, now);
+        let synced = self.node.engine.durability().passed();
+        connection.output.open_gates(Reached { acknowledged, synced, now });
         if let State::Waiting { replicas, offset, deadline, seq } = connection.state {
             let count = acks.count(offset);
             if count >= replicas || deadline.is_some_and(|d| d <= now) {

@@ -137,6 +137,16 @@ impl Keyspace {
         self.cell(slot).state()
     }
 
+    /// The log ends here behind a change of the slot.
+    pub(crate) fn set_logged(&self, slot: Slot, end: u64) {
+        self.cell(slot).logged().store(end, Ordering::Release);
+    }
+
+    /// Where the log ended behind the slot's last change that [`Keyspace::set_logged`] was told of.
+    pub(crate) fn logged(&self, slot: Slot) -> u64 {
+        self.cell(slot).logged().load(Ordering::Acquire)
+    }
+
     /// Publishes a slot's state. Takes no lock.
     pub(crate) fn set_state(&self, slot: Slot, state: SlotState) {
         self.cell(slot).set_state(state);

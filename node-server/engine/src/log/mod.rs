@@ -3,6 +3,7 @@
 //! is what Redis calls `master_repl_offset`: the number of bytes before it.
 
 mod history;
+mod skips;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ pub use history::{History, NO_REPLID};
 
 use crate::options::{BACKLOG_MIN, LOG_PIN_MAX};
 use parking_lot::Mutex;
+use skips::Skips;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +54,17 @@ pub struct NotInBacklog {
     pub end: u64,
 }
 
+/// Where the log stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its end.
+    pub end: u64,
+    /// The history that the end belongs to.
+    pub replid: String,
+    /// How often another history has taken the place of its content.
+    pub restarts: u64,
+}
+
 /// The log.
 #[derive(Debug)]
 pub struct Log {
@@ -69,6 +82,9 @@ struct Inner {
     selected: Option<u16>,
     pins: BTreeMap<u64, u64>,
     next_pin: u64,
+    skips: Skips,
+    /// How often [`Log::restart`] was called.
+    restarts: u64,
 }
 
 impl Inner {
@@ -76,9 +92,26 @@ impl Inner {
         self.start + self.tail.len() as u64
     }
 
+    /// A record that the append-only file does not have.
+    fn append_skipped(&mut self, record: &[u8]) {
+        self.skips.add(self.end(), record.len());
+        self.append(record);
+    }
+
     fn append(&mut self, bytes: &[u8]) {
         self.tail.extend(bytes);
         self.trim();
+    }
+
+    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) -> Result<(), NotInBacklog> {
+        if from < self.start || from > to || to > self.end() {
+            return Err(NotInBacklog { wanted: from, start: self.start, end: self.end() });
+        }
+        let (from, to) = ((from - self.start) as usize, (to - self.start) as usize);
+        let (front, back) = self.tail.as_slices();
+        out.extend_from_slice(&front[from.min(front.len())..to.min(front.len())]);
+        out.extend_from_slice(&back[from.saturating_sub(front.len())..to.saturating_sub(front.len())]);
+        Ok(())
     }
 
     /// Drops what is older than the backlog and not pinned; a pin holds at most [`LOG_PIN_MAX`].
@@ -90,6 +123,7 @@ impl Inner {
         if from > self.start {
             self.tail.drain(..(from - self.start) as usize);
             self.start = from;
+            self.skips.trim(from);
         }
     }
 }
@@ -106,6 +140,8 @@ impl Log {
             selected: None,
             pins: BTreeMap::new(),
             next_pin: 0,
+            skips: Skips::default(),
+            restarts: 0,
         };
         Self { inner: Arc::new(Mutex::new(inner)), end: AtomicU64::new(0) }
     }
@@ -144,7 +180,7 @@ impl Log {
         if !allowed() {
             return None;
         }
-        inner.append(record);
+        inner.append_skipped(record);
         Some(self.publish(&inner))
     }
 
@@ -152,6 +188,13 @@ impl Log {
     pub(crate) fn append_verbatim(&self, bytes: &[u8]) -> u64 {
         let mut inner = self.inner.lock();
         inner.append(bytes);
+        self.publish(&inner)
+    }
+
+    /// The same for a record that concerns no key.
+    pub(crate) fn append_verbatim_plain(&self, record: &[u8]) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.append_skipped(record);
         self.publish(&inner)
     }
 
@@ -199,15 +242,42 @@ impl Log {
     /// They are trimmed already, or `offset` is behind the end.
     pub fn read_from(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, NotInBacklog> {
         let inner = self.inner.lock();
-        if offset < inner.start || offset > inner.end() {
-            return Err(NotInBacklog { wanted: offset, start: inner.start, end: inner.end() });
+        let to = inner.end().min(offset.saturating_add(max as u64));
+        inner.copy(offset, to, out)?;
+        Ok((to - offset) as usize)
+    }
+
+    /// As [`Log::read_from`], without the records that concern no key, and not across a restart: `None` when the log
+    /// has been restarted more than `restarts` times.
+    ///
+    /// # Errors
+    /// As [`Log::read_from`].
+    pub fn read_for_file(
+        &self,
+        restarts: u64,
+        offset: u64,
+        max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, NotInBacklog> {
+        let inner = self.inner.lock();
+        if inner.restarts != restarts {
+            return Ok(None);
         }
-        let from = (offset - inner.start) as usize;
-        let to = inner.tail.len().min(from.saturating_add(max));
-        let (front, back) = inner.tail.as_slices();
-        out.extend_from_slice(&front[from.min(front.len())..to.min(front.len())]);
-        out.extend_from_slice(&back[from.saturating_sub(front.len())..to.saturating_sub(front.len())]);
-        Ok(to - from)
+        let to = inner.end().min(offset.saturating_add(max as u64));
+        let mut from = offset;
+        for (start, end) in inner.skips.between(offset, to) {
+            inner.copy(from, start.max(from), out)?;
+            from = end.min(to);
+        }
+        inner.copy(from, to, out)?;
+        Ok(Some((to - offset) as usize))
+    }
+
+    /// Where the log stands: its end, its history, and how often it was restarted.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let inner = self.inner.lock();
+        Standing { end: inner.end(), replid: inner.history.replid.clone(), restarts: inner.restarts }
     }
 
     /// Keeps everything from `offset` on, at most [`LOG_PIN_MAX`] bytes, while the pin lives.
@@ -263,6 +333,8 @@ impl Log {
     pub fn restart(&self, replid: String, offset: u64) {
         let mut inner = self.inner.lock();
         inner.tail.clear();
+        inner.skips.clear();
+        inner.restarts += 1;
         inner.start = offset;
         inner.history = History::new(replid);
         inner.selected = None;

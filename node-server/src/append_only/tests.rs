@@ -1,0 +1,273 @@
+//! Errors of the disk, foreign directories, real files.
+
+use super::crash_files::{CrashFiles, Failing, Random};
+use super::crash_tests::load;
+use super::*;
+use std::io::ErrorKind;
+
+pub(super) const DIR: &str = "/data";
+const APPENDDIR: &str = "appendonlydir";
+
+pub(super) fn names() -> Names {
+    Names::new("appendonly.aof").unwrap()
+}
+
+pub(super) fn replid() -> Replid {
+    Replid::new(&[b'a'; 40]).unwrap()
+}
+
+pub(super) fn set(number: u64) -> Vec<u8> {
+    let number = number.to_string();
+    format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{number}\r\n", number.len()).into_bytes()
+}
+
+pub(super) fn number_of(args: &[Vec<u8>]) -> u64 {
+    std::str::from_utf8(&args[2]).unwrap().parse().unwrap()
+}
+
+pub(super) fn open(layer: &CrashFiles) -> Result<(AppendOnly<CrashFiles>, Vec<PathBuf>), AofError> {
+    AppendOnly::open(layer.clone(), Path::new(DIR), APPENDDIR, names())
+}
+
+impl<L: FileLayer> AppendOnly<L> {
+    pub(super) fn last_name(&self) -> &str {
+        self.manifest().incrs.last().map_or("", |incr| &incr.name)
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(DIR).join(APPENDDIR).join(name)
+}
+
+fn batch(aof: &mut AppendOnly<CrashFiles>, number: u64) -> Result<(), AofError> {
+    aof.append(&set(number))?;
+    aof.seal(number, &replid())?;
+    aof.sync()
+}
+
+/// What a start would find.
+fn numbers(layer: &CrashFiles) -> Vec<u64> {
+    let loaded = load(layer, &open(layer).unwrap().1);
+    [loaded.proved, loaded.tail].concat()
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_behind_and_can_be_tried_again() {
+    let layer = CrashFiles::default();
+    let (mut aof, files) = open(&layer).unwrap();
+    assert!(files.is_empty());
+    batch(&mut aof, 1).unwrap();
+    let size = aof.size();
+    layer.fail(Failing { write_after: Some(7), ..Failing::default() });
+    let error = batch(&mut aof, 2).unwrap_err();
+    let told = "/data/appendonlydir/appendonly.aof.1.incr.aof: could not append to the file: no storage space; free space on the disk";
+    assert_eq!(error.to_string(), told);
+    assert_eq!((aof.size(), layer.len(&path("appendonly.aof.1.incr.aof")).unwrap()), (size, size));
+    layer.fail(Failing::default());
+    batch(&mut aof, 2).unwrap();
+    assert_eq!(numbers(&layer), [1, 2]);
+}
+
+#[test]
+fn what_cannot_be_cut_off_at_once_is_before_the_next_write() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    layer.fail(Failing { write_after: Some(7), truncate: true, ..Failing::default() });
+    assert!(matches!(batch(&mut aof, 2), Err(AofError::System { .. })));
+    layer.fail(Failing::default());
+    batch(&mut aof, 2).unwrap();
+    assert_eq!(numbers(&layer), [1, 2]);
+}
+
+#[test]
+fn what_can_never_be_cut_off_poisons_until_a_rewrite_has_begun() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    layer.fail(Failing { write_after: Some(7), truncate: true, ..Failing::default() });
+    assert!(batch(&mut aof, 2).is_err() && batch(&mut aof, 2).is_err());
+    layer.fail(Failing::default());
+    let error = aof.append(&set(2)).unwrap_err().to_string();
+    assert!(error.contains("truncate fails") && error.contains("BGREWRITEAOF"), "{error}");
+    assert!(matches!(aof.sync(), Err(AofError::Poisoned { .. })));
+    let base = aof.begin_rewrite().unwrap();
+    batch(&mut aof, 2).unwrap();
+    aof.abandon_rewrite(base);
+    assert_eq!(numbers(&layer), [1, 2], "the old file was cut when it was left");
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_safe_until_a_rewrite_has_ended() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    layer.fail(Failing { sync: true, ..Failing::default() });
+    assert!(matches!(batch(&mut aof, 2), Err(AofError::System { .. })));
+    layer.fail(Failing::default());
+    assert!(
+        matches!(aof.sync(), Err(AofError::Poisoned { .. })),
+        "a sync that works says nothing about the one before"
+    );
+    let mut base = aof.begin_rewrite().unwrap();
+    aof.append(&set(3)).unwrap();
+    aof.seal(3, &replid()).unwrap();
+    assert!(matches!(aof.sync(), Err(AofError::Poisoned { .. })));
+    base.write(&[set(1), set(2)].concat()).unwrap();
+    aof.finish_rewrite(base).unwrap();
+    aof.sync().unwrap();
+    assert_eq!(aof.remove_history().unwrap(), 1);
+    assert_eq!(numbers(&layer), [1, 2, 3]);
+}
+
+/// A new manifest is in place and its name is not safe: what is written goes where it says, and is safe only when it
+/// has been stored again.
+#[test]
+fn a_rewrite_that_may_be_forgotten_goes_on() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    layer.fail(Failing { sync_dir_after: Some(1), ..Failing::default() });
+    let mut base = aof.begin_rewrite().unwrap();
+    assert_eq!(aof.last_name(), "appendonly.aof.2.incr.aof");
+    assert!(matches!(batch(&mut aof, 2), Err(AofError::System { doing: "sync the directory", .. })));
+    layer.fail(Failing::default());
+    aof.sync().unwrap();
+    base.write(&set(1)).unwrap();
+    layer.fail(Failing { sync_dir_after: Some(1), ..Failing::default() });
+    aof.finish_rewrite(base).unwrap();
+    assert_eq!(aof.manifest().history.len(), 1, "the new base counts");
+    assert!(aof.remove_history().is_err());
+    assert!(
+        layer.len(&path("appendonly.aof.1.incr.aof")).is_ok(),
+        "the old manifest may come back and needs it"
+    );
+    layer.fail(Failing::default());
+    assert_eq!(aof.remove_history().unwrap(), 1);
+    batch(&mut aof, 3).unwrap();
+    layer.crash(&mut Random(1));
+    assert_eq!(numbers(&layer), [1, 2, 3]);
+}
+
+#[test]
+fn a_manifest_that_may_come_back_is_replaced_before_anything_is_said_to_be_safe() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    let mut base = aof.begin_rewrite().unwrap();
+    base.write(&set(1)).unwrap();
+    layer.fail(Failing { sync_dir_after: Some(0), ..Failing::default() });
+    assert!(aof.finish_rewrite(base).is_err());
+    assert!(aof.manifest().base.is_none(), "the name of the base was not safe");
+    assert!(matches!(aof.begin_rewrite(), Err(AofError::System { doing: "sync the directory", .. })));
+    layer.fail(Failing { rename: true, ..Failing::default() });
+    let error = aof.begin_rewrite().unwrap_err().to_string();
+    assert!(
+        error.contains("appendonly.aof.manifest: could not replace the manifest: rename fails"),
+        "{error}"
+    );
+    layer.fail(Failing::default());
+    batch(&mut aof, 2).unwrap();
+    assert_eq!(numbers(&layer), [1, 2]);
+}
+
+#[test]
+fn a_rewrite_needs_a_seal_and_no_other_rewrite() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    aof.append(&set(1)).unwrap();
+    assert!(matches!(aof.begin_rewrite(), Err(AofError::Unsealed { unsealed: 27, .. })));
+    aof.seal(1, &replid()).unwrap();
+    let mut base = aof.begin_rewrite().unwrap();
+    assert!(matches!(aof.begin_rewrite(), Err(AofError::Rewriting { .. })));
+    base.write(&set(1)).unwrap();
+    assert_eq!((base.len(), base.is_empty()), (27, false));
+    aof.finish_rewrite(base).unwrap();
+    let first_seal = layer.read(&path("appendonly.aof.2.incr.aof")).unwrap();
+    assert!(first_seal.starts_with(b"#CRC:0000000000000000 1 aaaa"), "sealed from the first byte on");
+    assert_eq!((aof.size(), aof.base_size()), (27 + 66, 27 + 66));
+    assert_eq!(aof.manifest().history.len(), 1);
+}
+
+#[test]
+fn what_was_there_is_loaded_before_it_is_written_to() {
+    let layer = CrashFiles::default();
+    batch(&mut open(&layer).unwrap().0, 1).unwrap();
+    let (mut aof, files) = open(&layer).unwrap();
+    assert_eq!(files, [path("appendonly.aof.1.incr.aof")]);
+    assert!(matches!(batch(&mut aof, 2), Err(AofError::NotLoaded { .. })));
+    let resume = load(&layer, &files).last.resume;
+    let longer = Resume { len: resume.len + 1, ..resume };
+    assert!(matches!(aof.resume(longer), Err(AofError::Shorter { .. })));
+    aof.resume(resume).unwrap();
+    batch(&mut aof, 2).unwrap();
+    assert_eq!(numbers(&layer), [1, 2]);
+}
+
+#[test]
+fn directories_that_are_not_complete_are_refused_and_left_alone() {
+    let manifest = path("appendonly.aof.manifest");
+    let error_of = |layer: &CrashFiles| open(layer).unwrap_err().to_string();
+    let layer = CrashFiles::default();
+    layer.put(&manifest, b"file gone.aof seq 1 type i\n");
+    assert!(
+        error_of(&layer)
+            .starts_with("/data/appendonlydir/gone.aof: the manifest names it and it is not there")
+    );
+    layer.put(&manifest, b"file gone.aof seq 1 type i\nnonsense\n");
+    let error = error_of(&layer);
+    assert!(error.contains("manifest: line 2: it is not made of pairs"), "{error}");
+    let layer = CrashFiles::default();
+    layer.put(&path("appendonly.aof.3.incr.aof"), b"x");
+    assert!(error_of(&layer).contains("appendonly.aof.3.incr.aof: it holds data, but there is no manifest"));
+    assert_eq!(layer.list(&Path::new(DIR).join(APPENDDIR)).unwrap(), ["appendonly.aof.3.incr.aof"]);
+}
+
+#[test]
+fn a_single_file_is_moved_only_when_the_manifest_is_safe() {
+    let layer = CrashFiles::default();
+    let single = Path::new(DIR).join("appendonly.aof");
+    layer.put(&single, &set(1));
+    layer.fail(Failing { sync_dir_after: Some(2), ..Failing::default() });
+    assert!(open(&layer).is_err());
+    assert_eq!(layer.read(&single).unwrap(), set(1));
+    layer.fail(Failing::default());
+    assert_eq!(numbers(&layer), [1]);
+    assert_eq!(layer.read(&path("appendonly.aof")).unwrap(), set(1));
+}
+
+#[test]
+fn leftovers_go_and_what_is_not_ours_stays() {
+    let layer = CrashFiles::default();
+    layer.put(&path("temp-appendonly.aof.2.base.rdb"), b"half");
+    layer.put(&path("temp-something"), b"whole");
+    open(&layer).unwrap();
+    let expected = ["appendonly.aof.1.incr.aof", "appendonly.aof.manifest", "temp-something"];
+    assert_eq!(layer.list(&Path::new(DIR).join(APPENDDIR)).unwrap(), expected);
+}
+
+#[test]
+fn real_files_are_upgraded_written_rewritten_and_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || AppendOnly::open(RealFiles, dir.path(), APPENDDIR, names());
+    std::fs::write(dir.path().join("appendonly.aof"), set(1)).unwrap();
+    let inside = dir.path().join(APPENDDIR);
+    let (mut aof, files) = open().unwrap();
+    assert_eq!(files, [inside.join("appendonly.aof")]);
+    aof.append(&set(2)).unwrap();
+    aof.seal(2, &replid()).unwrap();
+    aof.sync().unwrap();
+    let mut base = aof.begin_rewrite().unwrap();
+    base.write(b"REDIS0010").unwrap();
+    base.sync().unwrap();
+    aof.finish_rewrite(base).unwrap();
+    assert_eq!(aof.remove_history().unwrap(), 2);
+    drop(aof);
+    let (aof, files) = open().unwrap();
+    assert_eq!(files, [inside.join("appendonly.aof.2.base.rdb"), inside.join("appendonly.aof.2.incr.aof")]);
+    assert_eq!(aof.size(), 9 + 66);
+    let mut left = RealFiles.list(&inside).unwrap();
+    left.sort();
+    assert_eq!(left, ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]);
+    assert!(RealFiles.read(&inside.join("gone")).is_err_and(|error| error.kind() == ErrorKind::NotFound));
+}
