@@ -41,7 +41,9 @@ impl Host for NodeHost {
 
     fn log_grew(&self) {
         if let Some(node) = self.node() {
-            node.replication.note_growth();
+            if node.replication.note_growth() {
+                node.persistence.note_growth();
+            }
         }
     }
 

@@ -17,6 +17,7 @@ pub mod log;
 pub mod mailbox;
 mod migrate;
 pub mod node;
+pub mod persistence;
 pub mod process;
 pub mod rates;
 mod replica_link;

@@ -21,12 +21,29 @@ pub struct Storage {
     cluster: Option<Opened>,
 }
 
+impl Storage {
+    /// Whether nodes.conf says that this node is a replica.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        let conf = self.cluster.as_ref().and_then(|opened| opened.conf.as_ref());
+        conf.is_some_and(|conf| conf.myself().master.is_some())
+    }
+
+    /// Whether data was found on the disk, be it empty: else what nodes.conf says this master owned is not here.
+    pub fn set_has_data(&mut self, has_data: bool) {
+        if let Some(opened) = &mut self.cluster {
+            opened.has_data = has_data;
+        }
+    }
+}
+
 /// For the bus thread.
 pub(crate) struct Opened {
     pub(crate) file: NodesFile,
     pub(crate) conf: Option<NodesConf>,
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) config: Config,
+    pub(crate) has_data: bool,
 }
 
 /// Locks and reads nodes.conf and listens on the bus port. Call it with `dir` as the working directory.
@@ -43,7 +60,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Storage> {
     let (file, conf) = NodesFile::open(&path)?;
     let listeners = listener::listen_all(&settings.bind, settings.bus_port(), settings.tcp_backlog)
         .context("the cluster bus (cluster-port, or port + 10000) cannot be opened")?;
-    Ok(Storage { cluster: Some(Opened { file, conf, listeners, config }) })
+    Ok(Storage { cluster: Some(Opened { file, conf, listeners, config, has_data: false }) })
 }
 
 /// Starts the threads. `storage` gives up what it holds.

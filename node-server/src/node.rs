@@ -5,6 +5,7 @@ use crate::clients::{Clients, ReplicaHello};
 use crate::config::ConfigStore;
 use crate::host::NodeHost;
 use crate::mailbox::{Mail, Mailboxes, ReplyTo};
+use crate::persistence::PersistenceHandle;
 use crate::rates::Rates;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::Stats;
@@ -40,6 +41,8 @@ pub struct Node {
     pub replication: ReplicationHandle,
     /// The way to the threads that run MIGRATE.
     pub migrate: Sender<ToMigrate>,
+    /// The way to the persistence thread.
+    pub persistence: PersistenceHandle,
     /// The way to the thread that ends the process.
     pub shutdown: ShutdownHandle,
     /// The keys and the commands on them.
@@ -212,12 +215,16 @@ thread_local! {
 impl ReplicationHandle {
     /// The log has grown: the replication thread is woken, if it has replicas. Within a turn of a data thread the
     /// notice waits for the turn's end.
-    pub fn note_growth(&self) {
+    /// True: now; tell the persistence thread as well.
+    pub fn note_growth(&self) -> bool {
         if IN_TURN.get() {
             GREW.set(true);
-        } else if !self.status.load().replicas.is_empty() {
+            return false;
+        }
+        if !self.status.load().replicas.is_empty() {
             self.log_grew.notify_one();
         }
+        true
     }
 
     /// This data thread begins to execute a turn's requests.
@@ -225,12 +232,14 @@ impl ReplicationHandle {
         IN_TURN.set(true);
     }
 
-    /// They are executed.
-    pub fn end_turn(&self) {
+    /// They are executed. True: the log has grown meanwhile.
+    pub fn end_turn(&self) -> bool {
         IN_TURN.set(false);
-        if GREW.take() {
+        let grew = GREW.take();
+        if grew {
             self.note_growth();
         }
+        grew
     }
 
     /// A reply waits until a replica has acknowledged `offset`: ask the replicas (REPLCONF GETACK).
@@ -322,6 +331,7 @@ impl Node {
             bus: BusHandle { sender: bus_sender },
             replication: replication_handle,
             migrate: migrate_sender,
+            persistence: PersistenceHandle::default(),
             shutdown,
             engine,
             clients: Clients::default(),

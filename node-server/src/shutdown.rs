@@ -6,6 +6,7 @@
 
 use crate::mailbox::{Mail, ReplyTo};
 use crate::node::{HandOver, Node, ToBus, ToReplication, now};
+use crate::persistence;
 use node_server_protocol::Millis;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -18,6 +19,8 @@ pub const LINGER_MS: u64 = 500;
 /// How long connections may take to end after that: with their next reply, or when they have long been silent
 /// (`client_link::leaving`).
 pub const DRAIN_MS: u64 = 1000;
+/// Longest wait for the last save; whoever runs the process may kill it sooner.
+const SAVE_MAX: Duration = Duration::from_secs(600);
 /// How often ABORT is looked for while a handover is awaited.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -30,6 +33,10 @@ pub enum Request {
     Command {
         /// NOW: do not wait for a handover.
         now: bool,
+        /// SAVE or NOSAVE; `None`: the data is saved if there are save points.
+        save: Option<bool>,
+        /// FORCE: end although the data could not be written.
+        force: bool,
         /// Told when the shutdown is aborted.
         reply_to: ReplyTo,
     },
@@ -76,7 +83,7 @@ enum Waited {
 pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
     // recv fails when every handle has gone, and the node holds one.
     while let Ok(request) = requests.recv() {
-        let (immediately, reply_to) = match request {
+        let (immediately, save, force, reply_to) = match request {
             Request::Fatal(message) => return fail(node, &message),
             Request::Abort { reply_to } => {
                 node.mailboxes.reply(reply_to, b"-ERR No shutdown in progress.\r\n".to_vec());
@@ -85,9 +92,9 @@ pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
             Request::Signal(signal) => {
                 let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
                 tracing::warn!("Received {name} scheduling shutdown...");
-                (false, None)
+                (false, None, false, None)
             }
-            Request::Command { now, reply_to } => (now, Some(reply_to)),
+            Request::Command { now, save, force, reply_to } => (now, save, force, Some(reply_to)),
         };
         tracing::warn!("User requested shutdown...");
         let waited = if immediately { Waited::Over(HandOver::NotNeeded) } else { hand_over(node, requests) };
@@ -105,8 +112,7 @@ pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
                     // SHUTDOWN has no reply when it works: the connection ends.
                     node.mailboxes.post(asker.thread, Mail::Kill(asker.session));
                 }
-                leave(node, handed_over);
-                return ExitCode::SUCCESS;
+                return leave(node, handed_over, save, force);
             }
         }
     }
@@ -157,8 +163,8 @@ fn hand_over(node: &Node, requests: &Receiver<Request>) -> Waited {
     }
 }
 
-/// Answers MOVED for a while, closes the connections between requests, ends the threads.
-fn leave(node: &Node, handed_over: HandOver) {
+/// Answers MOVED for a while, closes the connections between requests, ends the threads, writes what is to be on the disk.
+fn leave(node: &Node, handed_over: HandOver, save: Option<bool>, force: bool) -> ExitCode {
     if handed_over == HandOver::Done {
         std::thread::sleep(Duration::from_millis(LINGER_MS));
     }
@@ -168,7 +174,24 @@ fn leave(node: &Node, handed_over: HandOver) {
         std::thread::sleep(STEP);
     }
     stop_threads(node, deadline);
+    let written = write_everything(node, save);
+    if let Err(reason) = &written {
+        tracing::error!("the data could not be written to the disk: {reason}");
+    }
     tracing::warn!("Slotkeeper is now ready to exit, bye bye...");
+    if written.is_ok() || force { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The end of the append-only file, and the last save.
+fn write_everything(node: &Node, save: Option<bool>) -> Result<(), String> {
+    let (done, outcome) = sync_channel(1);
+    if node.persistence.ask(persistence::Request::Stop { save, done }).is_err() {
+        return Err("the persistence thread does not take the request".into());
+    }
+    match outcome.recv_timeout(SAVE_MAX) {
+        Ok(result) => result,
+        Err(error) => Err(format!("no answer from the persistence thread ({error})")),
+    }
 }
 
 fn stop_threads(node: &Node, deadline: Millis) {

@@ -12,7 +12,7 @@ use crate::node::{Node, Parts, Receivers, now};
 use crate::process::{Invocation, PidFile, allow_clients, leave_session, read_standard_input, title};
 use crate::shutdown::{self, Request, ShutdownHandle};
 use crate::workers::Workers;
-use crate::{admin, cli, cron, links, listener, log};
+use crate::{admin, cli, cron, links, listener, log, persistence};
 use anyhow::Context as _;
 use mio::{Poll, Waker};
 use node_server_engine::{Engine, Options};
@@ -39,9 +39,6 @@ Examples:
        node-server /etc/redis/6379.conf
        node-server --port 7777 --cluster-enabled yes
        node-server /etc/myredis.conf --loglevel verbose -
-
-Data is kept in memory only. With appendonly yes or save points the server starts only if
---allow-memory-only yes says that this is known.
 ";
 
 /// The program.
@@ -150,11 +147,6 @@ fn prepare_process(invocation: &Invocation, loaded: &Loaded) -> Result<(), Confi
         std::process::id()
     );
     tracing::info!("Configuration loaded");
-    if loaded.values.is_yes("appendonly") || !loaded.values.get("save").is_empty() {
-        tracing::warn!(
-            "allow-memory-only: nothing is written to disk but nodes.conf; data lives as long as one copy runs"
-        );
-    }
     let without_effect = rules::without_effect(&loaded.values);
     if !without_effect.is_empty() {
         tracing::warn!("These directives have no effect in this version: {}", without_effect.join(", "));
@@ -180,6 +172,9 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         polls.iter().map(|poll| Waker::new(poll.registry(), MAIL_TOKEN)).collect::<Result<Vec<_>, _>>()?;
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
+    let found = persistence::load(&engine, &settings)?;
+    begin_history(&engine, &found, storage.is_replica())?;
+    storage.set_has_data(found.has_data);
     let parts = Parts {
         config: ConfigStore::new(loaded),
         mailboxes: Mailboxes::new(wakers),
@@ -191,6 +186,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let (node, receivers) = Node::new(parts, &host);
     tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
+    persistence::start(&node, found).context("the persistence thread")?;
     start_threads(&node, receivers, &mut storage, polls, listeners)?;
     admin::start(Arc::clone(&node), admin)?;
     tracing::warn!("Server initialized");
@@ -198,6 +194,18 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let code = shutdown::run(&node, &requests);
     drop(pidfile);
     Ok(code)
+}
+
+/// The log goes on where the files end. A master's replicas may have more of the old history than the files: it goes on
+/// under a new name, and only what is older than that is shared (Redis: loadDataFromDisk).
+fn begin_history(engine: &Engine, found: &persistence::Found, is_replica: bool) -> anyhow::Result<()> {
+    if let Some((replid, offset)) = &found.history {
+        engine.log().restart(replid.clone(), *offset);
+        if !is_replica {
+            engine.log().promote(random_id()?.to_string());
+        }
+    }
+    Ok(())
 }
 
 fn mode(settings: &Settings) -> &'static str {

@@ -14,6 +14,7 @@ use node_server_protocol::resp::{Limits, Parsed, ReplyWriter, RequestError, pars
 use node_server_protocol::{Millis, Slot};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 type Args<'b> = SmallVec<[&'b [u8]; 8]>;
 
@@ -125,6 +126,7 @@ impl Engine {
         if !self.run_piece(applier, &piece.commands, now)? {
             return Ok(Step::Busy);
         }
+        self.changes.fetch_add(piece.commands.len() as u64, Ordering::Relaxed);
         self.log.append_verbatim(raw);
         Ok(Step::Done)
     }
@@ -198,7 +200,11 @@ impl Engine {
             return Ok(None);
         };
         // A database holds for the file as well.
-        if is(0, b"SELECT") { self.log.append_verbatim(raw) } else { self.log.append_verbatim_plain(raw) };
+        if is(0, b"SELECT") {
+            self.log.append_verbatim(raw)
+        } else {
+            self.log.append_verbatim_plain(raw)
+        };
         Ok(Some(step))
     }
 

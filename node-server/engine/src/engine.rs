@@ -22,6 +22,8 @@ pub struct Engine {
     pub(crate) gate: Gate,
     pub(crate) acks: Acks,
     pub(crate) durability: Durability,
+    /// Effects so far, for save points.
+    pub(crate) changes: AtomicU64,
     routing: ArcSwap<Routing>,
     replica: AtomicBool,
     loading: AtomicBool,
@@ -45,6 +47,7 @@ impl Engine {
             gate: Gate::default(),
             acks: Acks::default(),
             durability: Durability::default(),
+            changes: AtomicU64::new(0),
             routing: ArcSwap::from_pointee(routing),
             replica: AtomicBool::new(false),
             loading: AtomicBool::new(false),
@@ -130,6 +133,12 @@ impl Engine {
     #[must_use]
     pub fn acks(&self) -> &Acks {
         &self.acks
+    }
+
+    /// How many effects commands have had so far.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// How far the log is on the disk.

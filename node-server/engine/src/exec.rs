@@ -311,6 +311,7 @@ impl Engine {
             None => !self.is_replica(),
         };
         let (first, last) = effects.databases();
+        self.changes.fetch_add(effects.count() as u64, Ordering::Relaxed);
         let end = self.log.append_across(effects.finish(), first, last, allowed);
         match end {
             Some(end) => {

@@ -318,6 +318,7 @@ impl Engine {
             return true;
         }
         let db = if self.options.cluster { 0 } else { guard.slot().number() };
+        self.changes.fetch_add(effects.count() as u64, Ordering::Relaxed);
         let end = self.log.append(effects.finish(), db, || guard.state().writable());
         match end {
             Some(end) => {

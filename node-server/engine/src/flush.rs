@@ -23,6 +23,7 @@ impl Engine {
         let barrier = self.barrier_for_flush(session.id)?;
         let mut record = Vec::new();
         put_command(&mut record, &[name]);
+        self.changes.fetch_add(1, Ordering::Relaxed);
         let end = self.log.append(&record, only.unwrap_or(session.db), || !self.is_replica());
         session.last_write =
             end.ok_or(CommandError::text("READONLY You can't write against a read only replica."))?;

@@ -88,6 +88,12 @@ impl Loader {
         }
     }
 
+    /// What was fed behind the end of the stream.
+    #[must_use]
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.reader).into_rest()
+    }
+
     /// The history and the offset that the stream says it shows, if it does.
     #[must_use]
     pub fn history(&self) -> Option<(&str, u64)> {

@@ -39,6 +39,15 @@ pub enum Deferred {
         /// When to answer with what there is.
         deadline: Option<Millis>,
     },
+    /// SAVE: answer when the file is there.
+    Save,
+    /// BGSAVE.
+    BackgroundSave {
+        /// SCHEDULE: it may wait for a rewrite of the append-only file.
+        schedule: bool,
+    },
+    /// BGREWRITEAOF.
+    RewriteAof,
     /// End the process.
     Shutdown(Shutdown),
     /// The connection becomes a replica's. SYNC is `replid` empty and `offset` -1.

@@ -3,7 +3,6 @@
 use crate::command::{CommandError, CommandResult, Flags, Spec};
 use crate::keyspace::{SlotGuard, SlotState};
 use crate::options::HOLD_MS;
-use crate::outcome::Hold;
 use crate::session::Session;
 use crate::{Engine, session::Origin};
 use node_server_protocol::routing::{RouteNode, Routing, Serving};

@@ -80,6 +80,21 @@ impl<L: FileLayer> AppendOnly<L> {
         Ok((append_only, to_load))
     }
 
+    /// Whether this is the file that is written to.
+    #[must_use]
+    pub fn is_increment(&self, path: &Path) -> bool {
+        self.increment.path() == path
+    }
+
+    /// The files are not loaded, because their data is not wanted: only a rewrite may follow.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn leave_unloaded(&mut self) -> Result<(), AofError> {
+        let len = self.increment.len();
+        self.increment.resume(Resume { len, crc: node_server_rdb::aof::RunningCrc::new() })
+    }
+
     /// The last file has been loaded up to here; what is behind it is cut off.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ pub(crate) fn start(
     records: Receiver<Vec<Vec<u8>>>,
     opened: Opened,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let Opened { file, conf, listeners, config } = opened;
+    let Opened { file, conf, listeners, config, has_data } = opened;
     let is_new = conf.is_none();
     let begin = match conf {
         Some(conf) => Start::Loaded(conf),
@@ -114,8 +114,7 @@ pub(crate) fn start(
             let _ = written.blocking_send(Event::Persisted(seq, result));
         }),
     )?;
-    let dataset_empty = node.engine.keyspace().is_empty();
-    let cluster = Cluster::new(config, begin, dataset_empty, random_u64()?, now());
+    let cluster = Cluster::new(config, begin, !has_data, random_u64()?, now());
     let thread = std::thread::Builder::new().name("bus".into()).spawn(move || {
         runtime.block_on(async move {
             let sockets = Sockets::new(sender.clone());

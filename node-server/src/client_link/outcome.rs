@@ -5,10 +5,11 @@ use super::connection::State;
 use crate::config::{Allow, Settings};
 use crate::mailbox::ReplyTo;
 use crate::node::{Node, ToBus, ToMigrate};
+use crate::persistence::Request;
 use crate::shutdown;
 use crate::workers::{Finished, Job};
 use node_server_cluster::command::{self, Command, Parsed};
-use node_server_engine::{Deferred, Outcome, Shutdown};
+use node_server_engine::{Deferred, Outcome};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -155,20 +156,26 @@ impl Hub {
                 self.book_gate(at);
                 self.look_at_gate(at);
             }
-            Deferred::Shutdown(Shutdown { save: true, force: false, .. }) => {
-                tracing::warn!("SHUTDOWN SAVE is refused: this version writes no data to disk");
-                self.answer(at, |_, reply| reply.error("ERR Errors trying to SHUTDOWN. Check logs."));
+            Deferred::Save => self.ask_keeper(at, Request::Save),
+            Deferred::BackgroundSave { schedule } => {
+                self.ask_keeper(at, |reply_to| Request::BackgroundSave { reply_to, schedule })
             }
+            Deferred::RewriteAof => self.ask_keeper(at, Request::Rewrite),
             Deferred::Shutdown(options) => self.ask(at, |node, reply_to, _| {
                 node.shutdown.request(if options.abort {
                     shutdown::Request::Abort { reply_to }
                 } else {
-                    shutdown::Request::Command { now: options.now, reply_to }
+                    let save = (options.save || options.nosave).then_some(options.save);
+                    shutdown::Request::Command { now: options.now, save, force: options.force, reply_to }
                 });
                 true
             }),
             Deferred::Psync { replid, offset } => self.leave(at, replid, offset),
         }
+    }
+
+    fn ask_keeper(&mut self, at: usize, request: impl FnOnce(ReplyTo) -> Request) {
+        self.ask(at, |node, reply_to, _| node.persistence.ask(request(reply_to)).is_ok());
     }
 
     /// Sends a request to another thread; nothing else of the connection is executed until the reply has come.

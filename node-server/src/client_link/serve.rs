@@ -47,7 +47,9 @@ impl DataThread {
         for request in batch {
             hub.execute_request(request);
         }
-        hub.node.replication.end_turn();
+        if hub.node.replication.end_turn() {
+            hub.node.persistence.note_growth();
+        }
         // Input that was not executed, because a request before it has to wait, is parsed again.
         unfinished
             .retain(|rest| hub.connections[rest.at].as_ref().is_some_and(|c| c.consumed == rest.begins));

@@ -27,8 +27,7 @@ pub fn answer(
         HostCommand::Config => config::config(node, args, reply),
         HostCommand::Debug => debug::debug(node, args, reply),
         HostCommand::Info => reply.verbatim("txt", info(node, &args[1..], now).as_bytes()),
-        // Nothing is saved; Redis too answers its start until it saved for the first time.
-        HostCommand::LastSave => reply.integer((node.started.0 / 1000) as i64),
+        HostCommand::LastSave => reply.integer((node.persistence.status.get().last_save.0 / 1000) as i64),
         HostCommand::Latency => unsupported::latency(args, reply),
         HostCommand::Memory => unsupported::memory(args, reply),
         HostCommand::Replconf => replconf::replconf(node, session, args, reply),

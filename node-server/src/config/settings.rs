@@ -14,6 +14,17 @@ pub enum Allow {
     Local,
 }
 
+/// `appendfsync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// No reply leaves before what it depends on is on the disk.
+    Always,
+    /// Once a second.
+    EverySecond,
+    /// When the system likes.
+    No,
+}
+
 /// A class of `client-output-buffer-limit`; zeros: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputLimit {
@@ -104,6 +115,26 @@ pub struct Settings {
     pub query_buffer_limit: u64,
     /// `client-output-buffer-limit`: normal, slave, pubsub.
     pub output_limits: [OutputLimit; 3],
+    /// `appendonly`.
+    pub appendonly: bool,
+    /// `appendfilename`: the beginning of the names of the append-only file's parts.
+    pub appendfilename: String,
+    /// `appenddirname`, in `dir`.
+    pub appenddirname: String,
+    /// `appendfsync`.
+    pub appendfsync: Fsync,
+    /// `aof-load-truncated`: a file that ends in the middle of a record is cut and loaded.
+    pub aof_load_truncated: bool,
+    /// `auto-aof-rewrite-percentage`; 0: never.
+    pub auto_aof_rewrite_percentage: u64,
+    /// `auto-aof-rewrite-min-size` in bytes.
+    pub auto_aof_rewrite_min_size: u64,
+    /// `dbfilename`, in `dir`.
+    pub dbfilename: String,
+    /// `save`: seconds and changes.
+    pub save: Vec<(u64, u64)>,
+    /// `stop-writes-on-bgsave-error`.
+    pub stop_writes_on_bgsave_error: bool,
     /// `databases`, without cluster mode.
     pub databases: u64,
     /// `maxmemory` in bytes; 0: no limit.
@@ -167,6 +198,16 @@ impl Settings {
             proto_max_bulk_len: v.unsigned("proto-max-bulk-len"),
             query_buffer_limit: v.unsigned("client-query-buffer-limit"),
             output_limits: output_limits(v.get("client-output-buffer-limit")),
+            appendonly: v.is_yes("appendonly"),
+            appendfilename: v.get("appendfilename").into(),
+            appenddirname: v.get("appenddirname").into(),
+            appendfsync: fsync(v.get("appendfsync")),
+            aof_load_truncated: v.is_yes("aof-load-truncated"),
+            auto_aof_rewrite_percentage: v.unsigned("auto-aof-rewrite-percentage"),
+            auto_aof_rewrite_min_size: v.unsigned("auto-aof-rewrite-min-size"),
+            dbfilename: v.get("dbfilename").into(),
+            save: save_points(v.get("save")),
+            stop_writes_on_bgsave_error: v.is_yes("stop-writes-on-bgsave-error"),
             databases: v.unsigned("databases"),
             maxmemory: v.unsigned("maxmemory"),
             maxmemory_policy: v.get("maxmemory-policy").into(),
@@ -201,6 +242,20 @@ fn allow(text: &str) -> Allow {
         "local" => Allow::Local,
         _ => Allow::No,
     }
+}
+
+fn fsync(text: &str) -> Fsync {
+    match text {
+        "always" => Fsync::Always,
+        "no" => Fsync::No,
+        _ => Fsync::EverySecond,
+    }
+}
+
+/// `seconds changes` for each point.
+fn save_points(text: &str) -> Vec<(u64, u64)> {
+    let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
 /// `class hard soft seconds` for each class, in the order of the canonical text.

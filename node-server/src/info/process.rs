@@ -74,25 +74,35 @@ pub(super) fn memory(node: &Node, _: Millis, out: &mut InfoText) {
     out.field("lazyfree_pending_objects", 0);
 }
 
-/// Nothing is written to disk by this version, and the fields say so.
-pub(super) fn persistence(node: &Node, _: Millis, out: &mut InfoText) {
+pub(super) fn persistence(node: &Node, now: Millis, out: &mut InfoText) {
+    let status = node.persistence.status.get();
+    let word = |failed: bool| if failed { "err" } else { "ok" };
+    let running = |since: Option<Millis>| since.map_or(-1, |at| (now.since(at) / 1000) as i64);
+    let took = |ms: Option<u64>| ms.map_or(-1, |ms| (ms / 1000) as i64);
+    let loading = node.replication.status.load().loading || node.engine.is_loading();
     out.heading("Persistence");
-    out.field("loading", u8::from(node.replication.status.load().loading));
+    out.field("loading", u8::from(loading));
     out.field("async_loading", 0);
-    out.field("rdb_changes_since_last_save", node.engine.log().end());
-    out.field("rdb_bgsave_in_progress", 0);
-    out.field("rdb_last_save_time", node.started.0 / 1000);
-    out.field("rdb_last_bgsave_status", "ok");
-    out.field("rdb_last_bgsave_time_sec", -1);
-    out.field("rdb_current_bgsave_time_sec", -1);
-    out.field("rdb_saves", 0);
-    out.field("aof_enabled", 0);
-    out.field("aof_rewrite_in_progress", 0);
-    out.field("aof_rewrite_scheduled", 0);
-    out.field("aof_last_rewrite_time_sec", -1);
-    out.field("aof_current_rewrite_time_sec", -1);
-    out.field("aof_last_bgrewrite_status", "ok");
-    out.field("aof_last_write_status", "ok");
+    out.field("rdb_changes_since_last_save", node.engine.changes().saturating_sub(status.saved_changes));
+    out.field("rdb_bgsave_in_progress", u8::from(status.saving_since.is_some()));
+    out.field("rdb_last_save_time", status.last_save.0 / 1000);
+    out.field("rdb_last_bgsave_status", word(status.last_save_failed));
+    out.field("rdb_last_bgsave_time_sec", took(status.last_save_ms));
+    out.field("rdb_current_bgsave_time_sec", running(status.saving_since));
+    out.field("rdb_saves", status.saves);
+    out.field("aof_enabled", u8::from(status.aof_on));
+    out.field("aof_rewrite_in_progress", u8::from(status.rewriting_since.is_some()));
+    out.field("aof_rewrite_scheduled", u8::from(status.rewrite_scheduled));
+    out.field("aof_last_rewrite_time_sec", took(status.last_rewrite_ms));
+    out.field("aof_current_rewrite_time_sec", running(status.rewriting_since));
+    out.field("aof_last_bgrewrite_status", word(status.last_rewrite_failed));
+    out.field("aof_rewrites", status.rewrites);
+    out.field("aof_last_write_status", word(status.aof_write_failed));
+    if status.aof_on {
+        out.field("aof_current_size", status.aof_size);
+        out.field("aof_base_size", status.aof_base_size);
+        out.field("aof_pending_rewrite", u8::from(status.rewrite_scheduled));
+    }
 }
 
 pub(super) fn cpu(_: &Node, _: Millis, out: &mut InfoText) {

@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 /// Directives that the operator sets itself.
 pub const OWNED: &[&str] = &[
     "admin-port",
-    "allow-memory-only",
     "appendonly",
     "appenddirname",
     "appendfilename",

@@ -89,6 +89,30 @@ pub const TABLE: &[Spec] = &[
         ..SERVER
     },
     Spec {
+        name: "bgrewriteaof",
+        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_MULTI),
+        summary: "Writes the append-only file anew, in the background.",
+        run: Run::Session(rewrite_aof),
+        ..SERVER
+    },
+    Spec {
+        name: "bgsave",
+        arity: -1,
+        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_MULTI),
+        summary: "Saves the data to the RDB file in the background.",
+        arguments: &[word("schedule", "SCHEDULE").optional()],
+        run: Run::Session(background_save),
+        ..SERVER
+    },
+    Spec {
+        name: "save",
+        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_MULTI),
+        complexity: "O(N), N being the number of keys",
+        summary: "Saves the data to the RDB file and answers when it is there.",
+        run: Run::Session(save),
+        ..SERVER
+    },
+    Spec {
         name: "lastsave",
         flags: Flags::LOADING.with(Flags::STALE).with(Flags::FAST),
         categories: &["admin", "dangerous"],
@@ -203,6 +227,23 @@ fn psync(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
 
 fn sync(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     Ok(Outcome::Defer(Deferred::Psync { replid: Vec::new(), offset: -1 }))
+}
+
+fn save(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    Ok(Outcome::Defer(Deferred::Save))
+}
+
+fn background_save(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    let schedule = match call.args {
+        [_] => false,
+        [_, word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
+        _ => return Err(CommandError::Syntax),
+    };
+    Ok(Outcome::Defer(Deferred::BackgroundSave { schedule }))
+}
+
+fn rewrite_aof(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    Ok(Outcome::Defer(Deferred::RewriteAof))
 }
 
 fn shutdown(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {

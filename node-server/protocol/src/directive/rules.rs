@@ -1,16 +1,8 @@
 //! What one directive alone cannot know: combinations that are refused, and directives whose silent acceptance would
 //! make somebody believe in a protection that is not there.
-//!
-//! Redis has save points by default (`3600 1 300 100 60 10000`). Here the default is none, so that a plain `node-server`
-//! starts; only a `save` or `appendonly yes` that somebody wrote is a wish that cannot be fulfilled.
 
 use super::table::{ACTED_ON, DIRECTIVES};
 use super::values::Values;
-
-/// Said of whatever would let the user believe that data reaches the disk.
-const MEMORY_ONLY: &str = "this version keeps data in memory only and writes none of it to disk, so it does not \
-     start with a configuration that expects otherwise. Remove the directive, or start with \
-     `--allow-memory-only yes` to accept that data lives as long as one copy of it runs";
 
 /// A rule that the configuration as a whole breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +23,6 @@ fn broken(directive: &'static str, reason: impl Into<String>) -> Result<(), Brok
 /// # Errors
 /// The first rule that is broken.
 pub fn check(values: &Values) -> Result<(), Broken> {
-    check_memory_only(values)?;
     let refused: [(&str, bool, &str); 9] = [
         ("requirepass", !values.get("requirepass").is_empty(), "this version does not ask for passwords"),
         ("masterauth", !values.get("masterauth").is_empty(), "this version does not send passwords"),
@@ -70,19 +61,6 @@ pub fn without_effect(values: &Values) -> Vec<&'static str> {
     let changed = |row: usize| values.is_explicit(row) && values.text(row) != DIRECTIVES[row].default;
     let rows = DIRECTIVES.iter().enumerate();
     rows.filter(|(row, d)| changed(*row) && !ACTED_ON.contains(&d.name)).map(|(_, d)| d.name).collect()
-}
-
-fn check_memory_only(values: &Values) -> Result<(), Broken> {
-    if values.is_yes("allow-memory-only") {
-        return Ok(());
-    }
-    if values.is_yes("appendonly") {
-        return broken("appendonly", format!("appendonly yes: {MEMORY_ONLY}"));
-    }
-    if !values.get("save").is_empty() {
-        return broken("save", format!("save {}: {MEMORY_ONLY}", values.get("save")));
-    }
-    Ok(())
 }
 
 /// Directives that tell the reader of the file to do something.

@@ -1,0 +1,247 @@
+//! At the start: the files are read into the engine, before anybody is served.
+
+use super::Files;
+use crate::append_only::{AppendOnly, RealFiles};
+use crate::config::Settings;
+use crate::node::now;
+use anyhow::{Context as _, bail};
+use node_server_engine::{Applier, Engine};
+use node_server_rdb::aof::{Ending, Item, Names, Record, Resume, Scanner, Seal};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes that are read at a time.
+const READ_LEN: usize = 1 << 20;
+
+/// What there was.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The append-only file, if it is on.
+    pub files: Option<Files>,
+    /// Whether there was data, be it empty: a master that has none must not serve what it once owned.
+    pub has_data: bool,
+    /// The history that the data belongs to and the offset where it stands in it.
+    pub history: Option<(String, u64)>,
+    /// The append-only file has no base for what is in memory: one is to be written.
+    pub needs_base: bool,
+}
+
+/// Loads the append-only file if it is on and there is one, else the RDB file.
+///
+/// # Errors
+/// A file cannot be read, or is damaged; nothing is changed on the disk then.
+pub fn load(engine: &Arc<Engine>, settings: &Settings) -> anyhow::Result<Found> {
+    let mut found = Found::default();
+    let mut to_load = Vec::new();
+    if settings.appendonly {
+        let names = Names::new(&settings.appendfilename)?;
+        let (files, paths) = AppendOnly::open(RealFiles, Path::new("."), &settings.appenddirname, names)?;
+        found.files = Some(files);
+        to_load = paths;
+    }
+    if to_load.is_empty() {
+        load_rdb(engine, &settings.dbfilename, &mut found)?;
+        found.needs_base = found.has_data && found.files.is_some();
+    } else {
+        found.has_data = true;
+        Reading::default().all(engine, settings, &to_load, &mut found)?;
+    }
+    if let Some(files) = &mut found.files
+        && let Err(error) = files.remove_history()
+    {
+        tracing::warn!("{error}");
+    }
+    if found.has_data {
+        tracing::info!("DB loaded from disk: {} keys", engine.keyspace().len());
+    }
+    Ok(found)
+}
+
+fn load_rdb(engine: &Arc<Engine>, name: &str, found: &mut Found) -> anyhow::Result<()> {
+    let path = Path::new(name);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("could not open {}", path.display())),
+    };
+    let rest = Reading::default().rdb(engine, file, Vec::new(), path, found)?;
+    if rest.is_empty() { Ok(()) } else { bail!("{}: bytes behind the end of the RDB file", path.display()) }
+}
+
+/// Reading the files of a manifest, one after the other.
+#[derive(Default)]
+struct Reading {
+    applier: Applier,
+    /// What the last seal said, over all files.
+    last_seal: Option<Seal>,
+    /// Something stands behind the last seal.
+    unsealed: bool,
+}
+
+impl Reading {
+    fn all(
+        mut self,
+        engine: &Arc<Engine>,
+        settings: &Settings,
+        paths: &[std::path::PathBuf],
+        found: &mut Found,
+    ) -> anyhow::Result<()> {
+        for (n, path) in paths.iter().enumerate() {
+            let is_last = n + 1 == paths.len();
+            let resume = self.file(engine, settings, path, is_last, found)?;
+            let is_increment = found.files.as_ref().is_some_and(|f| f.is_increment(path));
+            if let Some(files) = found.files.as_mut().filter(|_| is_last && is_increment) {
+                files.resume(resume)?;
+            }
+        }
+        if self.unsealed {
+            found.history = None;
+        } else if let Some(seal) = self.last_seal {
+            found.history = Some((seal.replid.as_str().to_owned(), seal.offset));
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        engine: &Arc<Engine>,
+        settings: &Settings,
+        path: &Path,
+        is_last: bool,
+        found: &mut Found,
+    ) -> anyhow::Result<Resume> {
+        let mut file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+        let mut first = Vec::new();
+        (&mut file)
+            .take(9)
+            .read_to_end(&mut first)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        let is_rdb = first.starts_with(b"REDIS") || first.starts_with(b"VALKEY");
+        let mut scanner = if is_rdb {
+            let rest = self.rdb(engine, &mut file, first, path, found)?;
+            let mut scanner = Scanner::new(std::io::Seek::stream_position(&mut file)? - rest.len() as u64);
+            scanner.feed(&rest);
+            scanner
+        } else {
+            let mut scanner = Scanner::new(0);
+            scanner.feed(&first);
+            scanner
+        };
+        let mut buffer = vec![0; READ_LEN];
+        let mut at_begin = true;
+        loop {
+            while let Some(item) = scanner.next_item().with_context(|| path.display().to_string())? {
+                self.item(engine, item, path, at_begin)?;
+                at_begin = false;
+            }
+            let len = file.read(&mut buffer).with_context(|| format!("could not read {}", path.display()))?;
+            if len == 0 {
+                break;
+            }
+            scanner.feed(&buffer[..len]);
+        }
+        let ending = scanner.finish().with_context(|| path.display().to_string())?;
+        self.end(engine, settings, ending, path, is_last)
+    }
+
+    fn item(&mut self, engine: &Engine, item: Item, path: &Path, at_begin: bool) -> anyhow::Result<()> {
+        match item {
+            Item::Sealed { records, seal } => {
+                // An increment begins with what the one before it ended with.
+                if let Some(last) = self.last_seal.filter(|_| at_begin && records.is_empty())
+                    && (last.offset, last.replid) != (seal.offset, seal.replid)
+                {
+                    bail!(
+                        "{}: it begins at log offset {} and the file before it ends at {}: bytes are missing \
+                         between them; restore the files from a backup",
+                        path.display(),
+                        seal.offset,
+                        last.offset
+                    );
+                }
+                self.replay(engine, &records, path)?;
+                (self.last_seal, self.unsealed) = (Some(seal), false);
+            }
+            Item::Loose(records) => {
+                self.unsealed = true;
+                self.replay(engine, &records, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        engine: &Engine,
+        settings: &Settings,
+        ending: Ending,
+        path: &Path,
+        is_last: bool,
+    ) -> anyhow::Result<Resume> {
+        if let Some(torn) = ending.torn {
+            let path = path.display();
+            if !is_last {
+                bail!(
+                    "{path}: it ends in the middle of a record at byte {}, and it is not the last file: \
+                     run node-server check aof {path} --fix, or restore it from a backup",
+                    torn.at
+                );
+            }
+            if !settings.aof_load_truncated {
+                bail!(
+                    "Unexpected end of file reading the append only file {path} at byte {}. You can: 1) Make a \
+                     backup of your AOF file, then use node-server check aof {path} --fix. 2) Alternatively you \
+                     can set the 'aof-load-truncated' configuration option to yes and restart the server.",
+                    torn.at
+                );
+            }
+            tracing::warn!("!!! Warning: short read while loading the AOF file {path} !!!");
+            tracing::warn!(
+                "AOF loaded anyway because aof-load-truncated is enabled; cut at byte {}",
+                torn.complete_until
+            );
+        }
+        self.unsealed |= !ending.tail.is_empty();
+        self.replay(engine, &ending.tail, path)?;
+        Ok(ending.resume)
+    }
+
+    fn replay(&mut self, engine: &Engine, records: &[Record], path: &Path) -> anyhow::Result<()> {
+        let commands: Vec<Vec<Vec<u8>>> = records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Command(args) => Some(args.clone()),
+                Record::Timestamp(_) => None,
+            })
+            .collect();
+        engine.replay(&mut self.applier, &commands, now()).with_context(|| path.display().to_string())
+    }
+
+    /// Loads an RDB stream that begins with `first`; returns what stands behind it in what was read.
+    fn rdb(
+        &mut self,
+        engine: &Arc<Engine>,
+        mut file: impl std::io::Read,
+        first: Vec<u8>,
+        path: &Path,
+        found: &mut Found,
+    ) -> anyhow::Result<Vec<u8>> {
+        let mut loader = engine.begin_load(now());
+        let mut buffer = vec![0; READ_LEN];
+        let mut ended = loader.feed(&first).with_context(|| path.display().to_string())?;
+        while !ended {
+            let len = file.read(&mut buffer).with_context(|| format!("could not read {}", path.display()))?;
+            if len == 0 {
+                bail!("{}: the RDB file ends before its end mark: restore it from a backup", path.display());
+            }
+            ended = loader.feed(&buffer[..len]).with_context(|| path.display().to_string())?;
+        }
+        found.has_data = true;
+        found.history = loader.history().map(|(replid, offset)| (replid.to_owned(), offset));
+        let rest = loader.take_rest();
+        loader.commit_file().with_context(|| path.display().to_string())?;
+        Ok(rest)
+    }
+}

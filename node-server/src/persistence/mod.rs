@@ -1,0 +1,118 @@
+//! Data on the disk: the append-only file, RDB files, and loading them at the start.
+//!
+//! One thread (`keeper`) reads the log and writes the append-only file; snapshots (a rewrite's base, BGSAVE) are
+//! written by threads of their own. Nothing here holds a slot's lock while it writes.
+
+mod keeper;
+mod load;
+mod rdb_file;
+mod rewrite;
+mod status;
+
+pub use load::{Found, load};
+pub use rdb_file::SaveError;
+pub use status::Status;
+
+use crate::append_only::AppendOnly;
+use crate::append_only::RealFiles;
+use crate::mailbox::ReplyTo;
+use crate::node::{Busy, Node};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Thread;
+
+/// Most requests that wait for the thread; each client has at most one under way.
+const REQUESTS_MAX: usize = 4096;
+
+/// The append-only file of this process.
+pub type Files = AppendOnly<RealFiles>;
+
+/// Asked of the persistence thread.
+#[derive(Debug)]
+pub enum Request {
+    /// SAVE: answered when the file is there.
+    Save(ReplyTo),
+    /// BGSAVE; with SCHEDULE it waits for a rewrite under way.
+    BackgroundSave {
+        /// Who asked.
+        reply_to: ReplyTo,
+        /// SCHEDULE was said.
+        schedule: bool,
+    },
+    /// BGREWRITEAOF.
+    Rewrite(ReplyTo),
+    /// CONFIG SET changed something; read `node.config.settings()` again.
+    ConfigChanged,
+    /// The process leaves: write and sync what there is, save if save points say so, and tell how it went.
+    Stop {
+        /// SHUTDOWN SAVE and NOSAVE; `None`: if there are save points.
+        save: Option<bool>,
+        /// Told when the data is on the disk.
+        done: SyncSender<Result<(), String>>,
+    },
+}
+
+/// The way to the persistence thread, and what it last said about itself.
+#[derive(Debug)]
+pub struct PersistenceHandle {
+    sender: SyncSender<Request>,
+    receiver: Mutex<Option<Receiver<Request>>>,
+    thread: Mutex<Option<Thread>>,
+    /// The thread sleeps and wants to be woken by growth.
+    asleep: AtomicBool,
+    /// For INFO.
+    pub status: Status,
+}
+
+impl Default for PersistenceHandle {
+    fn default() -> Self {
+        let (sender, receiver) = sync_channel(REQUESTS_MAX);
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+            thread: Mutex::default(),
+            asleep: AtomicBool::new(false),
+            status: Status::default(),
+        }
+    }
+}
+
+impl PersistenceHandle {
+    /// Queues a request.
+    ///
+    /// # Errors
+    /// The queue is full or the thread has ended.
+    pub fn ask(&self, request: Request) -> Result<(), Busy> {
+        self.sender.try_send(request).map_err(|_| Busy)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// The log has grown.
+    pub fn note_growth(&self) {
+        if self.asleep.load(Ordering::Acquire) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &*self.thread.lock() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system has no more threads.
+pub fn start(node: &Arc<Node>, found: Found) -> std::io::Result<()> {
+    let handle = &node.persistence;
+    let Some(requests) = handle.receiver.lock().take() else { return Ok(()) };
+    let keeper = keeper::Keeper::new(Arc::clone(node), requests, found);
+    let thread = std::thread::Builder::new().name("persistence".into()).spawn(move || keeper.run())?;
+    *handle.thread.lock() = Some(thread.thread().clone());
+    Ok(())
+}
