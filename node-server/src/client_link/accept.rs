@@ -9,7 +9,7 @@ use crate::listener::prepare;
 use crate::mailbox::Mail;
 use crate::node::{NewReplica, ToReplication};
 use mio::{Interest, Registry, Token};
-use node_server_engine::{Session, SessionId};
+use node_server_engine::SessionId;
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -132,10 +132,10 @@ impl Hub {
             return Some("-ERR max number of clients reached\r\n".into());
         }
         let is_local = peer.ip().to_canonical().is_loopback();
-        if self.settings.protected_mode && !is_local {
+        if self.settings.protected_mode && !self.node.engine.asks_password() && !is_local {
             return Some(
                 "-DENIED this server is in protected mode: it asks for no password, so only clients on this \
-                 machine are served. Set protected-mode no to serve others as well\r\n"
+                 machine are served. Set requirepass, or protected-mode no, to serve others as well\r\n"
                     .into(),
             );
         }
@@ -162,7 +162,7 @@ impl Hub {
         });
         self.node.clients.add(Arc::clone(&client));
         self.node.stats.connected.add(1);
-        let session = Session::new(SessionId(id), self.now);
+        let session = self.node.engine.new_session(SessionId(id), self.now);
         self.by_id.insert(id, at);
         self.connections[at] = Some(Box::new(Connection {
             socket,

@@ -276,6 +276,7 @@ impl Hub {
         };
         self.node.replication.status.store(Arc::new(status));
         drop(state);
+        self.node.look_for_replicas(now());
         self.between.progress.notify_one();
     }
 }
