@@ -15,10 +15,11 @@ pub(super) fn replication(node: &Node, now: Millis, out: &mut InfoText) {
         About { offset: log.end(), priority: settings.replica_priority, good: node.good_replicas(now) };
     write_links(&status, &about, now, out);
     write_history(&log.history(), log.end(), out);
-    // The log is always there; Redis makes its backlog with the first replica.
-    out.field("repl_backlog_active", 1);
+    // The log is there from the start, until `repl-backlog-ttl`; Redis makes its backlog with the first replica.
+    let active = !log.is_asleep();
+    out.field("repl_backlog_active", u8::from(active));
     out.field("repl_backlog_size", log.capacity());
-    out.field("repl_backlog_first_byte_offset", first + 1);
+    out.field("repl_backlog_first_byte_offset", if active { first + 1 } else { 0 });
     out.field("repl_backlog_histlen", bytes);
 }
 
