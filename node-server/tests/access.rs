@@ -1,5 +1,7 @@
 //! Who is served: passwords as Redis asks for them.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod common;
 
 use common::{PROGRAM, Server, encode, process_title, until};

@@ -7,11 +7,12 @@ const PASSWORD: &str = "pw";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 /// Whether somebody says where Valkey is, as `./test` does.
-fn has_valkey() -> bool {
+pub fn has_valkey() -> bool {
     std::env::var_os("VALKEY_SERVER_BIN").is_some()
 }
 
-fn known(server: &Server) -> Client {
+/// A client that has said the password.
+pub fn known(server: &Server) -> Client {
     let mut client = server.client().unwrap();
     // Refused where there is no password, which is as good.
     client.command(&["AUTH", "default", PASSWORD]).unwrap();
@@ -24,7 +25,7 @@ fn link(replica: &Server) -> String {
 }
 
 /// A master that asks for a password, and a node that follows it without knowing it.
-fn pair(ports: &PortBlock, master: Binary, replica: Binary) -> (Server, Server) {
+pub fn pair(ports: &PortBlock, master: Binary, replica: Binary) -> (Server, Server) {
     let spec =
         |binary, n| ServerSpec::cluster_node(binary, ports.port(n)).with("repl-diskless-sync-delay", 0);
     let master = Server::start(spec(master, 0).with("requirepass", PASSWORD)).unwrap();
@@ -51,8 +52,8 @@ fn wait_log(server: &Server, text: &str) {
         .unwrap_or_else(|error| panic!("{error}:\n{}", server.log()));
 }
 
-/// Sets it and waits for the data.
-fn catches_up(replica: &Server) {
+/// Tells the replica the password and waits for the data.
+pub fn catches_up(replica: &Server) {
     let mut client = replica.client().unwrap();
     client.call(&["CONFIG", "SET", "masterauth", PASSWORD]).unwrap();
     wait::until("the link is up", SOON, || link(replica) == "up")

@@ -2,6 +2,7 @@
 
 use super::*;
 use e2e::PortBlock;
+use passwords::{catches_up, has_valkey, known, pair};
 use peer::{Peer, serving};
 
 fn ok() -> Reply {
@@ -137,4 +138,27 @@ fn a_snapshot_has_the_form_that_the_replica_reads() {
     let mut client = server.client().unwrap();
     assert_eq!(client.command(&[b"RESTORE".as_slice(), b"h", b"0", EXPIRING]).unwrap(), ok());
     assert_eq!([header(None), header(Some("9.1.2"))], ["REDIS0012", "VALKEY080"]);
+}
+
+#[test]
+fn fields_that_expire_reach_valkey_and_come_from_it() {
+    if !has_valkey() {
+        return;
+    }
+    let restore = [b"RESTORE".as_slice(), b"h", b"0", EXPIRING];
+    let ports = PortBlock::reserve(2).unwrap();
+    let (master, replica) = pair(&ports, Binary::Valkey, Binary::NodeServer);
+    assert_eq!(known(&master).command(&restore).unwrap(), ok());
+    catches_up(&replica);
+    let mut reader = replica.client().unwrap();
+    reader.call(&["READONLY"]).unwrap();
+    assert_eq!(reader.call(&["DUMP", "h"]).unwrap(), Reply::Bulk(EXPIRING.to_vec()));
+    drop((master, replica));
+    let (master, replica) = pair(&ports, Binary::NodeServer, Binary::Valkey);
+    assert_eq!(known(&master).command(&restore).unwrap(), ok());
+    catches_up(&replica);
+    let mut reader = replica.client().unwrap();
+    reader.call(&["READONLY"]).unwrap();
+    let times = reader.call(&["HPEXPIRETIME", "h", "FIELDS", "2", "f", "g"]).unwrap();
+    assert_eq!(times, Reply::Array(vec![Reply::Integer(4_102_444_800_000), Reply::Integer(-1)]));
 }
