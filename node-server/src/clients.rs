@@ -45,6 +45,8 @@ pub struct ReplicaHello {
     pub listening_port: u16,
     /// `REPLCONF ip-address`, where it said.
     pub announced_ip: Option<String>,
+    /// `REPLCONF version`, where it said: Valkey 8 and newer do.
+    pub version: Option<String>,
     /// Every `REPLCONF capa`, lower case, at most [`CAPABILITIES_MAX`].
     pub capabilities: Vec<String>,
 }

@@ -281,6 +281,15 @@ pub struct ReplicationStatus {
     pub partial_syncs_refused: u64,
 }
 
+impl ReplicationStatus {
+    /// How many replicas have everything but what was written in the last `lag_s` seconds, counted as INFO's `lag` is.
+    #[must_use]
+    pub fn good_replicas(&self, now: Millis, lag_s: u64) -> usize {
+        let good = |r: &&ReplicaLink| r.state == "online" && now.since(r.last_ack) / 1000 <= lag_s;
+        self.replicas.iter().filter(good).count()
+    }
+}
+
 /// A replica's link to its master.
 #[derive(Clone, Debug)]
 pub struct MasterLink {
@@ -370,9 +379,31 @@ impl Node {
         }
     }
 
+    /// Tells the engine what it has to refuse: before anybody is served, and after every change.
+    pub fn set_refusals(&self) {
+        self.engine.set_password(self.config.settings().requirepass.0.as_bytes());
+        self.look_for_replicas(now());
+    }
+
+    /// `min-replicas-to-write`: whether writes are taken depends on how many replicas are good now.
+    pub fn look_for_replicas(&self, now: Millis) {
+        let wanted = self.config.settings().min_replicas_to_write;
+        let good = self.good_replicas(now);
+        self.engine.set_lacks_replicas(good.is_some_and(|good| (good as u64) < wanted));
+    }
+
+    /// Replicas that were heard of within `min-replicas-max-lag`; `None`: nobody asks for any.
+    #[must_use]
+    pub fn good_replicas(&self, now: Millis) -> Option<usize> {
+        let settings = self.config.settings();
+        let (wanted, lag_s) = (settings.min_replicas_to_write, settings.min_replicas_max_lag_s);
+        (wanted > 0 && lag_s > 0).then(|| self.replication.status.load().good_replicas(now, lag_s))
+    }
+
     /// CONFIG SET changed something: everybody looks again.
     pub fn settings_changed(&self) {
         let settings = self.config.settings();
+        self.set_refusals();
         crate::log::set_level(&settings.loglevel);
         self.clients_max.store(crate::process::allow_clients(settings.maxclients), Ordering::Relaxed);
         self.engine.log().set_capacity(settings.repl_backlog_size as usize);

@@ -29,7 +29,7 @@ Usage: node-server [/path/to/redis.conf] [options] [-]
        node-server - (read config from stdin)
        node-server -v or --version
        node-server -h or --help
-       node-server cli [-c] [-h HOST] [-p PORT] COMMAND [ARGUMENT...] (a client, like redis-cli)
+       node-server cli [-c] [-h HOST] [-p PORT] [-a PASSWORD] COMMAND [ARGUMENT...] (like redis-cli)
 
 A Redis Cluster compatible server. Options are redis.conf's directives with two dashes before them.
 
@@ -185,6 +185,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         clients_max,
     };
     let (node, receivers) = Node::new(parts, &host);
+    node.set_refusals();
     tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
     persistence::start(&node, found).context("the persistence thread")?;
     start_threads(&node, receivers, &mut storage, polls, listeners)?;

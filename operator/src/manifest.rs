@@ -204,6 +204,13 @@ pub fn check_config(spec: &RedisClusterSpec) -> Result<(), ManifestError> {
         if operator_api::config::is_owned(name) {
             return Err(refused("the operator sets this directive itself; leave it out"));
         }
+        // Said without the value: it is nobody else's to read.
+        if ["requirepass", "masterauth", "masteruser"].iter().any(|p| name.eq_ignore_ascii_case(p)) {
+            return Err(ManifestError::Config(format!(
+                "spec.config.{name}: the operator sends no passwords in this version, so it could not reach the nodes; \
+                 leave it out"
+            )));
+        }
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
             return Err(refused("a directive's name is letters, digits and '-'"));
         }
@@ -274,7 +281,7 @@ mod tests {
             ("maxmemory-polici: allkeys-lru", &["maxmemory-polici", "know no such directive"]),
             ("maxmemory-policy: some", &["maxmemory-policy", "must be one of the following"]),
             ("timeout: -1", &["spec.config.timeout", "between 0 and"]),
-            ("requirepass: secret", &["spec.config.requirepass", "does not ask for passwords"]),
+            ("requirepass: secret", &["spec.config.requirepass", "sends no passwords"]),
             (
                 "client-output-buffer-limit: normal 1",
                 &["client-output-buffer-limit", "Wrong number of arguments"],

@@ -5,6 +5,7 @@ use crate::gate::Gate;
 use crate::keyspace::{Counters, Keyspace, SlotState, WaitFor};
 use crate::log::Log;
 use crate::options::Options;
+use crate::password::Password;
 use crate::{Durability, Host, HostCommand, Session};
 use arc_swap::ArcSwap;
 use node_server_protocol::resp::ReplyWriter;
@@ -24,10 +25,12 @@ pub struct Engine {
     pub(crate) durability: Durability,
     /// Effects so far, for save points.
     pub(crate) changes: AtomicU64,
+    pub(crate) password: Password,
     routing: ArcSwap<Routing>,
     replica: AtomicBool,
     loading: AtomicBool,
     refuse_stale: AtomicBool,
+    lacks_replicas: AtomicBool,
     resync: AtomicBool,
     moves: AtomicU64,
     /// Keys on their way to other nodes.
@@ -48,10 +51,12 @@ impl Engine {
             acks: Acks::default(),
             durability: Durability::default(),
             changes: AtomicU64::new(0),
+            password: Password::default(),
             routing: ArcSwap::from_pointee(routing),
             replica: AtomicBool::new(false),
             loading: AtomicBool::new(false),
             refuse_stale: AtomicBool::new(false),
+            lacks_replicas: AtomicBool::new(false),
             resync: AtomicBool::new(false),
             moves: AtomicU64::new(0),
             leaving: AtomicUsize::new(0),
@@ -176,6 +181,15 @@ impl Engine {
 
     pub(crate) fn refuses_stale(&self) -> bool {
         self.is_replica() && self.refuse_stale.load(Ordering::Acquire)
+    }
+
+    /// A master with too few good replicas takes no writes (`min-replicas-to-write`).
+    pub fn set_lacks_replicas(&self, lacks: bool) {
+        self.lacks_replicas.store(lacks, Ordering::Release);
+    }
+
+    pub(crate) fn lacks_replicas(&self) -> bool {
+        self.lacks_replicas.load(Ordering::Acquire) && !self.is_replica()
     }
 
     /// Whether something is in memory that could not be logged, because this node was demoted meanwhile: its data is

@@ -5,7 +5,7 @@ use crate::command::call::Access;
 use crate::command::keys::key_indexes;
 use crate::command::{CommandError, CommandResult, Flags, NodeCall, Run, SessionCall};
 use crate::effects::Effects;
-use crate::execute::Request;
+use crate::execute::{NO_REPLICAS, Request};
 use crate::keyspace::{AllSlots, SlotGuard, WaitFor};
 use crate::options::MULTI_BYTES_MAX;
 use crate::outcome::{Deferred, Outcome};
@@ -108,6 +108,11 @@ impl Engine {
         let plan = self.plan(session, multi)?;
         if let Some(need) = &plan.need {
             self.route_hint(session, need)?;
+        }
+        // As in Redis, this is said even of a transaction that was aborted.
+        if plan.writes && self.lacks_replicas() {
+            let text = format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}");
+            return Err(CommandError::text(text));
         }
         if multi.aborted {
             return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));

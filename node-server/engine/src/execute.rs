@@ -15,6 +15,9 @@ use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::{Millis, Slot};
 use std::sync::atomic::Ordering;
 
+/// A write while there are too few replicas (`min-replicas-to-write`).
+pub(crate) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+
 /// A request on its way.
 pub(crate) struct Request<'a> {
     pub command: &'static Command,
@@ -129,10 +132,17 @@ impl Engine {
         self.reject(session, &CommandError::text(text), out)
     }
 
-    /// Refusals that depend on the node alone.
+    /// Refusals that depend on the node, and on what the client may, alone.
     fn refuse(&self, session: &mut Session, spec: &Spec, args: &[&[u8]]) -> CommandResult {
         if session.origin == Origin::Master {
             return Ok(());
+        }
+        if !spec.flags.has(Flags::NO_AUTH) && self.is_stranger(session) {
+            return Err(CommandError::text("NOAUTH Authentication required."));
+        }
+        if spec.is_write() && self.lacks_replicas() {
+            self.redirect(session, spec, args)?;
+            return Err(CommandError::text(NO_REPLICAS));
         }
         if self.is_loading() && !spec.flags.has(Flags::LOADING) {
             self.redirect(session, spec, args)?;

@@ -26,6 +26,7 @@ mod maintain;
 pub mod migrate;
 pub mod options;
 pub mod outcome;
+mod password;
 mod route;
 pub mod session;
 pub mod snapshot;

@@ -22,6 +22,8 @@ pub struct Session {
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
+    /// It has said the password, or was not asked for one when it connected.
+    pub(crate) authenticated: bool,
     /// ASKING was sent: the next command may use an importing slot.
     pub asking: bool,
     /// READONLY was sent: a replica may answer reads.
@@ -55,7 +57,7 @@ pub(crate) enum Origin {
 }
 
 impl Session {
-    /// A connection just made.
+    /// A connection just made, which has to say the password if there is one; see [`crate::Engine::new_session`].
     #[must_use]
     pub fn new(id: SessionId, now: Millis) -> Self {
         Self {
@@ -64,6 +66,7 @@ impl Session {
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
+            authenticated: false,
             asking: false,
             readonly: false,
             no_touch: false,

@@ -3,8 +3,10 @@
 
 mod connection;
 mod format;
+mod login;
 
 use connection::Connection;
+use login::Login;
 use node_server_protocol::resp::Reply;
 use node_server_protocol::resp::request::split_quoted;
 use std::io::{IsTerminal as _, Write as _};
@@ -13,11 +15,18 @@ use std::process::ExitCode;
 /// Most redirections that one command follows.
 const REDIRECTIONS_MAX: usize = 16;
 const USAGE: &str = "\
-Usage: node-server cli [-c] [-h HOST] [-p PORT] [--raw | --no-raw] [COMMAND [ARGUMENT...]]
+Usage: node-server cli [-c] [-h HOST] [-p PORT] [-a PASSWORD] [--raw | --no-raw] [COMMAND [ARGUMENT...]]
 Without COMMAND, commands are read from standard input, one a line.
   -c        follow MOVED and ASK
   -h HOST   server [default: 127.0.0.1]
   -p PORT   port [default: 6379]
+  -a PASSWORD, --pass PASSWORD
+            password, which others on this machine can see: better in the
+            environment variable REDISCLI_AUTH
+  --user USER
+            user [default: default]
+  --no-auth-warning
+            do not say that others can see it
   --raw     replies as they are (default when standard output is no terminal)
   --no-raw  replies with their types (default on a terminal)
 ";
@@ -29,6 +38,7 @@ struct Options {
     host: String,
     port: u16,
     raw: Option<bool>,
+    login: Login,
     command: Vec<String>,
 }
 
@@ -38,7 +48,7 @@ pub fn main(args: &[String]) -> ExitCode {
     let needs_command = std::io::stdin().is_terminal();
     let complete = |o: &Options| !needs_command || !o.command.is_empty();
     let parsed = parse(args).and_then(|o| if complete(&o) { Ok(o) } else { Err("no command".into()) });
-    let options = match parsed {
+    let mut options = match parsed {
         Ok(options) => options,
         Err(reason) => {
             // Nothing can be done for a reader that has gone.
@@ -46,6 +56,7 @@ pub fn main(args: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    options.login.complete(std::env::var(login::VARIABLE).ok());
     match run(&options, &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -56,8 +67,14 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {
-    let mut options =
-        Options { follow: false, host: "127.0.0.1".into(), port: 6379, raw: None, command: Vec::new() };
+    let mut options = Options {
+        follow: false,
+        host: "127.0.0.1".into(),
+        port: 6379,
+        raw: None,
+        login: Login::default(),
+        command: Vec::new(),
+    };
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         let mut value = || rest.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -65,6 +82,9 @@ fn parse(args: &[String]) -> Result<Options, String> {
             "-c" => options.follow = true,
             "--raw" => options.raw = Some(true),
             "--no-raw" => options.raw = Some(false),
+            "-a" | "--pass" => options.login.password = Some(value()?.clone()),
+            "--user" => options.login.user = Some(value()?.clone()),
+            "--no-auth-warning" => options.login.silent = true,
             "-h" => options.host = value()?.clone(),
             "-p" => {
                 let port = value()?;
@@ -82,6 +102,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
 
 fn run(options: &Options, out: &mut impl std::io::Write) -> Result<(), String> {
     let mut connection = Connection::open(&options.host, options.port)?;
+    options.login.say(&mut connection)?;
     if !options.command.is_empty() {
         connection = ask(options, connection, &options.command, out)?;
         return go_on(options, connection, out);
@@ -114,6 +135,7 @@ fn ask(
             write(out, text.as_bytes())?;
         }
         connection = Connection::open(&host, to.port)?;
+        options.login.say(&mut connection)?;
         if to.asking {
             connection.call(&["ASKING".into()])?;
         }

@@ -9,7 +9,7 @@ use crate::listener::prepare;
 use crate::mailbox::Mail;
 use crate::node::{NewReplica, ToReplication};
 use mio::{Interest, Registry, Token};
-use node_server_engine::{Session, SessionId};
+use node_server_engine::SessionId;
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -125,17 +125,21 @@ impl DataThread {
     }
 }
 
+/// `protected-mode`: a server that asks for no password is for this machine alone.
+fn is_protected(protected_mode: bool, asks_password: bool, peer: SocketAddr) -> bool {
+    protected_mode && !asks_password && !peer.ip().to_canonical().is_loopback()
+}
+
 impl Hub {
     /// What a client is told that cannot be served.
     fn refusal(&self, peer: SocketAddr) -> Option<String> {
         if self.node.stats.connected.get() >= self.node.clients_max() {
             return Some("-ERR max number of clients reached\r\n".into());
         }
-        let is_local = peer.ip().to_canonical().is_loopback();
-        if self.settings.protected_mode && !is_local {
+        if is_protected(self.settings.protected_mode, self.node.engine.asks_password(), peer) {
             return Some(
                 "-DENIED this server is in protected mode: it asks for no password, so only clients on this \
-                 machine are served. Set protected-mode no to serve others as well\r\n"
+                 machine are served. Set requirepass, or protected-mode no, to serve others as well\r\n"
                     .into(),
             );
         }
@@ -162,7 +166,7 @@ impl Hub {
         });
         self.node.clients.add(Arc::clone(&client));
         self.node.stats.connected.add(1);
-        let session = Session::new(SessionId(id), self.now);
+        let session = self.node.engine.new_session(SessionId(id), self.now);
         self.by_id.insert(id, at);
         self.connections[at] = Some(Box::new(Connection {
             socket,
@@ -194,6 +198,20 @@ impl Hub {
         if connection.gated {
             self.gated.remove(&at);
             self.node.mailboxes.gated(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_opens_protected_mode_to_others() {
+        let (other, own) = ("192.0.2.1:1".parse().unwrap(), "[::ffff:127.0.0.1]:1".parse().unwrap());
+        assert!(is_protected(true, false, other));
+        for (mode, asks, peer) in [(true, true, other), (false, false, other), (true, false, own)] {
+            assert!(!is_protected(mode, asks, peer), "{mode} {asks} {peer}");
         }
     }
 }

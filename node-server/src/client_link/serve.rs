@@ -28,7 +28,8 @@ pub(super) struct Request<'b> {
 impl DataThread {
     pub(super) fn serve(&mut self) {
         let Self { inputs, hub, .. } = self;
-        let limits = Limits { bulk_len: hub.settings.proto_max_bulk_len as usize, ..Limits::default() };
+        let known = Limits { bulk_len: hub.settings.proto_max_bulk_len as usize, ..Limits::default() };
+        let stranger = Limits { stranger: true, ..known };
         let mut batch: Vec<Request<'_>> = Vec::new();
         let mut unfinished: SmallVec<[Unfinished; 16]> = SmallVec::new();
         for i in 0..hub.active.len() {
@@ -37,7 +38,9 @@ impl DataThread {
             if !hub.may_serve(at) || !input.is_worth_parsing() {
                 continue;
             }
-            match parse_all(at, input.bytes(), &limits, hub, &mut batch) {
+            // Of one who may be about to say the password one request at a time: what follows has other bounds then.
+            let (limits, most) = if hub.is_stranger(at) { (&stranger, 1) } else { (&known, REQUESTS_MAX) };
+            match parse_all(at, input.bytes(), (limits, most), hub, &mut batch) {
                 Rest::Unfinished(rest) => unfinished.push(rest),
                 Rest::Nothing => {}
                 Rest::More => hub.next.push(at),
@@ -87,12 +90,12 @@ enum Rest {
 fn parse_all<'b>(
     at: usize,
     bytes: &'b [u8],
-    limits: &Limits,
+    (limits, most): (&Limits, usize),
     hub: &Hub,
     batch: &mut Vec<Request<'b>>,
 ) -> Rest {
     let mut position = 0;
-    for _ in 0..REQUESTS_MAX {
+    for _ in 0..most {
         if position == bytes.len() {
             return Rest::Nothing;
         }
@@ -123,6 +126,12 @@ impl Hub {
     fn may_serve(&self, at: usize) -> bool {
         let connection = self.connections[at].as_deref();
         connection.is_some_and(|c| c.is_open() && c.output.pending() < PENDING_MAX)
+    }
+
+    /// Whether the connection has yet to say the password.
+    fn is_stranger(&self, at: usize) -> bool {
+        let session = self.connections[at].as_deref().and_then(|c| c.session.as_ref());
+        session.is_some_and(|session| self.node.engine.is_stranger(session))
     }
 
     fn execute_request(&mut self, request: Request<'_>) {

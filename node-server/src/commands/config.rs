@@ -2,7 +2,7 @@
 
 use super::{lossy, unknown_subcommand, wrong_arity};
 use crate::config::SetError;
-use crate::config::table::ACTED_ON;
+use crate::config::table::{ACTED_ON, find};
 use crate::node::Node;
 use node_server_protocol::resp::ReplyWriter;
 
@@ -66,6 +66,15 @@ fn matches(pattern: &str, name: &str) -> bool {
 fn set(node: &Node, raw: &[&[u8]], reply: &mut ReplyWriter<'_>) {
     let words: Vec<String> = raw.iter().map(|w| lossy(Some(w))).collect();
     let pairs: Vec<(&str, &str)> = words.chunks_exact(2).map(|p| (p[0].as_str(), p[1].as_str())).collect();
+    // A password that became another one would lock everybody out.
+    let mangled = |pair: &&[&[u8]]| {
+        let is_secret = find(&lossy(pair.first())).is_some_and(|(_, directive)| directive.is_secret());
+        is_secret && pair.get(1).is_some_and(|value| std::str::from_utf8(value).is_err())
+    };
+    if let Some(pair) = raw.chunks_exact(2).find(mangled) {
+        let (name, reason) = (lossy(pair.first()), "it has to be UTF-8 text in this version".into());
+        return reply.error(&SetError::Refused { name, reason }.to_string());
+    }
     match node.config.set(&pairs) {
         Ok(names) => {
             let without_effect: Vec<_> = names.into_iter().filter(|name| !ACTED_ON.contains(name)).collect();

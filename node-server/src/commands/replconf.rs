@@ -7,6 +7,8 @@ use node_server_engine::Session;
 use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::resp::request::parse_number;
 
+/// Longest `REPLCONF version`: three bytes as numbers.
+const VERSION_LEN_MAX: usize = 11;
 const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
 
 /// Answers `REPLCONF option value …`.
@@ -57,11 +59,20 @@ fn note(hello: &mut ReplicaHello, option: &str, value: &str) -> Result<(), Refus
         "capa" if hello.capabilities.len() < CAPABILITIES_MAX => {
             hello.capabilities.push(value.to_ascii_lowercase())
         }
+        "version" if is_version(value) => hello.version = Some(value.into()),
+        "version" => return Err(Refusal::Value(format!("ERR Unrecognized version format: {value}"))),
         // What a replica says that we do not know changes nothing; newer ones say more than older masters know.
-        "capa" | "version" | "set-cluster-node-id" | "rdb-no-compress" | "rdb-no-checksum" => {}
+        "capa" | "set-cluster-node-id" | "rdb-no-compress" | "rdb-no-checksum" => {}
         _ => return Err(Refusal::Unknown),
     }
     Ok(())
+}
+
+/// Three numbers, as Valkey wants them.
+fn is_version(text: &str) -> bool {
+    text.len() <= VERSION_LEN_MAX
+        && text.split('.').count() == 3
+        && text.split('.').all(|part| part.parse::<u8>().is_ok())
 }
 
 #[cfg(test)]
@@ -71,19 +82,27 @@ mod tests {
     #[test]
     fn a_replica_introduces_itself() {
         let mut hello = ReplicaHello::default();
-        for (option, value) in
-            [("listening-port", "7001"), ("capa", "EOF"), ("capa", "psync2"), ("ip-address", "10.0.0.1")]
-        {
+        for (option, value) in [
+            ("listening-port", "7001"),
+            ("capa", "EOF"),
+            ("capa", "psync2"),
+            ("ip-address", "10.0.0.1"),
+            ("version", "9.1.2"),
+        ] {
             note(&mut hello, option, value).unwrap();
         }
         let expected = ReplicaHello {
             listening_port: 7001,
             announced_ip: Some("10.0.0.1".into()),
+            version: Some("9.1.2".into()),
             capabilities: vec!["eof".into(), "psync2".into()],
         };
         assert_eq!(hello, expected);
         assert!(note(&mut hello, "listening-port", "x").is_err());
         assert!(note(&mut hello, "nonsense", "1").is_err());
+        for bad in ["", "9", "9.1", "9.1.x", "9.1.2.3", "900.1.2"] {
+            assert!(note(&mut hello, "version", bad).is_err(), "{bad}");
+        }
         note(&mut hello.clone(), "listening-port", "4294967296").unwrap();
         for _ in 0..100 {
             note(&mut hello, "capa", "x").unwrap();

@@ -30,6 +30,17 @@ pub struct Line {
     pub words: Vec<String>,
 }
 
+impl Line {
+    /// The text, without what is not for logs. Its words need not be there, where quotes are not closed.
+    fn shown(&self) -> String {
+        let name = self.text.split_whitespace().next().unwrap_or_default();
+        match super::table::find(name) {
+            Some((_, directive)) if directive.is_secret() => format!("{name} \"***\""),
+            _ => self.text.clone(),
+        }
+    }
+}
+
 /// Why the configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -60,8 +71,8 @@ fn at_line(line: &Line, reason: &str) -> String {
         Origin::StandardInput => "In standard input\n".into(),
         Origin::CommandLine => "In the command line, counting options as lines\n".into(),
     };
-    let number = line.number;
-    format!("{place}Reading the configuration file, at line {number}\n>>> '{}'\n{reason}", line.text)
+    let (number, text) = (line.number, line.shown());
+    format!("{place}Reading the configuration file, at line {number}\n>>> '{text}'\n{reason}")
 }
 
 /// What the command line asks for.

@@ -12,5 +12,5 @@ mod tests;
 
 pub use load::Loaded;
 pub use node_server_protocol::directive::{kind, rules, table, values};
-pub use settings::{Allow, Fsync, OutputLimit, Settings};
+pub use settings::{Allow, Fsync, OutputLimit, Secret, Settings};
 pub use store::{ConfigStore, SetError};

@@ -36,6 +36,16 @@ pub struct OutputLimit {
     pub soft_seconds: u64,
 }
 
+/// A value that is not for logs.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "***" })
+    }
+}
+
 /// What the server does; a field per directive that something acts on. Times in the unit of the field's name.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -97,6 +107,16 @@ pub struct Settings {
     pub cluster_link_sendbuf_limit: u64,
     /// `replica-priority`.
     pub replica_priority: u64,
+    /// `requirepass`; empty: clients are served without.
+    pub requirepass: Secret,
+    /// `masterauth`: what this node says to its master; empty: nothing.
+    pub masterauth: Secret,
+    /// `masteruser`; empty: the default user.
+    pub masteruser: String,
+    /// `min-replicas-to-write`; 0: writes need no replica.
+    pub min_replicas_to_write: u64,
+    /// `min-replicas-max-lag`; 0: writes need no replica.
+    pub min_replicas_max_lag_s: u64,
     /// `protected-mode`.
     pub protected_mode: bool,
     /// `maxclients`.
@@ -189,6 +209,11 @@ impl Settings {
             replica_serve_stale_data: v.is_yes("replica-serve-stale-data"),
             cluster_link_sendbuf_limit: v.unsigned("cluster-link-sendbuf-limit"),
             replica_priority: v.unsigned("replica-priority"),
+            requirepass: Secret(v.get("requirepass").into()),
+            masterauth: Secret(v.get("masterauth").into()),
+            masteruser: v.get("masteruser").into(),
+            min_replicas_to_write: v.unsigned("min-replicas-to-write"),
+            min_replicas_max_lag_s: v.unsigned("min-replicas-max-lag"),
             protected_mode: v.is_yes("protected-mode"),
             maxclients: v.unsigned("maxclients"),
             timeout_s: v.unsigned("timeout"),

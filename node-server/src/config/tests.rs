@@ -118,7 +118,7 @@ fn refusals_are_in_redis_words() {
         assert_eq!(reason(text), expected, "{text}");
     }
     for text in
-        ["requirepass x", "tls-port 1", "user default on", "save 900 1", "cluster-enabled yes\nport 60000"]
+        ["aclfile x", "tls-port 1", "user default on", "save 900 1", "cluster-enabled yes\nport 60000"]
     {
         assert!(load_text(text).is_err(), "{text}");
     }
@@ -155,6 +155,17 @@ fn the_fatal_block_names_place_line_and_reason() {
     let missing = load(&CommandLine::parse(&args("/nonexistent.conf")).unwrap(), "").unwrap_err();
     let expected = "Fatal error, can't open config file '/nonexistent.conf': No such file or directory";
     assert_eq!(fatal_block(&missing), expected);
+}
+
+#[test]
+fn passwords_are_not_repeated() {
+    for text in ["requirepass hidden more", "masterauth \"hidden", "RequirePass a hidden"] {
+        let block = fatal_block(&load_text(text).unwrap_err());
+        assert!(block.contains("***") && !block.contains("hidden"), "{block}");
+    }
+    let settings = Settings::from_values(&load_text("requirepass hidden\nmasterauth hidden\n").unwrap());
+    assert_eq!(settings.requirepass.0, "hidden");
+    assert!(!format!("{settings:?}").contains("hidden"));
 }
 
 #[test]

@@ -11,21 +11,35 @@ pub(super) fn replication(node: &Node, now: Millis, out: &mut InfoText) {
     let log = node.engine.log();
     let (first, bytes) = log.backlog();
     out.heading("Replication");
-    write_links(&status, log.end(), settings.replica_priority, now, out);
+    let about =
+        About { offset: log.end(), priority: settings.replica_priority, good: node.good_replicas(now) };
+    write_links(&status, &about, now, out);
     write_history(&log.history(), log.end(), out);
-    // The log is always there; Redis makes its backlog with the first replica.
-    out.field("repl_backlog_active", 1);
+    // The log is there from the start, until `repl-backlog-ttl`; Redis makes its backlog with the first replica.
+    let active = !log.is_asleep();
+    out.field("repl_backlog_active", u8::from(active));
     out.field("repl_backlog_size", log.capacity());
-    out.field("repl_backlog_first_byte_offset", first + 1);
+    out.field("repl_backlog_first_byte_offset", if active { first + 1 } else { 0 });
     out.field("repl_backlog_histlen", bytes);
 }
 
-fn write_links(status: &ReplicationStatus, offset: u64, priority: u64, now: Millis, out: &mut InfoText) {
+/// What the links' fields need besides the status.
+struct About {
+    offset: u64,
+    priority: u64,
+    /// Replicas that count for `min-replicas-to-write`, where it asks for any.
+    good: Option<usize>,
+}
+
+fn write_links(status: &ReplicationStatus, about: &About, now: Millis, out: &mut InfoText) {
     match &status.master {
         None => out.field("role", "master"),
-        Some(master) => write_master_link(master, offset, priority, now, out),
+        Some(master) => write_master_link(master, about.offset, about.priority, now, out),
     }
     out.field("connected_slaves", status.replicas.len());
+    if let Some(good) = about.good {
+        out.field("min_slaves_good_slaves", good);
+    }
     for (n, replica) in status.replicas.iter().enumerate() {
         let lag = now.since(replica.last_ack) / 1000;
         let (ip, port, state) = (&replica.ip, replica.port, replica.state);
@@ -68,7 +82,7 @@ mod tests {
 
     fn text(status: &ReplicationStatus) -> String {
         let mut out = InfoText::default();
-        write_links(status, 42, 100, Millis(10_000), &mut out);
+        write_links(status, &About { offset: 42, priority: 100, good: Some(1) }, Millis(10_000), &mut out);
         out.finish()
     }
 
@@ -83,7 +97,10 @@ mod tests {
         };
         let status = ReplicationStatus { replicas: vec![replica], ..ReplicationStatus::default() };
         let text = text(&status);
-        assert!(text.starts_with("role:master\r\nconnected_slaves:1\r\n"), "{text}");
+        assert!(
+            text.starts_with("role:master\r\nconnected_slaves:1\r\nmin_slaves_good_slaves:1\r\n"),
+            "{text}"
+        );
         assert!(text.contains("slave0:ip=127.0.0.1,port=7,state=online,offset=40,lag=1\r\n"), "{text}");
     }
 

@@ -12,16 +12,20 @@ const KEPT_MAX: usize = 64;
 /// How long an idle connection is kept.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
+/// User and password, as MIGRATE had them.
+type Auth = Option<(Option<Vec<u8>>, Vec<u8>)>;
+
 /// Idle connections, the one that has waited longest first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pool {
     idle: Mutex<VecDeque<Idle>>,
 }
 
-#[derive(Debug)]
 struct Idle {
     host: String,
     port: u16,
+    /// As whom it was authenticated: nobody goes on under another's name.
+    auth: Auth,
     stream: TcpStream,
     since: Instant,
 }
@@ -29,7 +33,7 @@ struct Idle {
 impl Pool {
     /// A connection, and whether it was kept.
     pub(super) async fn connect(&self, request: &MigrateRequest) -> io::Result<(TcpStream, bool)> {
-        match self.take(&request.host, request.port) {
+        match self.take(request) {
             Some(stream) => Ok((stream, true)),
             None => Ok((self.connect_anew(request).await?, false)),
         }
@@ -45,10 +49,11 @@ impl Pool {
         Ok(stream)
     }
 
-    fn take(&self, host: &str, port: u16) -> Option<TcpStream> {
+    fn take(&self, request: &MigrateRequest) -> Option<TcpStream> {
         let mut idle = self.idle.lock();
         drop_old(&mut idle);
-        let at = idle.iter().rposition(|i| i.host == host && i.port == port)?;
+        let fits = |i: &Idle| i.host == request.host && i.port == request.port && i.auth == request.auth;
+        let at = idle.iter().rposition(fits)?;
         idle.remove(at).map(|i| i.stream)
     }
 
@@ -59,8 +64,8 @@ impl Pool {
         if idle.len() >= KEPT_MAX {
             idle.pop_front();
         }
-        let (host, port) = (request.host.clone(), request.port);
-        idle.push_back(Idle { host, port, stream, since: Instant::now() });
+        let (host, port, auth) = (request.host.clone(), request.port, request.auth.clone());
+        idle.push_back(Idle { host, port, auth, stream, since: Instant::now() });
     }
 }
 

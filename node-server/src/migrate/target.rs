@@ -21,6 +21,8 @@ pub(super) struct Sent {
     answered: Vec<bool>,
     /// The command for the key may have reached the target, which has not answered it.
     unclear: Vec<bool>,
+    /// The target has refused AUTH or SELECT.
+    lost: bool,
     /// The target's first refusal.
     pub(super) refused: Option<String>,
     /// The reply to send, where the connection failed.
@@ -42,7 +44,14 @@ impl Sent {
 
     pub(super) fn new(keys: usize) -> Self {
         let none = || vec![false; keys];
-        Self { acknowledged: none(), answered: none(), unclear: none(), refused: None, failed: None }
+        Self {
+            acknowledged: none(),
+            answered: none(),
+            unclear: none(),
+            lost: false,
+            refused: None,
+            failed: None,
+        }
     }
 }
 
@@ -76,6 +85,7 @@ pub(super) async fn send(
     keys: &[Leaving],
     sent: &mut Sent,
 ) -> Result<TcpStream, Unfinished> {
+    sent.lost = false;
     let timeout = Duration::from_millis(request.timeout_ms);
     let open: Vec<usize> = (0..keys.len()).filter(|n| !sent.answered[*n]).collect();
     let mut commands = Vec::new();
@@ -202,8 +212,11 @@ fn book(sent: &mut Sent, key: Option<usize>, reply: Reply) {
     };
     if let Some(n) = key {
         sent.answered[n] = true;
-        sent.unclear[n] = false;
-        sent.acknowledged[n] = refusal.is_none();
+        // Behind a refused AUTH or SELECT a key may have gone where it does not belong: it is not given up here.
+        sent.unclear[n] = refusal.is_none() && sent.lost;
+        sent.acknowledged[n] = refusal.is_none() && !sent.lost;
+    } else {
+        sent.lost |= refusal.is_some();
     }
     if sent.refused.is_none() {
         sent.refused = refusal;

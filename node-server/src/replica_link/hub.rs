@@ -3,6 +3,7 @@
 use super::{BATCH_ACK, IN_SYNC_MS};
 use crate::links::Between;
 use crate::node::{MasterLink, Node, ReplicaLink, ReplicationStatus, now};
+use crate::start::random_id;
 use node_server_engine::ReplicaAck;
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
@@ -80,16 +81,41 @@ pub(super) struct Hub {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     replicas: BTreeMap<u64, Replica>,
     made: u64,
     master: Option<MasterLink>,
     last_ping: Millis,
+    /// Since when there is neither a replica nor a master.
+    alone_since: Millis,
     asked_ack: u64,
     full_syncs: u64,
     partial_syncs: u64,
     partial_syncs_refused: u64,
+}
+
+impl State {
+    fn new(now: Millis) -> Self {
+        Self {
+            replicas: BTreeMap::new(),
+            made: 0,
+            master: None,
+            last_ping: Millis(0),
+            alone_since: now,
+            asked_ack: 0,
+            full_syncs: 0,
+            partial_syncs: 0,
+            partial_syncs_refused: 0,
+        }
+    }
+
+    /// For how long there has been neither a replica nor a master. Asked every 100 ms.
+    fn alone_ms(&mut self, now: Millis) -> u64 {
+        if !self.replicas.is_empty() || self.master.is_some() {
+            self.alone_since = now;
+        }
+        now.since(self.alone_since)
+    }
 }
 
 /// What a PSYNC led to, for INFO.
@@ -109,12 +135,13 @@ impl Hub {
             between,
             grown: watch::Sender::new(()),
             cut: watch::Sender::new(()),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(now())),
         }
     }
 
     /// A replica has come; its number.
     pub(super) fn add(&self, replica: Replica) -> u64 {
+        self.node.engine.log().wake();
         let mut state = self.state.lock();
         state.made += 1;
         let number = state.made;
@@ -203,12 +230,30 @@ impl Hub {
         if ping {
             state.last_ping = now;
         }
+        let alone_ms = state.alone_ms(now);
         drop(state);
+        self.give_up_backlog(alone_ms);
         if ping {
             self.node.engine.append_ping();
         }
         self.acks_changed();
         self.publish();
+    }
+
+    /// `repl-backlog-ttl`.
+    fn give_up_backlog(&self, alone_ms: u64) {
+        let ttl_s = self.node.config.settings().repl_backlog_ttl_s;
+        let log = self.node.engine.log();
+        if ttl_s == 0 || alone_ms <= ttl_s.saturating_mul(1000) || log.is_asleep() {
+            return;
+        }
+        match random_id() {
+            Ok(id) if log.sleep(id.to_string()) => {
+                tracing::info!("Replication backlog freed after {ttl_s} seconds without connected replicas.");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!("the backlog is kept: {error:#}"),
+        }
     }
 
     pub(super) fn config_changed(&self) {
@@ -223,6 +268,9 @@ impl Hub {
 
     /// What is known of the link to the master; `None`: this node is a master.
     pub(super) fn set_master(&self, master: Option<MasterLink>) {
+        if master.is_some() {
+            self.node.engine.log().wake();
+        }
         self.state.lock().master = master;
         self.publish();
     }
@@ -276,6 +324,7 @@ impl Hub {
         };
         self.node.replication.status.store(Arc::new(status));
         drop(state);
+        self.node.look_for_replicas(now());
         self.between.progress.notify_one();
     }
 }

@@ -5,6 +5,9 @@ mod bus;
 mod failover;
 mod files;
 mod migrate;
+mod passwords;
+mod peer;
+mod replicas;
 mod replication;
 
 use e2e::{Binary, Client, LocalCluster, Server, ServerSpec, Shape, client::info_field, wait};

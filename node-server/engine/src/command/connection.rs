@@ -32,6 +32,16 @@ pub const TABLE: &[Spec] = &[
         ..CONNECTION
     },
     Spec {
+        name: "auth",
+        arity: -2,
+        flags: SESSION.with(Flags::NO_AUTH),
+        complexity: "O(N), N being the number of passwords of the user",
+        summary: "Says who the client is.",
+        arguments: &[text("username").optional(), text("password")],
+        run: Run::Session(auth),
+        ..CONNECTION
+    },
+    Spec {
         name: "echo",
         arity: 2,
         flags: FAST,
@@ -111,6 +121,20 @@ pub const TABLE: &[Spec] = &[
 /// What the rows have in common.
 const CONNECTION: Spec = Spec { arity: 1, group: Group::Connection, ..Spec::BASE };
 
+/// What Redis says to a client that says HELLO before it has said the password.
+const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+
+/// AUTH [username] password.
+fn auth(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    match call.args {
+        [_, password] => call.engine.authenticate_default(call.session, password)?,
+        [_, user, password] => call.engine.authenticate(call.session, user, password)?,
+        _ => return Err(CommandError::Syntax),
+    }
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
 fn asking(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     cluster_only(call.engine)?;
     call.session.asking = true;
@@ -161,6 +185,7 @@ fn quit(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
 
 fn reset(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     call.session.reset();
+    call.session.authenticated = !call.engine.asks_password();
     call.reply.simple("RESET");
     Ok(Outcome::Done)
 }
@@ -184,8 +209,8 @@ pub(crate) fn parse_int(text: &[u8]) -> CommandResult<i32> {
     })
 }
 
-/// HELLO [protover [AUTH user password] [SETNAME name]]. There are no users yet: the default one has no password, so
-/// any is right, as in Redis.
+/// HELLO [protover [AUTH user password] [SETNAME name]]. As in Redis, a right password counts even when something
+/// behind it is refused.
 fn hello(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let mut rest = &call.args[1..];
     let mut protocol = call.session.protocol;
@@ -203,12 +228,8 @@ fn hello(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let mut name = None;
     while !rest.is_empty() {
         rest = match rest {
-            [word, user, _password, tail @ ..] if word.eq_ignore_ascii_case(b"AUTH") => {
-                if *user != b"default" {
-                    return Err(CommandError::text(
-                        "WRONGPASS invalid username-password pair or user is disabled.",
-                    ));
-                }
+            [word, user, password, tail @ ..] if word.eq_ignore_ascii_case(b"AUTH") => {
+                call.engine.authenticate(call.session, user, password)?;
                 tail
             }
             [word, given, tail @ ..] if word.eq_ignore_ascii_case(b"SETNAME") => {
@@ -218,6 +239,9 @@ fn hello(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
             [word, ..] => return Err(CommandError::quoting("ERR Syntax error in HELLO option '", word, "'")),
             [] => break,
         };
+    }
+    if call.engine.is_stranger(call.session) {
+        return Err(CommandError::text(HELLO_NEEDS_AUTH));
     }
     if let Some(name) = name {
         call.session.name = name;

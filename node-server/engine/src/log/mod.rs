@@ -80,6 +80,8 @@ struct Inner {
     history: History,
     /// The database of the last record; `None`: the next record begins with SELECT.
     selected: Option<u16>,
+    /// Nothing is kept: see [`Log::sleep`].
+    asleep: bool,
     pins: BTreeMap<u64, u64>,
     next_pin: u64,
     skips: Skips,
@@ -116,7 +118,8 @@ impl Inner {
 
     /// Drops what is older than the backlog and not pinned; a pin holds at most [`LOG_PIN_MAX`].
     fn trim(&mut self) {
-        let keep_from = self.end().saturating_sub(self.capacity as u64);
+        let capacity = if self.asleep { 0 } else { self.capacity };
+        let keep_from = self.end().saturating_sub(capacity as u64);
         let oldest = self.end().saturating_sub(LOG_PIN_MAX.max(self.capacity) as u64);
         let pinned = self.pins.values().min().copied().unwrap_or(u64::MAX);
         let from = keep_from.min(pinned.max(oldest));
@@ -138,6 +141,7 @@ impl Log {
             capacity: capacity.max(BACKLOG_MIN),
             history: History::new(replid),
             selected: None,
+            asleep: false,
             pins: BTreeMap::new(),
             next_pin: 0,
             skips: Skips::default(),
@@ -234,6 +238,33 @@ impl Log {
         let mut inner = self.inner.lock();
         inner.capacity = bytes.max(BACKLOG_MIN);
         inner.trim();
+    }
+
+    /// `repl-backlog-ttl`: nobody has read for long. What is kept is given up, and so is everything that comes until
+    /// [`Log::wake`]; offsets go on. The history gets a new name, so that nobody continues where something is missing.
+    /// False: somebody reads.
+    pub fn sleep(&self, replid: String) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.pins.is_empty() {
+            return false;
+        }
+        inner.start = inner.end();
+        inner.tail = VecDeque::new();
+        inner.history = History::new(replid);
+        inner.selected = None;
+        inner.asleep = true;
+        true
+    }
+
+    /// Somebody is about to read: what comes from now on is kept.
+    pub fn wake(&self) {
+        self.inner.lock().asleep = false;
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.inner.lock().asleep
     }
 
     /// Appends up to `max` bytes from `offset` on to `out`; returns how many.

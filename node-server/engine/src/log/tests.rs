@@ -55,3 +55,22 @@ fn psync_continues_within_the_backlog_and_before_the_shift() {
     assert_eq!((log.end(), log.backlog()), (5000, (5000, 0)));
     assert_eq!(log.continue_from(id('b').as_bytes(), 5001), None);
 }
+
+#[test]
+fn a_log_that_nobody_reads_keeps_nothing_and_continues_for_nobody() {
+    let log = Log::new("a".repeat(40), 1 << 20);
+    log.append(b"0123456789", 0, || true).unwrap();
+    let end = log.end();
+    let pin = log.pin(end);
+    assert!(!log.sleep("b".repeat(40)), "somebody reads");
+    drop(pin);
+    assert!(log.sleep("b".repeat(40)) && log.is_asleep());
+    assert_eq!(log.backlog(), (end, 0));
+    log.append_plain(b"lost", || true).unwrap();
+    assert_eq!((log.end(), log.backlog()), (end + 4, (end + 4, 0)));
+    assert_eq!(log.continue_from("a".repeat(40).as_bytes(), end as i64 + 1), None);
+    log.wake();
+    log.append_plain(b"kept", || true).unwrap();
+    assert_eq!(log.backlog(), (end + 4, 4));
+    assert_eq!(log.continue_from("b".repeat(40).as_bytes(), end as i64 + 5), Some(end + 4));
+}

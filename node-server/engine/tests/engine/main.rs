@@ -1,6 +1,7 @@
 //! The engine from outside: many threads, demotions, moves, snapshots, replicas.
 
 #[cfg(test)]
+mod access;
 mod commands;
 #[cfg(test)]
 mod gates;

@@ -141,7 +141,7 @@ impl Node {
 
     pub(crate) fn client(&self) -> Client {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        let session = Session::new(id, NOW);
+        let session = self.engine.new_session(id, NOW);
         Client { engine: Arc::clone(&self.engine), host: Arc::clone(&self.host), session, now: NOW }
     }
 

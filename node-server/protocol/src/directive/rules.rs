@@ -23,10 +23,7 @@ fn broken(directive: &'static str, reason: impl Into<String>) -> Result<(), Brok
 /// # Errors
 /// The first rule that is broken.
 pub fn check(values: &Values) -> Result<(), Broken> {
-    let refused: [(&str, bool, &str); 9] = [
-        ("requirepass", !values.get("requirepass").is_empty(), "this version does not ask for passwords"),
-        ("masterauth", !values.get("masterauth").is_empty(), "this version does not send passwords"),
-        ("masteruser", !values.get("masteruser").is_empty(), "this version does not send passwords"),
+    let refused: [(&str, bool, &str); 6] = [
         ("aclfile", !values.get("aclfile").is_empty(), "this version has no access control lists"),
         ("tls-port", values.number("tls-port") != 0, "this version has no TLS"),
         ("tls-cluster", values.is_yes("tls-cluster"), "this version has no TLS"),

@@ -41,6 +41,12 @@ impl Directive {
     pub fn is_called(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name) || self.alias.is_some_and(|a| a.eq_ignore_ascii_case(name))
     }
+
+    /// Whether its value is not for logs and error messages.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        SECRET.contains(&self.name)
+    }
 }
 
 const fn live(name: &'static str, kind: Kind, default: &'static str) -> Directive {
@@ -280,6 +286,9 @@ pub static DIRECTIVES: &[Directive] = &[
     live("cluster-slot-stats-enabled", Bool, "no"),
 ];
 
+/// Directives whose values are not for logs and error messages.
+static SECRET: &[&str] = &["masterauth", "requirepass", "tls-client-key-file-pass", "tls-key-file-pass"];
+
 /// Directives that something acts on. The others are known by name, kind and default, and are said to have no effect
 /// when somebody sets them (`rules::without_effect`).
 pub static ACTED_ON: &[&str] = &[
@@ -321,13 +330,18 @@ pub static ACTED_ON: &[&str] = &[
     "io-threads",
     "logfile",
     "loglevel",
+    "masterauth",
+    "masteruser",
     "maxclients",
+    "min-replicas-max-lag",
+    "min-replicas-to-write",
     "pidfile",
     "port",
     "proc-title-template",
     "protected-mode",
     "proto-max-bulk-len",
     "repl-backlog-size",
+    "repl-backlog-ttl",
     "repl-diskless-sync",
     "repl-diskless-sync-delay",
     "repl-ping-replica-period",
@@ -336,6 +350,7 @@ pub static ACTED_ON: &[&str] = &[
     "replica-announce-port",
     "replica-priority",
     "replica-serve-stale-data",
+    "requirepass",
     "save",
     "stop-writes-on-bgsave-error",
     "set-proc-title",

@@ -11,11 +11,18 @@ pub struct Limits {
     pub args: usize,
     /// Longest inline request or length line in bytes.
     pub line_len: usize,
+    /// The client has not said the password yet: [`STRANGER_ARGS`] and [`STRANGER_BULK_LEN`] hold as well.
+    pub stranger: bool,
 }
+
+/// Most arguments in a request of a client that has not said the password (Redis: processMultibulkBuffer).
+pub const STRANGER_ARGS: usize = 10;
+/// Longest argument of such a client, in bytes.
+pub const STRANGER_BULK_LEN: usize = 16_384;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bulk_len: 512 * 1024 * 1024, args: 1024 * 1024, line_len: 64 * 1024 }
+        Self { bulk_len: 512 * 1024 * 1024, args: 1024 * 1024, line_len: 64 * 1024, stranger: false }
     }
 }
 
@@ -52,6 +59,12 @@ pub enum RequestError {
     /// Argument length that is no number, negative or above the limit.
     #[error("Protocol error: invalid bulk length")]
     BulkLength,
+    /// More arguments than [`STRANGER_ARGS`].
+    #[error("Protocol error: unauthenticated multibulk length")]
+    StrangersCount,
+    /// An argument longer than [`STRANGER_BULK_LEN`].
+    #[error("Protocol error: unauthenticated bulk length")]
+    StrangersLength,
     /// Something else than `$` before an argument.
     #[error("Protocol error: expected '$', got '{0}'")]
     ExpectedDollar(char),
@@ -91,6 +104,9 @@ fn parse_array<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Parsed<'b>, Requ
     }
     let count =
         usize::try_from(count).ok().filter(|n| *n <= limits.args).ok_or(RequestError::ArgumentCount)?;
+    if limits.stranger && count > STRANGER_ARGS {
+        return Err(RequestError::StrangersCount);
+    }
     let mut args = SmallVec::new();
     while args.len() < count {
         match buffer.get(at) {
@@ -104,6 +120,9 @@ fn parse_array<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Parsed<'b>, Requ
         };
         let len = parse_number(line).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= limits.bulk_len);
         let len = len.ok_or(RequestError::BulkLength)?;
+        if limits.stranger && len > STRANGER_BULK_LEN {
+            return Err(RequestError::StrangersLength);
+        }
         let end = start + len;
         if buffer.len() < end + 2 {
             return Ok(Parsed::Incomplete { at_least: end + 2 });

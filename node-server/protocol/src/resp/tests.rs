@@ -100,7 +100,7 @@ proptest! {
     /// Bytes that look more like requests.
     #[test]
     fn any_request_like(text in "[*$0-9 a\"'\\\\x\r\n-]{0,80}") {
-        let limits = Limits { bulk_len: 100, args: 10, line_len: 40 };
+        let limits = Limits { bulk_len: 100, args: 10, line_len: 40, stranger: false };
         for start in ["", "*", "*2\r\n", "*1\r\n$"] {
             if let Ok(Parsed::Request { consumed, .. } | Parsed::Inline { consumed, .. }) =
                 parse_request(format!("{start}{text}").as_bytes(), &limits)
@@ -151,7 +151,7 @@ fn nesting_is_bounded() {
 
 #[test]
 fn lengths_are_bounded() {
-    let limits = Limits { bulk_len: 10, args: 2, line_len: 64 };
+    let limits = Limits { bulk_len: 10, args: 2, line_len: 64, stranger: false };
     assert_eq!(parse_request(b"*3\r\n", &limits), Err(RequestError::ArgumentCount));
     assert_eq!(parse_request(b"*1\r\n$11\r\n", &limits), Err(RequestError::BulkLength));
     assert_eq!(parse_request(b"*1\r\n$-1\r\n", &limits), Err(RequestError::BulkLength));
@@ -182,4 +182,16 @@ fn errors_stay_on_one_line() {
     assert_eq!(out, b"-ERR a  b\r\n-ERR \xff b\r\n-\r\n");
     assert_eq!(until_nul(b"a\0b\0"), b"a");
     assert_eq!(until_nul(b""), b"");
+}
+
+#[test]
+fn strangers_may_say_little() {
+    use super::request::{STRANGER_ARGS, STRANGER_BULK_LEN};
+    let limits = Limits { stranger: true, ..Limits::default() };
+    let request = |args: usize, len: usize| write_request(&vec![vec![b'x'; len]; args]);
+    let most = request(STRANGER_ARGS, STRANGER_BULK_LEN);
+    assert!(matches!(parse_request(&most, &limits), Ok(Parsed::Request { .. })));
+    assert_eq!(parse_request(b"*11\r\n", &limits), Err(RequestError::StrangersCount));
+    assert_eq!(parse_request(b"*1\r\n$16385\r\n", &limits), Err(RequestError::StrangersLength));
+    assert!(matches!(parse_request(&request(11, 16_385), &Limits::default()), Ok(Parsed::Request { .. })));
 }

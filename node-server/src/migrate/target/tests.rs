@@ -126,3 +126,14 @@ async fn silence_ends_at_the_timeout() {
     assert_eq!(ended.reply(), "IOERR error or timeout reading to target instance");
     assert_eq!(sent.acknowledged, [false; 3]);
 }
+
+/// Redis too keeps such keys, which may be there as well. Whoever moves the slot settles them.
+#[tokio::test]
+async fn behind_a_refused_password_nothing_has_arrived() {
+    let (port, said) = target(b"-ERR AUTH no\r\n+OK\r\n-NOAUTH no\r\n+OK\r\n", 1).await;
+    let mut sent = Sent::new(3);
+    send(connect(port).await, &request(port), true, &keys(), &mut sent).await.unwrap();
+    said.await.unwrap();
+    assert_eq!([0, 1, 2].map(|n| sent.fate(n)), [Fate::Unclear, Fate::Stayed, Fate::Unclear]);
+    assert_eq!(sent.refused.as_deref(), Some("ERR AUTH no"));
+}

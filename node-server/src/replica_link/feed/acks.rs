@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
 
 /// More than an acknowledgement takes.
-const LIMITS: Limits = Limits { bulk_len: 4096, args: 64, line_len: 4096 };
+const LIMITS: Limits = Limits { bulk_len: 4096, args: 64, line_len: 4096, stranger: false };
 /// Bytes that are read at a time.
 const READ_LEN: usize = 4096;
 

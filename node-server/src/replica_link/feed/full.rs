@@ -26,7 +26,7 @@ impl Feed {
     pub(super) async fn full_sync(&mut self, wanted: &Wanted) -> io::Result<(u64, Pin)> {
         let refused = !matches!(wanted.replid.as_slice(), b"" | b"?");
         self.hub.granted(Granted::Full { refused });
-        let mut snapshot = self.begin().await?;
+        let mut snapshot = self.begin(wanted.newer).await?;
         let offset = snapshot.offset;
         let pin = match snapshot.pin.take() {
             Some(pin) => pin,
@@ -55,11 +55,11 @@ impl Feed {
     }
 
     /// A snapshot, as soon as no other is under way and no write is in the way.
-    async fn begin(&mut self) -> io::Result<Snapshot> {
+    async fn begin(&mut self, newer: Dialect) -> io::Result<Snapshot> {
         let engine = std::sync::Arc::clone(&self.hub.node.engine);
         let mut told = now();
         loop {
-            match engine.begin_snapshot(now(), Dialect::Valkey) {
+            match engine.begin_snapshot(now(), newer) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(SnapshotError::Busy) => tokio::time::sleep(SOON).await,
                 Err(SnapshotError::UnderWay) => tokio::time::sleep(IN_TURN).await,

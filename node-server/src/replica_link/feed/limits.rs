@@ -28,11 +28,18 @@ pub(super) async fn watch(hub: &Hub, number: u64) -> io::Result<()> {
         if silent_s > settings.repl_timeout_s {
             return Err(io::Error::other(format!("nothing from it for {silent_s} s (repl-timeout)")));
         }
-        if beyond(&settings.output_limits[REPLICA_CLASS], waiting, &mut since, now()) {
+        let limit = at_least_backlog(settings.output_limits[REPLICA_CLASS], settings.repl_backlog_size);
+        if beyond(&limit, waiting, &mut since, now()) {
             let limit = "client-output-buffer-limit replica";
             return Err(io::Error::other(format!("{waiting} bytes wait for it ({limit})")));
         }
     }
+}
+
+/// What the backlog keeps anyway costs nothing to wait for: a smaller hard limit would only make syncs partial ones that
+/// begin at once again (Redis 7: checkClientOutputBufferLimits).
+fn at_least_backlog(limit: OutputLimit, backlog: u64) -> OutputLimit {
+    OutputLimit { hard: if limit.hard > 0 { limit.hard.max(backlog) } else { 0 }, ..limit }
 }
 
 /// Whether so many waiting bytes are too many; `since`: when they first were above the soft limit.
@@ -62,5 +69,8 @@ mod tests {
         assert!(!beyond(&limit, 60, &mut since, Millis(2000)));
         assert!(beyond(&limit, 60, &mut since, Millis(4000)));
         assert!(!beyond(&OutputLimit::default(), u64::MAX, &mut since, Millis(0)), "zeros are no limit");
+        assert_eq!(at_least_backlog(limit, 1000).hard, 1000);
+        assert_eq!(at_least_backlog(limit, 10), limit);
+        assert_eq!(at_least_backlog(OutputLimit::default(), 1000).hard, 0);
     }
 }

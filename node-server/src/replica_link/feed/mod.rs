@@ -8,6 +8,7 @@ use super::hub::{Granted, Hub, Replica, ReplicaState, acknowledges_batches};
 use crate::clients::ReplicaHello;
 use crate::node::{NewReplica, now};
 use node_server_engine::Pin;
+use node_server_rdb::Dialect;
 use std::io;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
@@ -30,6 +31,8 @@ struct Wanted {
     eof: bool,
     /// It takes a new name with +CONTINUE.
     psync2: bool,
+    /// What it reads where a field of a hash expires.
+    newer: Dialect,
 }
 
 impl Wanted {
@@ -69,7 +72,8 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     let (replica, acked) = introduce(ip, &hello);
     let number = hub.add(replica);
     let capable = |what: &str| hello.capabilities.iter().any(|c| c == what);
-    let wanted = Wanted { replid, offset, eof: capable("eof"), psync2: capable("psync2") };
+    let (eof, psync2, newer) = (capable("eof"), capable("psync2"), dialect(&hello));
+    let wanted = Wanted { replid, offset, eof, psync2, newer };
     let mut feed = Feed { hub: Arc::clone(&hub), number, writer, acked, name };
     let name = feed.name.clone();
     let ended = tokio::select! {
@@ -84,6 +88,11 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     hub.remove(number);
     let reason = ended.err().map_or_else(|| "it closed the connection".into(), |error| error.to_string());
     tracing::info!("Connection with replica {name} lost: {reason}");
+}
+
+/// Whose form of expiring hash fields a replica reads. Valkey's replicas and ours announce a version, Redis's do not.
+fn dialect(hello: &ReplicaHello) -> Dialect {
+    if hello.version.is_some() { Dialect::Valkey } else { Dialect::Redis }
 }
 
 fn introduce(ip: String, hello: &ReplicaHello) -> (Replica, Arc<Notify>) {

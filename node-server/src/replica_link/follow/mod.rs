@@ -42,6 +42,14 @@ enum LinkError {
         /// Its answer.
         reply: String,
     },
+    /// It refuses our password.
+    #[error("Unable to AUTH to MASTER: {0} (check masterauth and masteruser)")]
+    Auth(String),
+    /// It asks for a password, and we have none.
+    #[error(
+        "the master asks for a password. Set masterauth (and masteruser, where it is not the default user's)"
+    )]
+    NoAuth,
     /// It cannot sync us now.
     #[error("the master cannot sync us yet: {0}")]
     NotYet(String),
@@ -69,6 +77,7 @@ pub(super) struct Link {
 pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Receiver<bool>) {
     let mut link = Link { hub, stop };
     let mut rest = RETRY_MIN;
+    let mut said = String::new();
     loop {
         let mut was_up = false;
         let error = match link.run(&mut target, &mut was_up).await {
@@ -80,11 +89,13 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
         if matches!(error, LinkError::Apply(_) | LinkError::TooLong(_)) {
             target.partial = false;
         }
-        if was_up || rest == RETRY_MIN {
-            tracing::warn!("Connection with master {} lost: {error}", target.address);
+        let text = error.to_string();
+        if was_up || rest == RETRY_MIN || (error.is_lasting() && text != said) {
+            report(&target, &error);
         } else {
             tracing::debug!("no sync with master {}: {error}", target.address);
         }
+        said = text;
         rest = if was_up { RETRY_MIN } else { (rest * 2).min(RETRY_MAX) };
         link.hub.link_state("connect");
         let wait = async {
@@ -94,6 +105,22 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
         if link.unless_stopped(wait).await.is_err() {
             return;
         }
+    }
+}
+
+impl LinkError {
+    /// Whether somebody has to change something before it goes away.
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Auth(_) | Self::NoAuth)
+    }
+}
+
+fn report(target: &Target, error: &LinkError) {
+    let address = target.address;
+    if error.is_lasting() {
+        tracing::error!("No sync with master {address}: {error}");
+    } else {
+        tracing::warn!("Connection with master {address} lost: {error}");
     }
 }
 
