@@ -5,7 +5,7 @@ use crate::clients::{Clients, ReplicaHello};
 use crate::config::ConfigStore;
 use crate::host::NodeHost;
 use crate::mailbox::{Mail, Mailboxes, ReplyTo};
-use crate::persistence::PersistenceHandle;
+use crate::persistence::{self, PersistenceHandle};
 use crate::rates::Rates;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::Stats;
@@ -408,7 +408,12 @@ impl Node {
         self.clients_max.store(crate::process::allow_clients(settings.maxclients), Ordering::Relaxed);
         self.engine.log().set_capacity(settings.repl_backlog_size as usize);
         self.mailboxes.broadcast(|| Mail::Settings);
-        for told in [self.bus.ask(ToBus::ConfigChanged), self.replication.ask(ToReplication::ConfigChanged)] {
+        let told = [
+            self.bus.ask(ToBus::ConfigChanged),
+            self.replication.ask(ToReplication::ConfigChanged),
+            self.persistence.ask(persistence::Request::ConfigChanged),
+        ];
+        for told in told {
             if told.is_err() {
                 tracing::warn!(
                     "a thread did not take the changed configuration: it is overloaded or has ended"
