@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+mod collections;
 mod commands;
 #[cfg(test)]
 mod gates;
