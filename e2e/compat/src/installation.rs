@@ -125,14 +125,10 @@ impl Installation {
         self.start_from(n, self.root.path(), &program, &file)
     }
 
-    /// There is nothing on disk but nodes.conf yet, and the server wants to be told that this is known.
     fn start_from(&self, n: u16, dir: &Path, program: &str, file: &str) -> Result<()> {
         let mut command = Command::new(dir.join(program));
         std::os::unix::process::CommandExt::arg0(&mut command, program);
         command.current_dir(dir).arg(file);
-        if self.binary == Binary::NodeServer {
-            command.args(["--allow-memory-only", "yes"]);
-        }
         let output = command.output();
         let output = output.with_context(|| format!("could not start server {n}"))?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -3,7 +3,7 @@ use super::load::{fatal_block, load};
 use super::rewrite::rewritten;
 use super::table::{DIRECTIVES, index};
 use super::values::Values;
-use super::{ConfigStore, Settings};
+use super::{ConfigStore, Fsync, Settings};
 use std::path::Path;
 
 fn args(text: &str) -> Vec<String> {
@@ -66,11 +66,11 @@ appendonly yes
 appendfsync always
 bind 0.0.0.0
 "#;
-    let refused = reason(text);
-    assert!(refused.contains("appendonly yes") && refused.contains("--allow-memory-only yes"), "{refused}");
-    let values = load_text(&format!("{text}allow-memory-only yes\n")).unwrap();
+    let values = load_text(text).unwrap();
     assert_eq!(values.get("save"), "900 1 300 10 60 10000");
     let settings = Settings::from_values(&values);
+    assert_eq!(settings.save, [(900, 1), (300, 10), (60, 10000)]);
+    assert_eq!((settings.appendonly, settings.appendfsync), (true, Fsync::Always));
     assert_eq!(settings.nodes_conf(), Path::new("/tmp/redis01/nodes.conf"));
     assert_eq!((settings.port, settings.timeout_s, settings.cluster_node_timeout_ms), (7001, 300, 15_000));
     assert_eq!(settings.bind, ["0.0.0.0"]);
@@ -266,7 +266,7 @@ fn set_changes_all_or_nothing() {
     );
     assert_eq!(message(&[("dir", "/tmp")]), format!("{failed} 'dir') - can't set protected config"));
     assert!(
-        message(&[("timeout", "3"), ("appendonly", "yes")]).starts_with(&format!("{failed} 'appendonly')"))
+        message(&[("timeout", "3"), ("tls-cluster", "yes")]).starts_with(&format!("{failed} 'tls-cluster')"))
     );
     assert!(message(&[("timeout", "x"), ("foo", "1")]).starts_with("ERR Unknown option"));
     assert_eq!(store.set(&[("timeout", "7"), ("maxmemory", "1kb")]).unwrap(), ["timeout", "maxmemory"]);
@@ -303,12 +303,11 @@ fn rewrite_keeps_comments_and_order() {
 #[test]
 fn rewrite_replaces_several_lines_of_one_directive() {
     let mut values = Values::default();
-    values.set(index("allow-memory-only"), &args("yes")).unwrap();
     values.set(index("save"), &args("900 1 60 5")).unwrap();
-    let new = rewritten("allow-memory-only yes\nsave 1 1\nsave 2 2\nsave 3 3\nport 6379\n", &values);
-    assert_eq!(new, "allow-memory-only yes\nsave 900 1\nsave 60 5\nport 6379\n");
+    let new = rewritten("save 1 1\nsave 2 2\nsave 3 3\nport 6379\n", &values);
+    assert_eq!(new, "save 900 1\nsave 60 5\nport 6379\n");
     values.replace(index("save"), "").unwrap();
-    assert_eq!(rewritten("save 1 1\nallow-memory-only yes\n", &values), "save \"\"\nallow-memory-only yes\n");
+    assert_eq!(rewritten("save 1 1\nport 1\n", &values), "save \"\"\nport 6379\n");
 }
 
 #[test]

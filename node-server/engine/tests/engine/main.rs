@@ -4,6 +4,8 @@
 mod access;
 mod commands;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod migration;
