@@ -56,7 +56,10 @@ fn check_one(path: &Path, is_last: bool, fix: bool, out: &mut impl Write) -> any
     writeln!(out, "BAD: {problem}")?;
     match truncate_to {
         Some(to) if !is_last => {
-            writeln!(out, "It is whole until byte {to}, but other files follow it: restore it from a backup")?;
+            writeln!(
+                out,
+                "It is whole until byte {to}, but other files follow it: restore it from a backup"
+            )?;
             Ok(false)
         }
         Some(to) if fix => {
@@ -65,11 +68,18 @@ fn check_one(path: &Path, is_last: bool, fix: bool, out: &mut impl Write) -> any
             Ok(true)
         }
         Some(to) => {
-            writeln!(out, "--fix cuts off the last {} bytes, which no server has promised to anybody", len - to)?;
+            writeln!(
+                out,
+                "--fix cuts off the last {} bytes, which no server has promised to anybody",
+                len - to
+            )?;
             Ok(false)
         }
         None => {
-            writeln!(out, "It is whole until byte {whole_until}; no cut makes it right: restore it from a backup")?;
+            writeln!(
+                out,
+                "It is whole until byte {whole_until}; no cut makes it right: restore it from a backup"
+            )?;
             Ok(false)
         }
     }
@@ -121,8 +131,14 @@ mod tests {
         let whole = [sealed(1), sealed(2)].concat();
         std::fs::write(&path, [&whole[..], b"*3\r\n$3\r\nSE"].concat()).unwrap();
         let (is_good, text) = check(&path, false);
-        assert!(!is_good && text.contains("sealed stretches: 2") && text.contains("log offset 2 of aaaa"), "{text}");
-        assert!(text.contains(&format!("until byte {}", whole.len())) && text.contains("last 10 bytes"), "{text}");
+        assert!(
+            !is_good && text.contains("sealed stretches: 2") && text.contains("log offset 2 of aaaa"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("until byte {}", whole.len())) && text.contains("last 10 bytes"),
+            "{text}"
+        );
         let (is_good, text) = check(&path, true);
         assert!(is_good && text.contains(&format!("truncated to {} bytes (10 less)", whole.len())), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -149,8 +165,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let torn = [&sealed(1)[..], b"*3"].concat();
-        std::fs::write(path("a.manifest"), "file a.1 seq 1 type i\nfile a.2 seq 2 type i\nfile a.3 seq 3 type i\n")
-            .unwrap();
+        std::fs::write(
+            path("a.manifest"),
+            "file a.1 seq 1 type i\nfile a.2 seq 2 type i\nfile a.3 seq 3 type i\n",
+        )
+        .unwrap();
         std::fs::write(path("a.1"), &torn).unwrap();
         std::fs::write(path("a.2"), &torn).unwrap();
         std::fs::write(path("a.3"), "").unwrap();

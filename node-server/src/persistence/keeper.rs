@@ -334,7 +334,9 @@ impl Keeper {
             self.begin_rewrite_if_due();
             self.end_rewrite();
             if self.rewrite_failures > 0 {
-                return Err("the append only file does not continue the data, and could not be written anew".into());
+                return Err(
+                    "the append only file does not continue the data, and could not be written anew".into()
+                );
             }
             std::thread::sleep(SOON);
         }

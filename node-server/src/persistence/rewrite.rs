@@ -63,7 +63,11 @@ impl Rewrite {
         if let Err(source) = spawned {
             open.files().rewrite_lost();
             open.not_rewritten();
-            return Err(AofError::System { path: ".".into(), doing: "start a thread for the rewrite", source });
+            return Err(AofError::System {
+                path: ".".into(),
+                doing: "start a thread for the rewrite",
+                source,
+            });
         }
         Ok(Some(Self { begun: now(), result, given_up }))
     }

@@ -118,9 +118,16 @@ fn an_empty_master_is_silent_at_every_start() {
         // Long enough for everything that it might write.
         std::thread::sleep(Duration::from_millis(500));
         let reply = client.command(&["GET", "key"]).unwrap();
-        assert!(matches!(&reply, Reply::Error(text) if text.starts_with("CLUSTERDOWN")), "{round}: {reply:?}");
+        assert!(
+            matches!(&reply, Reply::Error(text) if text.starts_with("CLUSTERDOWN")),
+            "{round}: {reply:?}"
+        );
         assert!(matches!(client.command(&["SAVE"]).unwrap(), Reply::Error(_)));
-        if round % 2 == 0 { server.kill().unwrap() } else { drop(server.stop().unwrap()) }
+        if round % 2 == 0 {
+            server.kill().unwrap();
+        } else {
+            assert!(server.stop().unwrap().success(), "{}", server.log());
+        }
         assert!(!dir.path().join("dump.rdb").exists());
     }
     let mut server = Server::start(spec.clone()).unwrap();

@@ -31,7 +31,10 @@ fn files_that_were_written_are_good_and_redis_says_so_too() {
     assert!(is_good && said.contains("keys: 1") && said.contains("checksum OK"), "{said}");
     let manifest = appended(&server).join("appendonly.aof.manifest");
     let (is_good, said) = check(&["aof"], &manifest);
-    assert!(is_good && said.matches("whole").count() == 2 && said.contains("last seal: log offset"), "{said}");
+    assert!(
+        is_good && said.matches("whole").count() == 2 && said.contains("last seal: log offset"),
+        "{said}"
+    );
     for (program, file) in [("redis-check-rdb", &rdb), ("redis-check-aof", &manifest)] {
         let output = Command::new(program).arg(file).output().unwrap();
         assert!(output.status.success(), "{program}: {}", text(&output));

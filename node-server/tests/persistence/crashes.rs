@@ -29,7 +29,8 @@ impl Random {
 fn writer(port: u16, name: String, stop: Arc<AtomicBool>) -> JoinHandle<Told> {
     std::thread::spawn(move || {
         let mut client = Client::connect(port);
-        let (one, left, right) = (format!("{{{name}}}one"), format!("{{{name}}}left"), format!("{{{name}}}right"));
+        let (one, left, right) =
+            (format!("{{{name}}}one"), format!("{{{name}}}left"), format!("{{{name}}}right"));
         let mut request = common::encode(&["INCR", &one]);
         for args in [&["MULTI"][..], &["INCR", &left], &["INCR", &right], &["EXEC"]] {
             request.extend(common::encode(args));
@@ -62,7 +63,10 @@ fn check(server: &Server, before: &mut [u64], told: Vec<Told>, may_be_lost: impl
         assert_eq!(left, right, "half a transaction");
         let (acknowledged, lost) = (before[n] + told.len() as u64, may_be_lost(&told));
         for found in [one, left] {
-            assert!(found + lost >= acknowledged, "{acknowledged} acknowledged, {found} found, {lost} may be lost");
+            assert!(
+                found + lost >= acknowledged,
+                "{acknowledged} acknowledged, {found} found, {lost} may be lost"
+            );
             assert!(found <= acknowledged + 1, "{acknowledged} acknowledged, {found} found");
         }
         assert!(one == left || one == left + 1, "{one} {left}");
@@ -109,7 +113,10 @@ fn everysec_loses_two_seconds_at_most() {
         server.kill();
         let told: Vec<Told> = writers.into_iter().map(|w| w.join().unwrap()).collect();
         let late = |at: &&Instant| killed.saturating_duration_since(**at) < Duration::from_secs(2);
-        assert!(told.iter().all(|t| t.iter().filter(|at| !late(at)).count() > 0), "nobody wrote early enough");
+        assert!(
+            told.iter().all(|t| t.iter().filter(|at| !late(at)).count() > 0),
+            "nobody wrote early enough"
+        );
         server.start_again(EVERYSEC);
         check(&server, &mut before, told, |told| told.iter().filter(late).count() as u64);
     }

@@ -26,8 +26,11 @@ fn a_torn_tail_is_cut_and_what_is_before_it_loaded() {
     let whole = std::fs::read(&file).unwrap();
     append(&file, b"*3\r\n$3\r\nSET\r\n$5\r\nkey:x\r\n$100\r\nhalf");
     let said = refused(&server, &[ALWAYS, &["--aof-load-truncated", "no"]].concat());
-    let reason = format!("Unexpected end of file reading the append only file ./appendonlydir/{} at byte {}",
-        file.file_name().unwrap().to_str().unwrap(), whole.len());
+    let reason = format!(
+        "Unexpected end of file reading the append only file ./appendonlydir/{} at byte {}",
+        file.file_name().unwrap().to_str().unwrap(),
+        whole.len()
+    );
     assert!(said.contains(&reason) && said.contains("node-server check aof"), "{said}");
     server.start_again(ALWAYS);
     let mut client = server.client();
@@ -88,7 +91,10 @@ fn a_hole_between_two_increments_is_refused() {
     std::fs::write(dir.join("appendonly.aof.9.incr.aof"), next).unwrap();
     append(&dir.join("appendonly.aof.manifest"), b"file appendonly.aof.9.incr.aof seq 9 type i\n");
     let said = refused(&server, ALWAYS);
-    assert!(said.contains(&format!("begins at log offset {}", end + 100)) && said.contains("bytes are missing"), "{said}");
+    assert!(
+        said.contains(&format!("begins at log offset {}", end + 100)) && said.contains("bytes are missing"),
+        "{said}"
+    );
 }
 
 #[test]

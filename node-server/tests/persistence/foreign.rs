@@ -19,7 +19,17 @@ fn valkey_program() -> PathBuf {
 
 fn launch(program: &Path, port: u16, dir: &Path, args: &[&str]) -> Child {
     Command::new(program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "foreign.log", "--dir"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--logfile",
+            "foreign.log",
+            "--dir",
+        ])
         .arg(dir)
         .args(args)
         .stdin(Stdio::null())
@@ -85,7 +95,8 @@ impl Drop for Foreign {
     }
 }
 
-const KEYS: &[&str] = &["a list", "a set", "a hash", "a sorted set", "a stream", "a long list", "a large hash"];
+const KEYS: &[&str] =
+    &["a list", "a set", "a hash", "a sorted set", "a stream", "a long list", "a large hash"];
 
 fn fill_types(client: &mut Client) {
     client.text(&["RPUSH", "a list", "one", "2", "three"]);
@@ -160,7 +171,9 @@ fn others_load_our_append_only_file() {
         let mut other = Foreign::start(program, dir, ON);
         let mut client = other.client();
         assert_eq!(content(&mut client), expected);
-        let Reply::Array(list) = client.call(&["LRANGE", "a long list", "0", "-1"]) else { panic!("no list") };
+        let Reply::Array(list) = client.call(&["LRANGE", "a long list", "0", "-1"]) else {
+            panic!("no list")
+        };
         assert_eq!(list.len(), 500);
         // It goes on in our files, and we in its.
         assert_eq!(client.text(&["SET", "by the other", "x"]), "OK");

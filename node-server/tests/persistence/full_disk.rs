@@ -14,7 +14,8 @@ impl SmallDisk {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         std::fs::create_dir(&path).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(&path).status().unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(&path).status().unwrap();
         assert!(mount.success(), "this test has to be root to mount a small file system");
         Self { path, _dir: dir }
     }
@@ -75,7 +76,11 @@ fn writes_are_refused_until_there_is_room() {
     rewrite(&mut client);
     let keys = client.text(&["DBSIZE"]);
     assert_eq!(keys, (taken + 2).to_string(), "what was said to be written is there, and nothing else");
-    assert!(server.log().contains("No space left") || server.log().contains("no storage space"), "{}", server.log());
+    assert!(
+        server.log().contains("No space left") || server.log().contains("no storage space"),
+        "{}",
+        server.log()
+    );
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0), "{}", server.log());
     server.start_again(&args);

@@ -107,7 +107,11 @@ fn an_rdb_file_is_the_beginning_of_an_append_only_file() {
     let mut server = Server::start(&["--save", ""]);
     let mut client = server.client();
     for n in 0..20_000 {
-        client.send(&["SET", &format!("key:{n}"), "a value of some length, so that it takes a moment to write"]);
+        client.send(&[
+            "SET",
+            &format!("key:{n}"),
+            "a value of some length, so that it takes a moment to write",
+        ]);
     }
     (0..20_000).for_each(|_| drop(client.receive()));
     assert_eq!(client.text(&["SAVE"]), "OK");
@@ -136,11 +140,8 @@ fn an_increment_that_nobody_wrote_to_does_not_hide_an_rdb_file() {
     let dir = appended(&server);
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("appendonly.aof.1.incr.aof"), "").unwrap();
-    std::fs::write(
-        dir.join("appendonly.aof.manifest"),
-        "file appendonly.aof.1.incr.aof seq 1 type i\n",
-    )
-    .unwrap();
+    std::fs::write(dir.join("appendonly.aof.manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n")
+        .unwrap();
     server.start_again(ALWAYS);
     assert_eq!(server.client().text(&["GET", "key"]), "value");
 }
@@ -151,7 +152,8 @@ fn a_single_file_of_a_server_before_redis_7_is_taken_over() {
     for tail in ["", "*3\r\n$3\r\nSET\r\n$2\r\n"] {
         let dir = tempfile::tempdir().unwrap();
         let select = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
-        std::fs::write(dir.path().join("appendonly.aof"), format!("{select}{}{}{tail}", set(1), set(2))).unwrap();
+        std::fs::write(dir.path().join("appendonly.aof"), format!("{select}{}{}{tail}", set(1), set(2)))
+            .unwrap();
         let mut server = Server::start_in(dir, ALWAYS);
         let mut client = server.client();
         assert_eq!((number(&mut client, "k1"), number(&mut client, "k2")), (1, 2));
@@ -162,7 +164,10 @@ fn a_single_file_of_a_server_before_redis_7_is_taken_over() {
         }
         client = server.client();
         assert_eq!((number(&mut client, "k2"), number(&mut client, "k3")), (2, 3));
-        assert!(!server.dir.path().join("appendonly.aof").exists() && appended(&server).join("appendonly.aof").exists());
+        assert!(
+            !server.dir.path().join("appendonly.aof").exists()
+                && appended(&server).join("appendonly.aof").exists()
+        );
         rewrite(&mut client);
         until("the old file is gone", || (!appended(&server).join("appendonly.aof").exists()).then_some(()));
         server.kill();

@@ -16,7 +16,9 @@ fn save_and_bgsave_write_what_a_start_loads() {
         assert_ne!(client.info("persistence", "rdb_changes_since_last_save"), "0");
         let reply = client.text(&how.split(' ').collect::<Vec<_>>());
         assert_eq!(reply, if n == 0 { "OK" } else { "Background saving started" });
-        until("it is saved", || (client.info("persistence", "rdb_saves") == (n + 1).to_string()).then_some(()));
+        until("it is saved", || {
+            (client.info("persistence", "rdb_saves") == (n + 1).to_string()).then_some(())
+        });
         assert_eq!(client.info("persistence", "rdb_last_bgsave_status"), "ok");
         assert_eq!(client.info("persistence", "rdb_changes_since_last_save"), "0");
         assert!(last_save(&mut client) >= started);
@@ -27,7 +29,8 @@ fn save_and_bgsave_write_what_a_start_loads() {
         (0..=n).for_each(|_| assert_eq!(client.text(&["SAVE"]), "OK"));
     }
     assert_eq!(client.text(&["BGSAVE", "NOW"]), "ERR syntax error");
-    let left = std::fs::read_dir(server.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let left =
+        std::fs::read_dir(server.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     assert_eq!(left.filter(|name| name.ends_with(".rdb")).collect::<Vec<_>>(), ["dump.rdb"]);
 }
 

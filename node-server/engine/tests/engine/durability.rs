@@ -39,7 +39,8 @@ fn a_reply_waits_for_what_it_tells_whoever_wrote_it() {
 
 #[test]
 fn what_a_flush_took_away_is_told_when_it_is_on_the_disk() {
-    for how in [&["FLUSHALL"][..], &["MULTI", "FLUSHALL", "EXEC"], &["MULTI", "SET b 1", "FLUSHALL", "EXEC"]] {
+    for how in [&["FLUSHALL"][..], &["MULTI", "FLUSHALL", "EXEC"], &["MULTI", "SET b 1", "FLUSHALL", "EXEC"]]
+    {
         let node = holding();
         let (mut client, mut other) = (node.client(), node.client());
         client.ok("SET {a}1 x");
