@@ -1,4 +1,4 @@
-//! The disk is full: writes are refused, reads go on, and when there is room again the service does. Needs root.
+//! The disk is full, or fails: writes are refused, reads go on, and when there is room again the service does. Needs root.
 
 use super::*;
 use std::process::Command;
@@ -143,4 +143,92 @@ fn a_save_without_room_keeps_the_old_file() {
     std::fs::remove_file(&ballast).unwrap();
     assert_eq!(client.text(&["SAVE"]), "OK");
     server.kill();
+}
+
+/// Lets the system calls of a server fail as strace is told, until it is dropped.
+struct Injection(std::process::Child);
+
+impl Injection {
+    /// The file that strace writes says when it is there.
+    fn into(server: &Server, rule: &str) -> Self {
+        let child = Command::new("strace")
+            .args(["-f", "-e", "trace=fdatasync", "-e", rule, "-o"])
+            .arg(server.dir.path().join("strace"))
+            .args(["-p", &server.child.id().to_string()])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("strace is needed: apt-get install strace");
+        Self(child)
+    }
+}
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        // Not a kill: strace has to let go of the threads.
+        let _ = Command::new("kill")
+            .args(["-INT", &self.0.id().to_string()])
+            .stderr(std::process::Stdio::null())
+            .status();
+        let _ = self.0.wait();
+    }
+}
+
+/// The kernel says once that it lost something; whatever was not in the file before is in a new one.
+#[test]
+fn after_a_failed_sync_the_file_is_written_anew() {
+    let mut server = Server::start(EVERYSEC);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let injection = Injection::into(&server, "inject=fdatasync:error=EIO:when=1");
+    let mut written = 0;
+    let refusal = until("writes are refused", || {
+        let reply = client.text(&["SET", &format!("key:{written}"), "value"]);
+        written += u64::from(reply == "OK");
+        (reply != "OK").then_some(reply)
+    });
+    assert!(refusal.starts_with("MISCONF Errors writing to the AOF file"), "{refusal}");
+    // The first sync of every thread fails, so no base is complete either, and nothing is taken.
+    until("a rewrite has failed", || {
+        (client.info("persistence", "aof_last_bgrewrite_status") == "err").then_some(())
+    });
+    assert!(client.text(&["SET", "last", "value"]).starts_with("MISCONF"));
+    drop(injection);
+    let reply = until("writes are taken again", || {
+        let reply = client.text(&["SET", "last", "value"]);
+        (!reply.starts_with("MISCONF")).then_some(reply)
+    });
+    assert_eq!(reply, "OK");
+    assert!(server.log().contains("is written anew"), "{}", server.log());
+    assert_eq!(client.text(&["DBSIZE"]), (written + 1).to_string());
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    server.start_again(EVERYSEC);
+    assert_eq!(server.client().text(&["DBSIZE"]), (written + 1).to_string());
+}
+
+#[test]
+fn a_failed_sync_with_always_is_not_acknowledged() {
+    let mut server = Server::start(ALWAYS);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let injection = Injection::into(&server, "inject=fdatasync:error=EIO:when=5+");
+    let mut acknowledged = 0;
+    loop {
+        let request = common::encode(&["INCR", "n"]);
+        if std::io::Write::write_all(&mut client.stream, &request).is_err() {
+            break;
+        }
+        match client.try_receive() {
+            Some(Reply::Integer(n)) => acknowledged = n,
+            Some(Reply::Error(text)) => assert!(text.starts_with("MISCONF"), "{text}"),
+            None => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(server.wait(), Some(1), "{}", server.log());
+    drop(injection);
+    assert!(server.log().contains("AOF fsync policy is 'always'"), "{}", server.log());
+    server.start_again(ALWAYS);
+    let found = number(&mut server.client(), "n") as i64;
+    assert!(found == acknowledged || found == acknowledged + 1, "{found} {acknowledged}");
 }
