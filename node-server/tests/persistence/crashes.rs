@@ -158,12 +158,8 @@ fn rewrites_under_writes_lose_nothing_and_add_nothing() {
     }
 }
 
-/// A reply leaves when the bytes that it promises were synced: as strace sees it.
-#[test]
-fn replies_leave_after_the_sync() {
-    let mut server = Server::start(ALWAYS);
-    let mut client = server.client();
-    wait_based(&mut client);
+/// The system calls of a server while `act` runs, one a line; then it is killed.
+fn traced(server: &mut Server, client: &mut Client, act: impl FnOnce(&mut Client)) -> Vec<String> {
     let file = server.dir.path().join("strace");
     let mut strace = Command::new("strace")
         .args(["-f", "-qq", "-e", "trace=write,fdatasync,sendto", "-s", "200", "-o"])
@@ -177,24 +173,76 @@ fn replies_leave_after_the_sync() {
         client.text(&["PING"]);
         trace().contains("PONG").then_some(())
     });
-    for n in 0..20 {
-        assert_eq!(client.text(&["SET", "key", &format!("value-{n}-end")]), "OK");
-    }
+    act(client);
     server.kill();
     strace.wait().unwrap();
-    let trace = trace();
-    let lines: Vec<&str> = trace.lines().collect();
-    let after = |from: usize, what: &dyn Fn(&str) -> bool| {
-        let at = lines.iter().skip(from).position(|line| what(line));
-        from + at.unwrap_or_else(|| panic!("not behind line {from} of\n{trace}"))
+    trace().lines().map(str::to_owned).collect()
+}
+
+/// Where a sync ends between the writing of `what` and the sending of `reply`, from a line on; the line behind the
+/// reply.
+///
+/// # Panics
+/// None does.
+fn synced_between(lines: &[String], from: usize, what: &str, reply: &str) -> usize {
+    let after = |from: usize, is_it: &dyn Fn(&str) -> bool| {
+        let at = lines.iter().skip(from).position(|line| is_it(line));
+        from + at.unwrap_or_else(|| panic!("not behind line {from} of\n{}", lines.join("\n")))
     };
+    let written = after(from, &|line| line.contains("write(") && line.contains(what));
+    let synced = after(written, &|line| line.contains("fdatasync") && line.ends_with("= 0"));
+    let sent = after(from, &|line| line.contains("sendto(") && line.contains(reply));
+    assert!(written < synced && synced < sent, "{what}:\n{}", lines[from..=sent].join("\n"));
+    sent + 1
+}
+
+/// A reply leaves when the bytes that it promises were synced: as strace sees it.
+#[test]
+fn replies_leave_after_the_sync() {
+    let mut server = Server::start(ALWAYS);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let lines = traced(&mut server, &mut client, |client| {
+        for n in 0..20 {
+            assert_eq!(client.text(&["SET", "key", &format!("value-{n}-end")]), "OK");
+        }
+        assert_eq!(client.text(&["FLUSHALL"]), "OK");
+        assert_eq!(client.text(&["MULTI"]), "OK");
+        assert_eq!(client.text(&["INCR", "counter"]), "QUEUED");
+        assert!(matches!(client.call(&["EXEC"]), Reply::Array(_)));
+    });
     let mut from = 0;
     for n in 0..20 {
-        let value = format!("value-{n}-end");
-        let written = after(from, &|line| line.contains("write(") && line.contains(&value));
-        let synced = after(written, &|line| line.contains("fdatasync") && line.ends_with("= 0"));
-        let sent = after(from, &|line| line.contains("sendto(") && line.contains("\"+OK\\r\\n\""));
-        assert!(written < synced && synced < sent, "{n}:\n{}", lines[from..=sent].join("\n"));
-        from = sent + 1;
+        from = synced_between(&lines, from, &format!("value-{n}-end"), "\"+OK\\r\\n\"");
+    }
+    from = synced_between(&lines, from, "FLUSHALL", "\"+OK\\r\\n\"");
+    synced_between(&lines, from, "counter", "\"*1\\r\\n:1\\r\\n\"");
+}
+
+/// A source that came back with the key would answer for it although the target has it.
+#[test]
+fn migrates_reply_leaves_after_the_sync() {
+    let mut server = Server::start(ALWAYS);
+    let target = Server::start(&[]);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let port = target.port.to_string();
+    let lines = traced(&mut server, &mut client, |client| {
+        for n in 0..20 {
+            let key = format!("key-{n}-end");
+            client.text(&["SET", &key, "value"]);
+            assert_eq!(client.text(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]), "OK");
+        }
+    });
+    let mut from = 0;
+    for n in 0..20 {
+        let deletion = format!("DEL\\r\\n${}\\r\\nkey-{n}-end", format!("key-{n}-end").len());
+        from = synced_between(
+            &lines,
+            from,
+            &format!("SET\\r\\n${}\\r\\nkey-{n}-end", format!("key-{n}-end").len()),
+            "\"+OK\\r\\n\"",
+        );
+        from = synced_between(&lines, from, &deletion, "\"+OK\\r\\n\"");
     }
 }
