@@ -116,3 +116,49 @@ fn a_save_that_fails_is_told_and_refuses_writes_until_one_works() {
     assert_eq!(client.text(&["SAVE"]), "OK");
     until("writes are taken", || (client.text(&["SET", "key", "3"]) == "OK").then_some(()));
 }
+
+/// A command holds a slot, so no snapshot can begin: SAVE waits for it.
+#[test]
+fn save_waits_for_a_command_that_is_in_its_way() {
+    let server = Server::start(&["--save", "", "--enable-debug-command", "yes"]);
+    let (mut client, mut other) = (server.client(), server.client());
+    assert_eq!(client.text(&["SET", "key", "value"]), "OK");
+    other.send(&["DEBUG", "SLEEP-SLOT", "0", "0.7"]);
+    until("the slot is held", || {
+        client.send(&["GET", "key"]);
+        client.stream.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+        let held = client.stream.peek(&mut [0]).is_err();
+        client.stream.set_read_timeout(Some(common::SOON)).unwrap();
+        client.receive();
+        held.then_some(())
+    });
+    other.send(&["DEBUG", "SLEEP-SLOT", "0", "0.7"]);
+    assert_eq!(client.text(&["SAVE"]), "OK");
+    assert!(server.dir.path().join("dump.rdb").exists());
+}
+
+/// The last save comes behind one under way, not into its file.
+#[test]
+fn leaving_during_a_save_leaves_a_whole_file() {
+    let args = ["--save", "3600 1"];
+    let mut server = Server::start(&args);
+    let mut client = server.client();
+    for n in 0..20_000 {
+        client.send(&[
+            "SET",
+            &format!("key:{n}"),
+            "a value of some length, so that it takes a moment to write",
+        ]);
+    }
+    (0..20_000).for_each(|_| drop(client.receive()));
+    for round in 0..4 {
+        assert_eq!(client.text(&["SET", "round", &round.to_string()]), "OK");
+        assert_eq!(client.text(&["BGSAVE"]), "Background saving started");
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0), "{}", server.log());
+        server.start_again(&args);
+        client = server.client();
+        assert_eq!(client.text(&["DBSIZE"]), "20001");
+        assert_eq!(client.text(&["GET", "round"]), round.to_string());
+    }
+}
