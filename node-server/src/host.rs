@@ -40,10 +40,10 @@ impl Host for NodeHost {
     }
 
     fn log_grew(&self) {
-        if let Some(node) = self.node() {
-            if node.replication.note_growth() {
-                node.persistence.note_growth();
-            }
+        if let Some(node) = self.node()
+            && node.replication.note_growth()
+        {
+            node.persistence.note_growth();
         }
     }
 

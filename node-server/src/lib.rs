@@ -3,6 +3,7 @@
 mod admin;
 pub mod append_only;
 mod bus_link;
+pub mod check;
 pub mod cli;
 pub mod client_link;
 pub mod clients;

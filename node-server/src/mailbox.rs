@@ -6,7 +6,7 @@ use crate::workers::Finished;
 use mio::Waker;
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Most deferred replies that one connection waits for at a time; further requests stay unparsed until some came.
 pub const PENDING_MAX: usize = 4096;
@@ -94,6 +94,8 @@ impl Mailboxes {
 
     /// Call it after `engine.acks()` was set: held replies and WAITs look again.
     pub fn acks_advanced(&self) {
+        // Either this sees who waits, or who begins to wait sees what has advanced (see `gated`).
+        fence(Ordering::SeqCst);
         if self.gated.load(Ordering::Acquire) > 0 {
             self.broadcast(|| Mail::Acks);
         }
@@ -144,6 +146,7 @@ impl Mailboxes {
     pub fn gated(&self, began: bool) {
         if began {
             self.gated.fetch_add(1, Ordering::AcqRel);
+            fence(Ordering::SeqCst);
         } else {
             self.gated.fetch_sub(1, Ordering::AcqRel);
         }

@@ -12,7 +12,7 @@ use crate::node::{Node, Parts, Receivers, now};
 use crate::process::{Invocation, PidFile, allow_clients, leave_session, read_standard_input, title};
 use crate::shutdown::{self, Request, ShutdownHandle};
 use crate::workers::Workers;
-use crate::{admin, cli, cron, links, listener, log, persistence};
+use crate::{admin, check, cli, cron, links, listener, log, persistence};
 use anyhow::Context as _;
 use mio::{Poll, Waker};
 use node_server_engine::{Engine, Options};
@@ -30,6 +30,8 @@ Usage: node-server [/path/to/redis.conf] [options] [-]
        node-server -v or --version
        node-server -h or --help
        node-server cli [-c] [-h HOST] [-p PORT] [-a PASSWORD] COMMAND [ARGUMENT...] (like redis-cli)
+       node-server check rdb FILE (like redis-check-rdb)
+       node-server check aof FILE [--fix] (like redis-check-aof)
 
 A Redis Cluster compatible server. Options are redis.conf's directives with two dashes before them.
 
@@ -50,8 +52,10 @@ pub fn main() -> ExitCode {
         let _ = std::io::stdout().write_all(text.as_bytes());
         return ExitCode::SUCCESS;
     }
-    if let Some(("cli", args)) = invocation.args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return cli::main(args);
+    match invocation.args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some(("cli", args)) => return cli::main(args),
+        Some(("check", args)) => return check::main(args),
+        _ => {}
     }
     let (loaded, standard_input) = match configuration(&invocation) {
         Ok(configuration) => configuration,

@@ -28,7 +28,7 @@ impl Durability {
         self.holds.load(Ordering::Relaxed)
     }
 
-    /// The log is on the disk up to `offset`. The shell then lets gates look again.
+    /// The log is on the disk up to `offset`; zero: it is not known how far. The shell then lets gates look again.
     pub fn set_synced(&self, offset: u64) {
         self.synced.store(offset, Ordering::Release);
     }

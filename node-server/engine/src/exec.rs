@@ -110,15 +110,14 @@ impl Engine {
             self.route_hint(session, need)?;
         }
         // As in Redis, this is said even of a transaction that was aborted.
+        if plan.writes && !self.is_replica() {
+            self.durability.check_writes().map_err(|refusal| discarded(&refusal.to_string()))?;
+        }
         if plan.writes && self.lacks_replicas() {
-            let text = format!("EXECABORT Transaction discarded because of: {NO_REPLICAS}");
-            return Err(CommandError::text(text));
+            return Err(discarded(NO_REPLICAS));
         }
         if multi.aborted {
             return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
-        }
-        if plan.writes && !self.is_replica() {
-            self.durability.check_writes()?;
         }
         if multi.is_by_core() == Some(true) {
             return Ok(self.exec_by_core(session, multi, now, out));
@@ -321,7 +320,9 @@ impl Engine {
         match end {
             Some(end) => {
                 session.last_write = end;
-                if let Some(slot) = slot.filter(|_| self.durability.holds()) {
+                if plan.all_slots {
+                    self.all_logged(None, end);
+                } else if let Some(slot) = slot.filter(|_| self.durability.holds()) {
                     self.keyspace.set_logged(slot, end);
                 }
             }
@@ -329,6 +330,10 @@ impl Engine {
         }
         end.is_some()
     }
+}
+
+fn discarded(why: &str) -> CommandError {
+    CommandError::text(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 impl<'k> Locks<'k> {

@@ -140,6 +140,12 @@ impl Engine {
         if !spec.flags.has(Flags::NO_AUTH) && self.is_stranger(session) {
             return Err(CommandError::text("NOAUTH Authentication required."));
         }
+        if !self.is_replica()
+            && let Err(refusal) = self.durability.check(spec)
+        {
+            self.redirect(session, spec, args)?;
+            return Err(refusal);
+        }
         if spec.is_write() && self.lacks_replicas() {
             self.redirect(session, spec, args)?;
             return Err(CommandError::text(NO_REPLICAS));
@@ -158,7 +164,7 @@ impl Engine {
         if spec.is_write() && spec.keys.is_empty() && self.is_replica() {
             return Err(CommandError::text("READONLY You can't write against a read only replica."));
         }
-        if self.is_replica() { Ok(()) } else { self.durability.check(spec) }
+        Ok(())
     }
 
     /// A node that cannot answer yet still says who does: a drained master that copies the data of its new one, to
@@ -349,9 +355,10 @@ impl Engine {
         }
     }
 
-    /// The same for a log offset.
+    /// The same for a log offset. A replica promises nothing: its master does.
     pub(crate) fn depends_on(&self, session: &mut Session, offset: u64) {
-        if self.durability.holds() && offset > self.durability.synced() && session.origin == Origin::Client {
+        let promises = session.origin == Origin::Client && !self.is_replica();
+        if promises && self.durability.holds() && offset > self.durability.synced() {
             session.hold_for_disk(offset);
         }
     }

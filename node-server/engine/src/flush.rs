@@ -27,6 +27,8 @@ impl Engine {
         let end = self.log.append(&record, only.unwrap_or(session.db), || !self.is_replica());
         session.last_write =
             end.ok_or(CommandError::text("READONLY You can't write against a read only replica."))?;
+        // Before anybody sees that keys are gone.
+        self.all_logged(only, session.last_write);
         let slots = Slot::all().filter(|s| only.is_none_or(|db| db == s.number()));
         let mut removed = Vec::new();
         for slot in slots.filter(|s| self.keyspace.slot_len(*s) > 0) {
@@ -38,6 +40,14 @@ impl Engine {
         // Freed here, without any lock.
         drop(removed);
         Ok(())
+    }
+
+    /// What is told of any slot, or of database `only`, depends on the log up to `end` from now on.
+    pub(crate) fn all_logged(&self, only: Option<u16>, end: u64) {
+        if self.durability.holds() {
+            let slots = Slot::all().filter(|s| only.is_none_or(|db| db == s.number()));
+            slots.for_each(|slot| self.keyspace.set_logged(slot, end));
+        }
     }
 
     fn barrier_for_flush(&self, session: SessionId) -> CommandResult<Barrier<'_>> {

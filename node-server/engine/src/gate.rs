@@ -37,6 +37,11 @@ impl Gate {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst) != 0
     }
+
+    /// While it lives no barrier begins, and so no snapshot; writes go on.
+    pub(crate) fn exclude_barriers(&self) -> MutexGuard<'_, ()> {
+        self.barrier.lock()
+    }
 }
 
 /// No write is under way and none begins while this lives.

@@ -120,8 +120,11 @@ impl Loader {
     /// # Errors
     /// The stream has not ended.
     pub fn commit(mut self, replid: &str, offset: u64) -> Result<u64, LoadError> {
+        let engine = Arc::clone(&self.engine);
+        // A snapshot that began now would show a part of it, at an offset of the old history.
+        let _no_snapshot = engine.gate.exclude_barriers();
         self.put_in_place()?;
-        self.engine.log.restart(replid.to_owned(), offset);
+        engine.restart_log(replid.to_owned(), offset);
         self.engine.set_needs_full_resync(false);
         Ok(self.keys)
     }
@@ -152,6 +155,16 @@ impl Loader {
             guard.wake_leaving();
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// The data belongs to another history from now on, whose offsets may be smaller: what is known of the old one's
+    /// says nothing about them.
+    pub(crate) fn restart_log(&self, replid: String, offset: u64) {
+        self.durability.set_synced(0);
+        Slot::all().for_each(|slot| self.keyspace.set_logged(slot, 0));
+        self.log.restart(replid, offset);
     }
 }
 

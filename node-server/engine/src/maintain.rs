@@ -115,9 +115,17 @@ impl Engine {
         removed.len() as u64
     }
 
-    /// Deletes everything without logging it (CLUSTER RESET of a replica; a data set that is void). Waits for slots:
-    /// not on a data thread.
-    pub fn drop_all(&self, now: Millis) -> u64 {
+    /// Deletes everything without logging it (CLUSTER RESET of a replica; a data set that is void), and begins the log
+    /// anew in the history `replid`. Waits for slots: not on a data thread. Returns how many keys there were.
+    pub fn forget_all(&self, replid: String, now: Millis) -> u64 {
+        // A snapshot that began now would show a part of it, at an offset of the old history.
+        let _no_snapshot = self.gate.exclude_barriers();
+        let dropped = self.drop_all(now);
+        self.restart_log(replid, 0);
+        dropped
+    }
+
+    fn drop_all(&self, now: Millis) -> u64 {
         let session = internal_session();
         let mut dropped = 0;
         for slot in Slot::all().filter(|s| self.keyspace.slot_len(*s) > 0) {

@@ -91,12 +91,14 @@ impl Engine {
         decided
     }
 
-    /// Rule 11: the source's ASK leaves when a replica in sync has the deletion of the keys that crossed.
+    /// Rule 11: the source's ASK leaves when a replica in sync has the deletion of the keys that crossed, and with
+    /// `appendfsync always` the disk: a source that came back with the key would answer for it again.
     fn hold_ask(&self, session: &mut Session, guard: &SlotGuard<'_>, now: Millis) {
         let crossed_at = guard.table().map_or(0, |t| t.crossed_at());
         if crossed_at > 0 && !self.acks.reached(crossed_at) {
             session.hold_until(crossed_at, now.after(HOLD_MS));
         }
+        self.depends_on_slot(session, guard.slot());
     }
 
     fn decide(&self, routing: &Routing, session: &Session, need: &Need, present: Present) -> CommandResult {

@@ -3,7 +3,7 @@
 
 use crate::Engine;
 use crate::keyspace::{SlotTable, Table};
-use crate::log::Pin;
+use crate::log::{Pin, Standing};
 use node_server_protocol::{Millis, SLOT_COUNT, Slot};
 use node_server_rdb::{Dialect, RdbError, Writer};
 use parking_lot::Mutex;
@@ -87,6 +87,10 @@ pub struct Snapshot {
     engine: Arc<Engine>,
     /// The log's end at the moment that the snapshot shows.
     pub offset: u64,
+    /// The history that the offset belongs to.
+    pub replid: String,
+    /// How often the log had begun anew then ([`crate::log::Standing`]).
+    pub restarts: u64,
     /// Keeps the log from there on, for whoever continues to read it at `offset`.
     pub pin: Option<Pin>,
     generation: u64,
@@ -115,7 +119,8 @@ impl Engine {
         *snapshots.handed.lock() = Some(Arc::clone(&handed));
         let generation = snapshots.generation.fetch_add(1, Ordering::SeqCst) + 1;
         snapshots.active.store(true, Ordering::SeqCst);
-        let offset = self.log.settled_end();
+        // Together: behind the barrier the log may get another history.
+        let Standing { end: offset, replid, restarts } = self.log.standing();
         let pin = Some(self.log.pin(offset));
         self.log.forget_selected();
         drop(barrier);
@@ -125,7 +130,7 @@ impl Engine {
         writer.aux("ctime", &(now.0 / 1000).to_string());
         writer.aux("used-mem", &self.keyspace.bytes().to_string());
         writer.aux("repl-stream-db", "0");
-        writer.aux("repl-id", &self.log.history().replid);
+        writer.aux("repl-id", &replid);
         writer.aux("repl-offset", &offset.to_string());
         writer.aux("aof-base", "0");
         let left = (0..SLOT_COUNT.min(self.slots())).rev().filter_map(Slot::new).collect();
@@ -133,6 +138,8 @@ impl Engine {
         Ok(Snapshot {
             engine,
             offset,
+            replid,
+            restarts,
             pin,
             generation,
             handed,

@@ -69,6 +69,12 @@ pub enum AofError {
         /// How many.
         unsealed: u64,
     },
+    /// What it continues is not on the disk.
+    #[error("{path}: its base is not complete yet, so nothing in it counts", path = path.display())]
+    NoBase {
+        /// The increment.
+        path: PathBuf,
+    },
     /// There is one.
     #[error("{path}: a rewrite of the append-only file is under way; wait for its end", path = path.display())]
     Rewriting {

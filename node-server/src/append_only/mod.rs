@@ -40,6 +40,8 @@ pub struct AppendOnly<L: FileLayer> {
     others: BTreeMap<String, u64>,
     base_size: u64,
     rewriting: bool,
+    /// The increment goes with a base that is not there yet: no manifest names it.
+    unlisted: bool,
     /// Bytes in files before the increment may be lost in a crash, so nothing behind them may be said to be safe.
     gap: Option<String>,
 }
@@ -73,6 +75,7 @@ impl<L: FileLayer> AppendOnly<L> {
             others: BTreeMap::new(),
             base_size: 0,
             rewriting: false,
+            unlisted: false,
             gap: None,
         };
         append_only.measure_others()?;
@@ -127,6 +130,9 @@ impl<L: FileLayer> AppendOnly<L> {
     /// It is not certain that it would. An error of the disk stays until a rewrite is finished, because the kernel says
     /// only once that bytes were lost.
     pub fn sync(&mut self) -> Result<(), AofError> {
+        if self.unlisted {
+            return Err(AofError::NoBase { path: self.increment.path().to_owned() });
+        }
         self.increment.sync()?;
         self.directory.settle()?;
         match &self.gap {
@@ -166,13 +172,42 @@ impl<L: FileLayer> AppendOnly<L> {
         if self.rewriting {
             return Err(AofError::Rewriting { path: self.increment.path().to_owned() });
         }
+        if self.unlisted {
+            return Err(AofError::NoBase { path: self.increment.path().to_owned() });
+        }
         self.leave_increment()?;
         let next = next_increment(&self.layer, &mut self.directory, self.position.as_ref())?;
         self.increment = next;
         self.measure_others()?;
+        self.new_base(self.directory.manifest().last_incr_seq())
+    }
+
+    /// The files do not lead to what is to be written next, because the data has become another or a part was lost: as
+    /// [`AppendOnly::begin_rewrite`], but until the end of the rewrite what was before counts, alone. The log stands
+    /// at `position`.
+    ///
+    /// # Errors
+    /// The system refused, or a rewrite is under way. Nothing can be appended then before another try.
+    pub fn begin_anew(&mut self, position: Option<(u64, Replid)>) -> Result<NewBase<L>, AofError> {
+        if self.rewriting {
+            return Err(AofError::Rewriting { path: self.increment.path().to_owned() });
+        }
+        let manifest = self.directory.manifest().with_next_incr(self.directory.names());
+        let path = self.directory.file(&self.directory.names().incr(manifest.last_incr_seq()));
+        let mut increment = Increment::create(self.layer.clone(), path)?;
+        if let Some((offset, replid)) = &position {
+            increment.seal(*offset, replid)?;
+        }
+        self.increment = increment;
+        self.position = position;
+        self.unlisted = true;
+        self.measure_others()?;
+        self.new_base(manifest.last_incr_seq())
+    }
+
+    fn new_base(&mut self, first: u64) -> Result<NewBase<L>, AofError> {
         let names = self.directory.names();
         let entry = self.directory.manifest().next_base(names, BaseFormat::Rdb);
-        let first = self.directory.manifest().last_incr_seq();
         let temporary = self.directory.temporary(&entry.name);
         let base = NewBase::create(self.layer.clone(), temporary, entry, first)?;
         self.rewriting = true;
@@ -186,23 +221,35 @@ impl<L: FileLayer> AppendOnly<L> {
     pub fn finish_rewrite(&mut self, mut base: NewBase<L>) -> Result<(), AofError> {
         self.rewriting = false;
         let path = self.directory.file(&base.entry.name);
-        if let Err(error) = base.sync().and_then(|()| base.rename_to(&path)) {
+        let mut before = self.directory.manifest().clone();
+        let mut written = Ok(());
+        if self.unlisted {
+            before = before.with_next_incr(self.directory.names());
+            written = self.increment.sync();
+        }
+        if let Err(error) = written.and_then(|()| base.sync()).and_then(|()| base.rename_to(&path)) {
             base.discard();
             return Err(error);
         }
         self.directory.sync()?;
-        let manifest = self.directory.manifest().with_rewritten(base.entry, base.first);
-        self.directory.store(manifest)?;
+        self.directory.store(before.with_rewritten(base.entry, base.first))?;
+        self.unlisted = false;
         self.gap = None;
         self.measure_others()?;
         self.base_size = self.size();
         Ok(())
     }
 
-    /// The base will not be completed; everything is as before, with one more increment.
+    /// The base will not be completed; everything is as before, with one more increment, or one that does not count
+    /// ([`AppendOnly::begin_anew`]).
     pub fn abandon_rewrite(&mut self, base: NewBase<L>) {
         self.rewriting = false;
         base.discard();
+    }
+
+    /// The same when the base has gone with the thread that wrote it: the next one takes the place of what it left.
+    pub fn rewrite_lost(&mut self) {
+        self.rewriting = false;
     }
 
     /// Removes the files that a rewrite has made history, and returns how many there were. To be called after
@@ -230,8 +277,8 @@ impl<L: FileLayer> AppendOnly<L> {
     }
 
     fn measure_others(&mut self) -> Result<(), AofError> {
-        let last = self.directory.manifest().incrs.last().map(|incr| incr.name.as_str());
-        let others = self.directory.manifest().to_load().filter(|name| Some(*name) != last);
+        let is_other = |name: &&str| self.directory.file(name) != self.increment.path();
+        let others = self.directory.manifest().to_load().filter(is_other);
         self.others = others
             .map(|name| Ok((name.to_owned(), self.directory.len_of(name)?)))
             .collect::<Result<_, AofError>>()?;

@@ -3,6 +3,7 @@
 use super::crash_files::{CrashFiles, Failing, Random};
 use super::crash_tests::load;
 use super::*;
+use node_server_rdb::aof::{RunningCrc, seal};
 use std::io::ErrorKind;
 
 pub(super) const DIR: &str = "/data";
@@ -184,9 +185,65 @@ fn a_rewrite_needs_a_seal_and_no_other_rewrite() {
     assert_eq!((base.len(), base.is_empty()), (27, false));
     aof.finish_rewrite(base).unwrap();
     let first_seal = layer.read(&path("appendonly.aof.2.incr.aof")).unwrap();
-    assert!(first_seal.starts_with(b"#CRC:0000000000000000 1 aaaa"), "sealed from the first byte on");
+    assert_eq!(first_seal, seal(RunningCrc::new(), 1, &replid()), "sealed from the first byte on");
     assert_eq!((aof.size(), aof.base_size()), (27 + 66, 27 + 66));
     assert_eq!(aof.manifest().history.len(), 1);
+}
+
+/// The data became another one. Wherever the power goes, what is loaded is all of the old or all of the new.
+#[test]
+fn a_file_that_begins_anew_counts_with_its_base_or_not_at_all() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..600 {
+        let mut random = Random(seed);
+        let layer = CrashFiles::default();
+        let (mut aof, _) = open(&layer).unwrap();
+        batch(&mut aof, 1).unwrap();
+        aof.append(b"*3\r\n$3\r\nSET").unwrap();
+        layer.crash_after(Some(random.below(40)));
+        let mut anew = || {
+            let mut base = aof.begin_anew(Some((7, replid())))?;
+            aof.append(&set(3))?;
+            aof.seal(8, &replid())?;
+            assert!(matches!(aof.sync(), Err(AofError::NoBase { .. })), "its base is not there");
+            base.write(&set(2))?;
+            if seed % 5 == 0 {
+                aof.rewrite_lost();
+                base = aof.begin_anew(Some((7, replid())))?;
+                base.write(&set(2))?;
+                aof.append(&set(3))?;
+                aof.seal(8, &replid())?;
+            }
+            aof.finish_rewrite(base)?;
+            aof.sync()
+        };
+        let is_safe = anew().is_ok();
+        layer.crash_after(None);
+        if seed % 3 > 0 {
+            layer.crash(&mut random);
+        }
+        let found = numbers(&layer);
+        assert!(found == [1] || found == [2, 3], "seed {seed}: {found:?}");
+        assert!(!is_safe || found == [2, 3], "seed {seed}: {found:?}");
+        seen.insert((is_safe, found));
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+#[test]
+fn a_base_that_went_with_its_thread_does_not_forbid_the_next() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    batch(&mut aof, 1).unwrap();
+    drop(aof.begin_rewrite().unwrap());
+    batch(&mut aof, 2).unwrap();
+    assert!(matches!(aof.begin_rewrite(), Err(AofError::Rewriting { .. })));
+    aof.rewrite_lost();
+    let mut base = aof.begin_rewrite().unwrap();
+    base.write(&[set(1), set(2)].concat()).unwrap();
+    aof.finish_rewrite(base).unwrap();
+    batch(&mut aof, 3).unwrap();
+    assert_eq!(numbers(&layer), [1, 2, 3]);
 }
 
 #[test]

@@ -118,9 +118,8 @@ impl Bus {
         if std::mem::take(&mut self.role.drop_all) {
             let (events, now) = (self.events.clone(), self.clock);
             self.delete(move |node| {
-                let keys = node.engine.drop_all(now);
+                let keys = crate::replica_link::forget_all(&node.engine, now);
                 tracing::info!("Deleted all {keys} keys of this node");
-                crate::replica_link::forget_history(&node.engine);
                 // Fails only when the bus thread has ended.
                 let _ = events.blocking_send(super::Event::AllDropped);
             });

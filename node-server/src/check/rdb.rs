@@ -1,4 +1,4 @@
-//! `check-rdb`: reads an RDB file as the node would load it, says what is in it, or where and why it is not good.
+//! `check rdb`: reads an RDB file as the node would load it, says what is in it, or where and why it is not good.
 
 use anyhow::Context;
 use node_server_rdb::{Item, Reader, Value};

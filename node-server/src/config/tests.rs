@@ -117,9 +117,7 @@ fn refusals_are_in_redis_words() {
     ] {
         assert_eq!(reason(text), expected, "{text}");
     }
-    for text in
-        ["aclfile x", "tls-port 1", "user default on", "save 900 1", "cluster-enabled yes\nport 60000"]
-    {
+    for text in ["aclfile x", "tls-port 1", "user default on", "cluster-enabled yes\nport 60000"] {
         assert!(load_text(text).is_err(), "{text}");
     }
 }

@@ -21,7 +21,9 @@ pub(super) async fn run(engine: &Arc<Engine>, pool: &Pool, db: u16, request: &Mi
     };
     let (sent, migration) = deliver(engine, pool, request, migration).await;
     let fates = (0..migration.keys.len()).map(|n| sent.fate(n)).collect();
-    end(engine, migration, fates).await;
+    if let Some(offset) = end(engine, migration, fates).await {
+        on_disk(engine, offset).await;
+    }
     reply(&sent)
 }
 
@@ -87,20 +89,28 @@ fn not_connected(error: &io::Error) -> &'static str {
     }
 }
 
-/// Deletes what has arrived and lets go of the rest.
-async fn end(engine: &Arc<Engine>, mut migration: Migration, fates: Vec<Fate>) {
+/// `appendfsync always`: the keys must not be here again after a crash when the reply says that they are there.
+async fn on_disk(engine: &Engine, offset: u64) {
+    while engine.durability().passed() < offset && !engine.is_replica() {
+        tokio::time::sleep(SOON).await;
+    }
+}
+
+/// Deletes what has arrived and lets go of the rest. The log offset behind the deletion, if there was one.
+async fn end(engine: &Arc<Engine>, mut migration: Migration, fates: Vec<Fate>) -> Option<u64> {
     let fates = Arc::new(fates);
     loop {
         let (engine, fates) = (Arc::clone(engine), Arc::clone(&fates));
         // It may wait for the slot, which other jobs should not.
         let ended = tokio::task::spawn_blocking(move || {
-            engine.migrate_end(migration, |n| fates.get(n).copied().unwrap_or(Fate::Unclear), now()).map(drop)
+            engine.migrate_end(migration, |n| fates.get(n).copied().unwrap_or(Fate::Unclear), now())
         });
         match ended.await {
-            Ok(Ok(())) => return,
+            Ok(Ok(offset)) => return offset,
             Ok(Err(held_back)) => migration = held_back.0,
             Err(error) => {
-                return tracing::error!("the end of a MIGRATE failed: {error}; its keys stay marked");
+                tracing::error!("the end of a MIGRATE failed: {error}; its keys stay marked");
+                return None;
             }
         }
         tokio::time::sleep(SOON).await;

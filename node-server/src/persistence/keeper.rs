@@ -1,50 +1,35 @@
 //! The persistence thread: it reads the log and writes the append-only file, group by group, syncs it as `appendfsync`
 //! says, and begins and ends what other threads write: a rewrite's base, BGSAVE.
 
+use super::open::Open;
 use super::rdb_file::{self, Saving};
-use super::rewrite::{Rewrite, Written};
+use super::rewrite::{Rewrite, SOON, Written};
 use super::{Files, Found, Request};
 use crate::append_only::AofError;
 use crate::config::{Fsync, Settings};
+use crate::mailbox::ReplyTo;
 use crate::node::{Node, now};
 use crate::shutdown;
-use node_server_engine::{NotInBacklog, Pin};
 use node_server_protocol::Millis;
-use node_server_rdb::aof::{Names, Replid};
+use node_server_protocol::routing::Serving;
+use node_server_rdb::aof::Names;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// Bytes of the log that are written at a time.
-const WRITE_LEN: usize = 1 << 20;
 /// Where nobody waits for the disk, this long is gathered before the next write.
 const GATHER: Duration = Duration::from_millis(5);
-/// `appendfsync everysec`.
-const SYNC_EVERY_MS: u64 = 1000;
 /// How soon a write that failed is tried again.
 const RETRY_MS: u64 = 100;
+/// How soon files that could not be opened are tried again.
+const REOPEN_MS: u64 = 1000;
 /// Longest sleep: settings and save points are looked at this often.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
-
-/// The open append-only file and how far it is.
-pub(super) struct Open {
-    files: Files,
-    /// The log is in the file up to here.
-    offset: u64,
-    /// Of this history's restart; see [`node_server_engine::Log::read_for_file`].
-    restarts: u64,
-    /// Keeps the log from `offset` on.
-    pin: Pin,
-    replid: Option<Replid>,
-    /// Something is written and not synced.
-    dirty: bool,
-    synced_at: Millis,
-    /// After an error: not before this.
-    retry_at: Millis,
-    /// The file does not continue the data: nothing is appended until a new base is there.
-    stale: bool,
-}
+/// The longest rest after rewrites that failed is 2 to the power of this, in seconds (Redis: AOF_REWRITE_LIMITE_*).
+const REST_POWER_MAX: u32 = 7;
+/// The same while nothing can be written before one succeeds.
+const REST_POWER_MAX_STALE: u32 = 2;
 
 /// The thread's state.
 pub(super) struct Keeper {
@@ -53,12 +38,20 @@ pub(super) struct Keeper {
     open: Option<Open>,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) saving: Option<Saving>,
-    /// BGSAVE was asked for and has not begun.
+    /// SAVE or BGSAVE was asked for and has not begun.
     pub(super) save_wanted: bool,
+    /// Who waits for it.
+    pub(super) save_replies: Vec<ReplyTo>,
     /// When a save last failed.
     pub(super) save_failed_at: Millis,
     pub(super) settings: Arc<Settings>,
     buffer: Vec<u8>,
+    /// Nothing was loaded, and nothing has been written since.
+    no_data: bool,
+    /// The append-only file cannot be written.
+    failing: bool,
+    /// When files that could not be opened are tried again.
+    reopen_at: Millis,
     /// Earliest time for the next automatic rewrite, after failures.
     rewrite_not_before: Millis,
     rewrite_failures: u32,
@@ -69,28 +62,34 @@ impl Keeper {
         let settings = node.config.settings();
         node.persistence.status.update(|status| {
             status.last_save = node.started;
-            status.rewrite_scheduled = found.needs_base;
             status.saved_changes = node.engine.changes();
         });
-        let open = found.files.map(|files| Open::new(&node, files, found.needs_base));
-        node.engine.durability().set_holds(open.is_some() && settings.appendfsync == Fsync::Always);
-        Self {
+        let open = found.files.map(|files| Open::at_start(&node, files, !found.needs_base));
+        let keeper = Self {
             node,
             requests,
             open,
             rewrite: None,
             saving: None,
             save_wanted: false,
+            save_replies: Vec::new(),
             save_failed_at: Millis(0),
             settings,
             buffer: Vec::new(),
+            no_data: !found.has_data,
+            failing: false,
+            reopen_at: Millis(0),
             rewrite_not_before: Millis(0),
             rewrite_failures: 0,
-        }
+        };
+        keeper.hold_or_not();
+        keeper.tell();
+        keeper
     }
 
     pub(super) fn run(mut self) {
         loop {
+            self.follow_settings();
             self.write();
             self.end_rewrite();
             self.end_saving();
@@ -99,7 +98,8 @@ impl Keeper {
                     return;
                 }
             }
-            self.begin_what_is_due();
+            self.begin_rewrite_if_due();
+            self.begin_save_if_due();
             self.tell();
             self.sleep();
         }
@@ -108,49 +108,72 @@ impl Keeper {
     /// Until the log grows, or something may be due.
     fn sleep(&self) {
         let handle = &self.node.persistence;
-        let waits =
-            |open: &Open| !open.stale && open.offset < self.node.engine.log().end() && now() >= open.retry_at;
         if self.settings.appendfsync != Fsync::Always {
-            std::thread::park_timeout(GATHER);
+            // Not parked: a request that comes meanwhile ends the sleep below.
+            std::thread::sleep(GATHER);
         }
-        handle.asleep.store(true, std::sync::atomic::Ordering::SeqCst);
-        if !self.open.as_ref().is_some_and(waits) {
-            let soon = self.rewrite.is_some() || self.saving.is_some() || self.is_stale();
+        handle.fall_asleep();
+        if !self.open.as_ref().is_some_and(|open| open.is_behind(&self.node)) {
+            let soon = self.rewrite.is_some() || self.saving.is_some() || self.save_wanted || self.is_stale();
             std::thread::park_timeout(if soon { GATHER } else { SLEEP_MAX });
         }
-        handle.asleep.store(false, std::sync::atomic::Ordering::SeqCst);
+        handle.wake_up();
     }
 
     fn is_stale(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.stale)
+        self.open.as_ref().is_some_and(Open::is_stale)
+    }
+
+    /// A master that started without the data of its slots must not look after its next start as if the empty data were
+    /// its own: as long as it is closed nothing is written.
+    pub(super) fn is_closed_empty(&self) -> bool {
+        let closed = || {
+            let routing = self.node.engine.routing();
+            routing.version == 0 || routing.serving == Serving::ClosedEmpty
+        };
+        self.no_data && self.settings.cluster_enabled && closed()
     }
 
     /// Brings the file to the end of the log, and to the disk if it is time.
     fn write(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| now() >= open.retry_at) else { return };
-        let result = match open.catch_up(&self.node, None, &mut self.buffer) {
-            Ok(()) => open.sync_if_due(self.settings.appendfsync, now()),
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(synced) => {
-                if synced {
-                    self.node.engine.durability().set_synced(open.offset);
-                    self.node.mailboxes.acks_advanced();
-                }
+        // What works again is believed when it is on the disk.
+        let policy = if self.failing { Fsync::Always } else { self.settings.appendfsync };
+        let written = open.catch_up(&self.node, None, &mut self.buffer);
+        match written.and_then(|()| open.sync_if_due(policy, now())) {
+            Ok(Some(offset)) => {
+                self.synced(offset);
                 self.healed();
             }
+            Ok(None) => {}
             Err(error) => self.failed(&error),
         }
     }
 
+    fn synced(&self, offset: u64) {
+        self.node.engine.durability().set_synced(offset);
+        self.hold_or_not();
+        self.node.mailboxes.acks_advanced();
+    }
+
+    /// Whether replies wait for the disk.
+    fn hold_or_not(&self) {
+        let promises = self.open.as_ref().is_some_and(Open::promises);
+        self.node.persistence.set_promises(promises);
+        self.node.engine.durability().set_holds(promises && self.settings.appendfsync == Fsync::Always);
+    }
+
     fn healed(&mut self) {
-        let status = &self.node.persistence.status;
-        if status.get().aof_write_failed {
+        if self.failing {
             tracing::warn!("AOF write error looks solved, Redis can write again.");
-            status.update(|s| s.aof_write_failed = false);
-            self.refuse_or_not();
+            self.set_failing(false);
         }
+    }
+
+    fn set_failing(&mut self, failing: bool) {
+        self.failing = failing;
+        self.node.persistence.status.update(|s| s.aof_write_failed = failing);
+        self.refuse_or_not();
     }
 
     /// As Redis: with `always` nothing can be promised any more, so the process ends; else writes are refused until
@@ -162,26 +185,24 @@ impl Keeper {
             );
             self.node.shutdown.request(shutdown::Request::Fatal(message));
         }
-        let status = &self.node.persistence.status;
-        if !status.get().aof_write_failed {
+        if !self.failing {
             tracing::error!("Error writing to the AOF file: {error}");
+            self.set_failing(true);
         }
-        status.update(|s| s.aof_write_failed = true);
         if let Some(open) = &mut self.open {
             open.retry_at = now().after(RETRY_MS);
+            // What the kernel may have dropped is only made good by a new base.
+            if matches!(error, AofError::Poisoned { .. }) {
+                open.make_stale(&self.node, "after an error of the disk it is not known what is in it");
+            }
         }
-        // What the kernel may have dropped is only made good by a new base.
-        if matches!(error, AofError::Poisoned { .. }) {
-            status.update(|s| s.rewrite_scheduled = true);
-        }
-        self.refuse_or_not();
     }
 
     /// Whether clients' writes are taken.
     pub(super) fn refuse_or_not(&self) {
         let status = self.node.persistence.status.get();
         let durability = self.node.engine.durability();
-        if status.aof_write_failed {
+        if self.failing {
             durability
                 .refuse_writes(Some("MISCONF Errors writing to the AOF file: see the log of the server"));
         } else if status.last_save_failed
@@ -203,7 +224,6 @@ impl Keeper {
                 let text = self.ask_for_rewrite();
                 self.node.mailboxes.reply(reply_to, text.into());
             }
-            Request::ConfigChanged => self.follow_settings(),
             Request::Stop { save, done } => {
                 let result = self.finish(save);
                 // Whoever asked may have given up waiting.
@@ -228,38 +248,40 @@ impl Keeper {
         "+Background append only file rewriting started\r\n"
     }
 
+    /// CONFIG SET may have changed something.
     fn follow_settings(&mut self) {
-        self.settings = self.node.config.settings();
+        let settings = self.node.config.settings();
+        let changed = !Arc::ptr_eq(&settings, &self.settings);
+        self.settings = settings;
         match (&self.open, self.settings.appendonly) {
-            (None, true) => self.open_files(),
+            (None, true) if changed || now() >= self.reopen_at => self.open_files(),
             (Some(_), false) => self.close_files(),
+            // It could not be opened and is not wanted any more.
+            (None, false) if self.failing => self.set_failing(false),
             _ => {}
         }
-        let holds = self.open.is_some() && self.settings.appendfsync == Fsync::Always;
-        self.node.engine.durability().set_holds(holds);
-        self.node.mailboxes.acks_advanced();
-        self.refuse_or_not();
+        if changed {
+            self.hold_or_not();
+            self.node.mailboxes.acks_advanced();
+            self.refuse_or_not();
+        }
     }
 
     /// CONFIG SET appendonly yes: what was in the files counts until the new base is complete.
     fn open_files(&mut self) {
         let settings = &self.settings;
         let opened = Names::new(&settings.appendfilename).map_err(anyhow::Error::from).and_then(|names| {
-            let (mut files, to_load) =
-                Files::open(crate::append_only::RealFiles, Path::new("."), &settings.appenddirname, names)?;
-            if to_load.last().is_some_and(|last| files.is_increment(last)) {
-                files.leave_unloaded()?;
-            }
-            Ok(files)
+            let dir = Path::new(".");
+            Ok(Files::open(crate::append_only::RealFiles, dir, &settings.appenddirname, names)?.0)
         });
         match opened {
-            Ok(files) => {
-                self.open = Some(Open::new(&self.node, files, true));
-                self.node.persistence.status.update(|s| s.rewrite_scheduled = true);
-            }
+            Ok(files) => self.open = Some(Open::at_run_time(&self.node, files)),
             Err(error) => {
-                tracing::error!("appendonly: {error:#}");
-                self.node.persistence.status.update(|s| s.aof_write_failed = true);
+                self.reopen_at = now().after(REOPEN_MS);
+                if !self.failing {
+                    tracing::error!("the append only file cannot be turned on: {error:#}");
+                    self.set_failing(true);
+                }
             }
         }
     }
@@ -270,33 +292,59 @@ impl Keeper {
         }
         self.open = None;
         self.rewrite = None;
-        self.node.persistence.status.update(|s| {
-            (s.aof_on, s.aof_write_failed, s.rewrite_scheduled, s.rewriting_since) =
-                (false, false, false, None);
-        });
+        self.node.persistence.status.update(|s| s.rewrite_scheduled = false);
+        self.set_failing(false);
     }
 
+    /// Where the file does not continue the data there is nothing to sync.
     fn sync_everything(&mut self) -> Result<(), AofError> {
-        let Some(open) = self.open.as_mut().filter(|open| !open.stale) else { return Ok(()) };
+        let Some(open) = self.open.as_mut().filter(|open| open.is_good()) else { return Ok(()) };
         open.catch_up(&self.node, None, &mut self.buffer)?;
-        open.files.sync()?;
-        self.node.engine.durability().set_synced(open.offset);
-        self.node.mailboxes.acks_advanced();
+        if open.is_good() {
+            let offset = open.sync(now())?;
+            self.synced(offset);
+        }
         Ok(())
     }
 
     /// The process leaves.
     fn finish(&mut self, save: Option<bool>) -> Result<(), String> {
+        self.give_up_saving();
+        self.complete_base()?;
         self.sync_everything().map_err(|error| error.to_string())?;
-        if save.unwrap_or(!self.settings.save.is_empty()) {
+        if save.unwrap_or(!self.settings.save.is_empty()) && !self.is_closed_empty() {
             tracing::info!("Saving the final RDB snapshot before exiting.");
+            self.rewrite = None;
             rdb_file::save(&self.node, &self.settings.dbfilename).map_err(|error| error.to_string())?;
+            tracing::info!("DB saved on disk");
+        }
+        Ok(())
+    }
+
+    /// A master's data may be nowhere else. A replica's comes again, and until then its files show an older moment.
+    fn complete_base(&mut self) -> Result<(), String> {
+        let needed = |keeper: &Self| {
+            let incomplete = keeper.open.as_ref().is_some_and(|open| !open.is_good());
+            incomplete && !keeper.node.engine.is_replica() && !keeper.is_closed_empty()
+        };
+        self.rewrite_not_before = Millis(0);
+        self.rewrite_failures = 0;
+        while needed(self) {
+            self.write();
+            self.begin_rewrite_if_due();
+            self.end_rewrite();
+            if self.rewrite_failures > 0 {
+                return Err(
+                    "the append only file does not continue the data, and could not be written anew".into()
+                );
+            }
+            std::thread::sleep(SOON);
         }
         Ok(())
     }
 
     fn tell(&self) {
-        let (size, base) = self.open.as_ref().map_or((0, 0), |o| (o.files.size(), o.files.base_size()));
+        let (size, base) = self.open.as_ref().map_or((0, 0), Open::sizes);
         let since = self.rewrite.as_ref().map(|r| r.begun);
         self.node.persistence.status.update(|s| {
             (s.aof_on, s.aof_size, s.aof_base_size) = (self.open.is_some(), size, base);
@@ -308,17 +356,13 @@ impl Keeper {
 
 /// Rewrites.
 impl Keeper {
-    fn begin_what_is_due(&mut self) {
-        self.begin_rewrite_if_due();
-        self.begin_save_if_due();
-    }
-
     fn begin_rewrite_if_due(&mut self) {
-        let status = self.node.persistence.status.get();
+        let scheduled = self.node.persistence.status.get().rewrite_scheduled;
+        let closed = self.is_closed_empty();
         let Some(open) = &mut self.open else { return };
-        let grown = open.has_grown(&self.settings) && now() >= self.rewrite_not_before;
-        let wanted = status.rewrite_scheduled || open.stale || grown;
-        if !wanted || self.rewrite.is_some() || self.saving.is_some() {
+        let rested = now() >= self.rewrite_not_before;
+        let wanted = scheduled || (rested && (open.is_stale() || open.has_grown(&self.settings)));
+        if !wanted || closed || self.rewrite.is_some() || self.saving.is_some() {
             return;
         }
         match Rewrite::begin(&self.node, open, &mut self.buffer) {
@@ -342,21 +386,26 @@ impl Keeper {
         let Some(open) = &mut self.open else { return };
         let took = now().since(rewrite.begun);
         let result = match written {
-            Written::Base(base) => open.files.finish_rewrite(base).map_err(|error| error.to_string()),
+            Written::Base(base) => open.files().finish_rewrite(base).map_err(|error| error.to_string()),
             Written::Failed(base, reason) => {
-                open.files.abandon_rewrite(base);
+                open.files().abandon_rewrite(base);
                 Err(reason)
             }
-            Written::Lost => Err("the thread that wrote the base has ended".into()),
+            Written::Lost => {
+                open.files().rewrite_lost();
+                Err("the thread that wrote the base has ended".into())
+            }
         };
         match result {
             Ok(()) => {
-                open.stale = false;
-                self.rewrite_failures = 0;
-                tracing::info!("Background AOF rewrite finished successfully");
-                if let Err(error) = open.files.remove_history() {
+                open.rewritten();
+                if let Err(error) = open.files().remove_history() {
                     tracing::warn!("{error}");
                 }
+                self.rewrite_failures = 0;
+                self.no_data = false;
+                self.hold_or_not();
+                tracing::info!("Background AOF rewrite finished successfully");
                 self.node.persistence.status.update(|s| {
                     (s.last_rewrite_failed, s.last_rewrite_ms) = (false, Some(took));
                     s.rewrites += 1;
@@ -364,118 +413,33 @@ impl Keeper {
             }
             Err(reason) => {
                 tracing::error!("Background AOF rewrite terminated with error: {reason}");
+                open.not_rewritten();
                 self.rewrite_failed();
             }
         }
     }
 
-    /// The next automatic one waits, longer each time (Redis: AOF_REWRITE_LIMITE_*).
+    /// The next automatic one waits, longer each time. Writes that go nowhere before one succeeds are refused.
     fn rewrite_failed(&mut self) {
-        self.rewrite_failures = (self.rewrite_failures + 1).min(7);
-        self.rewrite_not_before = now().after(1000 << self.rewrite_failures);
+        let is_stale = self.is_stale();
+        let most = if is_stale { REST_POWER_MAX_STALE } else { REST_POWER_MAX };
+        self.rewrite_failures = (self.rewrite_failures + 1).min(REST_POWER_MAX);
+        self.rewrite_not_before = now().after(1000 << self.rewrite_failures.min(most));
         self.node.persistence.status.update(|s| {
             (s.last_rewrite_failed, s.rewrite_scheduled) = (true, false);
         });
+        if is_stale && !self.failing {
+            self.set_failing(true);
+        }
     }
 }
 
-impl Open {
-    fn new(node: &Node, files: Files, stale: bool) -> Self {
-        let standing = node.engine.log().standing();
-        Self {
-            files,
-            offset: standing.end,
-            restarts: standing.restarts,
-            pin: node.engine.log().pin(standing.end),
-            replid: None,
-            dirty: false,
-            synced_at: now(),
-            retry_at: Millis(0),
-            stale,
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Nobody else writes, and replies may wait for the disk.
+        if std::thread::panicking() {
+            let message = "the persistence thread has ended by a panic, nothing is written any more";
+            self.node.shutdown.request(shutdown::Request::Fatal(message.into()));
         }
-    }
-
-    /// Writes and seals the log up to `limit`, or its end. A log that has begun anew, or that is no longer there, makes
-    /// the file stale.
-    pub(super) fn catch_up(
-        &mut self,
-        node: &Node,
-        limit: Option<u64>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), AofError> {
-        let standing = node.engine.log().standing();
-        let end = limit.unwrap_or(standing.end);
-        let replid = Replid::new(standing.replid.as_bytes());
-        let is_there = self.offset >= end && replid == self.replid && standing.restarts == self.restarts;
-        if self.stale || is_there || !self.write_until(node, end, buffer)? {
-            return Ok(());
-        }
-        if let Some(id) = replid {
-            self.files.seal(self.offset, &id)?;
-            self.dirty = true;
-        }
-        self.replid = replid;
-        self.pin.advance(self.offset);
-        Ok(())
-    }
-
-    fn write_until(&mut self, node: &Node, end: u64, buffer: &mut Vec<u8>) -> Result<bool, AofError> {
-        while self.offset < end {
-            // A piece may end within a record; the seal comes behind the last.
-            buffer.clear();
-            let max = WRITE_LEN.min((end - self.offset) as usize);
-            match node.engine.log().read_for_file(self.restarts, self.offset, max, buffer) {
-                Ok(Some(len)) => {
-                    self.files.append(buffer)?;
-                    self.offset += len as u64;
-                    self.dirty = true;
-                }
-                Ok(None) | Err(NotInBacklog { .. }) => {
-                    self.stale = true;
-                    return Ok(false);
-                }
-            }
-        }
-        self.stale = node.engine.log().standing().restarts != self.restarts;
-        Ok(!self.stale)
-    }
-
-    /// True when everything that was written is on the disk.
-    fn sync_if_due(&mut self, policy: Fsync, at: Millis) -> Result<bool, AofError> {
-        let due = match policy {
-            Fsync::Always => true,
-            Fsync::EverySecond => at.since(self.synced_at) >= SYNC_EVERY_MS,
-            Fsync::No => false,
-        };
-        if !self.dirty || !due {
-            return Ok(false);
-        }
-        self.files.sync()?;
-        self.dirty = false;
-        self.synced_at = at;
-        Ok(true)
-    }
-
-    fn has_grown(&self, settings: &Settings) -> bool {
-        let (size, base) = (self.files.size(), self.files.base_size().max(1));
-        let percentage = settings.auto_aof_rewrite_percentage;
-        percentage > 0
-            && size >= settings.auto_aof_rewrite_min_size
-            && size.saturating_sub(base).saturating_mul(100) / base >= percentage
-    }
-
-    /// A snapshot was taken at `offset` of a log that the file does not continue: the file will go on from there.
-    pub(super) fn begin_anew(&mut self, node: &Node, offset: u64) {
-        let standing = node.engine.log().standing();
-        (self.offset, self.restarts, self.replid) = (offset, standing.restarts, None);
-        self.pin = node.engine.log().pin(offset);
-    }
-
-    pub(super) fn is_stale(&self) -> bool {
-        self.stale
-    }
-
-    pub(super) fn files(&mut self) -> &mut Files {
-        &mut self.files
     }
 }

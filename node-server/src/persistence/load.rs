@@ -5,7 +5,7 @@ use crate::append_only::{AppendOnly, RealFiles};
 use crate::config::Settings;
 use crate::node::now;
 use anyhow::{Context as _, bail};
-use node_server_engine::{Applier, Engine};
+use node_server_engine::{Applier, ApplyError, Engine};
 use node_server_rdb::aof::{Ending, Item, Names, Record, Resume, Scanner, Seal};
 use std::fs::File;
 use std::io::Read as _;
@@ -24,7 +24,7 @@ pub struct Found {
     pub has_data: bool,
     /// The history that the data belongs to and the offset where it stands in it.
     pub history: Option<(String, u64)>,
-    /// The append-only file has no base for what is in memory: one is to be written.
+    /// The append-only file does not lead to what is in memory: a base is to be written.
     pub needs_base: bool,
 }
 
@@ -37,13 +37,18 @@ pub fn load(engine: &Arc<Engine>, settings: &Settings) -> anyhow::Result<Found> 
     let mut to_load = Vec::new();
     if settings.appendonly {
         let names = Names::new(&settings.appendfilename)?;
-        let (files, paths) = AppendOnly::open(RealFiles, Path::new("."), &settings.appenddirname, names)?;
+        let (mut files, paths) = AppendOnly::open(RealFiles, Path::new("."), &settings.appenddirname, names)?;
+        if files.manifest().base.is_none() && files.size() == 0 {
+            // Of a start whose first base was not completed: nothing was ever written here.
+            files.leave_unloaded()?;
+        } else {
+            to_load = paths;
+        }
         found.files = Some(files);
-        to_load = paths;
     }
     if to_load.is_empty() {
         load_rdb(engine, &settings.dbfilename, &mut found)?;
-        found.needs_base = found.has_data && found.files.is_some();
+        found.needs_base = true;
     } else {
         found.has_data = true;
         Reading::default().all(engine, settings, &to_load, &mut found)?;
@@ -70,6 +75,12 @@ fn load_rdb(engine: &Arc<Engine>, name: &str, found: &mut Found) -> anyhow::Resu
     if rest.is_empty() { Ok(()) } else { bail!("{}: bytes behind the end of the RDB file", path.display()) }
 }
 
+fn truncate(path: &Path, len: u64) -> std::io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    file.set_len(len)?;
+    file.sync_all()
+}
+
 /// Reading the files of a manifest, one after the other.
 #[derive(Default)]
 struct Reading {
@@ -88,13 +99,22 @@ impl Reading {
         paths: &[std::path::PathBuf],
         found: &mut Found,
     ) -> anyhow::Result<()> {
+        // A file that was begun and not written to says nothing about whether the one before it was left in order.
+        let is_empty = |path: &std::path::PathBuf| path.metadata().is_ok_and(|file| file.len() == 0);
+        let last = paths.iter().rposition(|path| !is_empty(path)).unwrap_or(0);
+        let mut cuts = Vec::new();
         for (n, path) in paths.iter().enumerate() {
-            let is_last = n + 1 == paths.len();
-            let resume = self.file(engine, settings, path, is_last, found)?;
+            let (resume, is_torn) = self.file(engine, settings, path, n >= last, found)?;
             let is_increment = found.files.as_ref().is_some_and(|f| f.is_increment(path));
-            if let Some(files) = found.files.as_mut().filter(|_| is_last && is_increment) {
+            if let Some(files) = found.files.as_mut().filter(|_| is_increment) {
                 files.resume(resume)?;
+            } else if is_torn {
+                cuts.push((path, resume.len));
             }
+        }
+        // Behind it another file is written from now on.
+        for (path, len) in cuts {
+            truncate(path, len).with_context(|| format!("could not truncate {}", path.display()))?;
         }
         if self.unsealed {
             found.history = None;
@@ -111,7 +131,9 @@ impl Reading {
         path: &Path,
         is_last: bool,
         found: &mut Found,
-    ) -> anyhow::Result<Resume> {
+    ) -> anyhow::Result<(Resume, bool)> {
+        // As a server that begins a file: its first record is in database 0, or says in which.
+        self.applier = Applier::default();
         let mut file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
         let mut first = Vec::new();
         (&mut file)
@@ -143,7 +165,8 @@ impl Reading {
             scanner.feed(&buffer[..len]);
         }
         let ending = scanner.finish().with_context(|| path.display().to_string())?;
-        self.end(engine, settings, ending, path, is_last)
+        let is_torn = ending.torn.is_some();
+        self.end(engine, settings, ending, path, is_last).map(|resume| (resume, is_torn))
     }
 
     fn item(&mut self, engine: &Engine, item: Item, path: &Path, at_begin: bool) -> anyhow::Result<()> {
@@ -216,7 +239,14 @@ impl Reading {
                 Record::Timestamp(_) => None,
             })
             .collect();
-        engine.replay(&mut self.applier, &commands, now()).with_context(|| path.display().to_string())
+        engine.replay(&mut self.applier, &commands, now()).map_err(|error| match error {
+            ApplyError::Unknown(name) => anyhow::anyhow!(
+                "{}: it has the command '{name}', which this version does not know. Let the server that wrote it \
+                 rewrite its append only file (BGREWRITEAOF), so that it begins with an RDB base",
+                path.display()
+            ),
+            other => anyhow::Error::from(other).context(path.display().to_string()),
+        })
     }
 
     /// Loads an RDB stream that begins with `first`; returns what stands behind it in what was read.

@@ -5,6 +5,7 @@
 
 mod keeper;
 mod load;
+mod open;
 mod rdb_file;
 mod rewrite;
 mod status;
@@ -15,11 +16,13 @@ pub use status::Status;
 
 use crate::append_only::AppendOnly;
 use crate::append_only::RealFiles;
+use crate::config::{Fsync, Settings};
 use crate::mailbox::ReplyTo;
 use crate::node::{Busy, Node};
+use node_server_engine::Engine;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
 
@@ -43,8 +46,6 @@ pub enum Request {
     },
     /// BGREWRITEAOF.
     Rewrite(ReplyTo),
-    /// CONFIG SET changed something; read `node.config.settings()` again.
-    ConfigChanged,
     /// The process leaves: write and sync what there is, save if save points say so, and tell how it went.
     Stop {
         /// SHUTDOWN SAVE and NOSAVE; `None`: if there are save points.
@@ -62,6 +63,8 @@ pub struct PersistenceHandle {
     thread: Mutex<Option<Thread>>,
     /// The thread sleeps and wants to be woken by growth.
     asleep: AtomicBool,
+    /// There is a file for which `appendfsync always` would hold.
+    promises: AtomicBool,
     /// For INFO.
     pub status: Status,
 }
@@ -74,6 +77,7 @@ impl Default for PersistenceHandle {
             receiver: Mutex::new(Some(receiver)),
             thread: Mutex::default(),
             asleep: AtomicBool::new(false),
+            promises: AtomicBool::new(false),
             status: Status::default(),
         }
     }
@@ -92,9 +96,36 @@ impl PersistenceHandle {
 
     /// The log has grown.
     pub fn note_growth(&self) {
+        // Either this sees that the thread sleeps, or the thread sees that the log has grown.
+        fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Acquire) && self.asleep.swap(false, Ordering::AcqRel) {
             self.wake();
         }
+    }
+
+    /// CONFIG SET changed something. Whoever says after it that `appendfsync` is `always` is held to it at once; the rest
+    /// is the thread's.
+    pub(crate) fn settings_changed(&self, engine: &Engine, settings: &Settings) {
+        if settings.appendonly
+            && settings.appendfsync == Fsync::Always
+            && self.promises.load(Ordering::Acquire)
+        {
+            engine.durability().set_holds(true);
+        }
+        self.wake();
+    }
+
+    fn set_promises(&self, promises: bool) {
+        self.promises.store(promises, Ordering::Release);
+    }
+
+    fn fall_asleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    fn wake_up(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
     }
 
     fn wake(&self) {

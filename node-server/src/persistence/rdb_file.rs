@@ -42,6 +42,9 @@ pub enum SaveError {
     /// None could begin.
     #[error("{0}")]
     Begin(#[from] SnapshotError),
+    /// An empty file would pass for the data.
+    #[error("this master started without the data of its slots: there is nothing to save")]
+    NoData,
 }
 
 /// A save under way. Dropping it makes its thread give up.
@@ -49,7 +52,7 @@ pub(super) struct Saving {
     pub(super) begun: Millis,
     changes: u64,
     result: Receiver<Result<(), SaveError>>,
-    reply_to: Option<ReplyTo>,
+    replies: Vec<ReplyTo>,
     given_up: Arc<AtomicBool>,
 }
 
@@ -69,7 +72,9 @@ pub(super) fn save(node: &Arc<Node>, name: &str) -> Result<(), SaveError> {
         std::thread::sleep(SOON);
         begun = node.engine.begin_snapshot(now(), Dialect::Valkey);
     }
-    write_file(begun?, name, &AtomicBool::new(false))
+    let mut snapshot = begun?;
+    snapshot.pin = None;
+    write_file(snapshot, name, &AtomicBool::new(false))
 }
 
 /// A temporary file that takes the place of the old one when it is on the disk.
@@ -105,12 +110,11 @@ fn write_and_rename(
 impl Keeper {
     /// SAVE: as BGSAVE, with the answer at the end.
     pub(super) fn save_now(&mut self, reply_to: ReplyTo) {
-        match self.begin_saving(Some(reply_to)) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.node.mailboxes.reply(reply_to, b"-ERR Background save already in progress\r\n".to_vec())
-            }
-            Err(error) => self.node.mailboxes.reply(reply_to, format!("-ERR {error}\r\n").into_bytes()),
+        if self.saving.is_some() {
+            self.node.mailboxes.reply(reply_to, b"-ERR Background save already in progress\r\n".to_vec());
+        } else {
+            self.save_wanted = true;
+            self.save_replies.push(reply_to);
         }
     }
 
@@ -134,11 +138,15 @@ impl Keeper {
         {
             return;
         }
-        // When it cannot begin yet, the next round tries again.
-        if let Err(error) = self.begin_saving(None)
-            && !matches!(error, SaveError::Begin(_))
-        {
-            self.save_failed(&error);
+        match self.begin_saving() {
+            // When it cannot begin yet, the next round tries again.
+            Ok(()) | Err(SaveError::Begin(_)) => {}
+            Err(error) => {
+                self.save_wanted = false;
+                let replies = std::mem::take(&mut self.save_replies);
+                self.save_failed(&error);
+                self.reply_all(replies, &format!("-ERR {error}\r\n"));
+            }
         }
     }
 
@@ -151,13 +159,20 @@ impl Keeper {
             && self.settings.save.iter().any(|(seconds, least)| changes >= *least && since > seconds * 1000)
     }
 
-    /// False: another one is under way.
-    fn begin_saving(&mut self, reply_to: Option<ReplyTo>) -> Result<bool, SaveError> {
-        if self.saving.is_some() {
-            return Ok(false);
+    fn reply_all(&self, replies: Vec<ReplyTo>, text: &str) {
+        for reply_to in replies {
+            self.node.mailboxes.reply(reply_to, text.as_bytes().to_vec());
+        }
+    }
+
+    fn begin_saving(&mut self) -> Result<(), SaveError> {
+        if self.is_closed_empty() {
+            return Err(SaveError::NoData);
         }
         let changes = self.node.engine.changes();
-        let snapshot = self.node.engine.begin_snapshot(now(), Dialect::Valkey)?;
+        let mut snapshot = self.node.engine.begin_snapshot(now(), Dialect::Valkey)?;
+        // Nobody reads on from there.
+        snapshot.pin = None;
         let (sender, result) = sync_channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let (gives_up, name) = (Arc::clone(&given_up), self.settings.dbfilename.clone());
@@ -172,8 +187,18 @@ impl Keeper {
         })?;
         tracing::info!("Background saving started");
         self.save_wanted = false;
-        self.saving = Some(Saving { begun: now(), changes, result, reply_to, given_up });
-        Ok(true)
+        let replies = std::mem::take(&mut self.save_replies);
+        self.saving = Some(Saving { begun: now(), changes, result, replies, given_up });
+        Ok(())
+    }
+
+    /// Ends a save under way: behind it another one may write.
+    pub(super) fn give_up_saving(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            saving.given_up.store(true, Ordering::Release);
+            // Its result does not matter: whoever waits for it is about to be closed.
+            let _ = saving.result.recv();
+        }
     }
 
     pub(super) fn end_saving(&mut self) {
@@ -182,7 +207,7 @@ impl Keeper {
             Some(Err(TryRecvError::Disconnected)) => Err(SaveError::Snapshot("its thread has ended".into())),
             Some(Ok(result)) => result,
         };
-        let Some(saving) = self.saving.take() else { return };
+        let Some(mut saving) = self.saving.take() else { return };
         let reply = match &result {
             Ok(()) => {
                 tracing::info!("Background saving terminated with success");
@@ -198,9 +223,7 @@ impl Keeper {
                 format!("-ERR {error}\r\n")
             }
         };
-        if let Some(reply_to) = saving.reply_to {
-            self.node.mailboxes.reply(reply_to, reply.into_bytes());
-        }
+        self.reply_all(std::mem::take(&mut saving.replies), &reply);
         self.refuse_or_not();
     }
 

@@ -1,7 +1,7 @@
 //! A rewrite of the append-only file: a snapshot becomes the new base on a thread of its own, while the log goes on into
 //! the next increment.
 
-use super::keeper::Open;
+use super::open::Open;
 use crate::append_only::{AofError, NewBase, RealFiles};
 use crate::node::{Node, now};
 use node_server_engine::{Chunk, Snapshot};
@@ -41,16 +41,18 @@ impl Rewrite {
         open: &mut Open,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Self>, AofError> {
-        let Ok(snapshot) = node.engine.begin_snapshot(now(), Dialect::Valkey) else { return Ok(None) };
-        if open.is_stale() {
-            open.begin_anew(node, snapshot.offset);
+        let Ok(mut snapshot) = node.engine.begin_snapshot(now(), Dialect::Valkey) else { return Ok(None) };
+        let base = if open.is_stale() {
+            open.begin_anew(node, &mut snapshot)?
         } else {
             open.catch_up(node, Some(snapshot.offset), buffer)?;
             if open.is_stale() {
                 return Ok(None);
             }
-        }
-        let base = open.files().begin_rewrite()?;
+            open.files().begin_rewrite()?
+        };
+        // The file has its own pin.
+        snapshot.pin = None;
         let (sender, result) = sync_channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let gives_up = Arc::clone(&given_up);
@@ -58,8 +60,14 @@ impl Rewrite {
             // Fails only when the keeper has gone, and then the temporary file goes at the next start.
             let _ = sender.send(write(base, snapshot, &gives_up));
         });
-        if let Err(error) = spawned {
-            tracing::error!("the system has no thread for a rewrite: {error}");
+        if let Err(source) = spawned {
+            open.files().rewrite_lost();
+            open.not_rewritten();
+            return Err(AofError::System {
+                path: ".".into(),
+                doing: "start a thread for the rewrite",
+                source,
+            });
         }
         Ok(Some(Self { begun: now(), result, given_up }))
     }

@@ -88,16 +88,17 @@ pub(crate) fn candidates(status: &ReplicationStatus, now: Millis) -> Vec<SocketA
     replicas.into_iter().map(|(_, address)| address).collect()
 }
 
-/// The data is no continuation of anything: the log begins anew under a name that nobody knows.
-pub(crate) fn forget_history(engine: &Engine) {
-    match random_id() {
-        Ok(id) => engine.log().restart(id.to_string(), 0),
-        // The zero id names no history either.
-        Err(error) => {
+/// All keys go; the log begins anew under a name that nobody knows. Returns how many keys there were.
+pub(crate) fn forget_all(engine: &Engine, now: Millis) -> u64 {
+    let replid = random_id().map_or_else(
+        |error| {
             tracing::error!("no random replication id: {error:#}");
-            engine.log().restart(node_server_engine::log::NO_REPLID.into(), 0);
-        }
-    }
+            // The zero id names no history either.
+            node_server_engine::log::NO_REPLID.into()
+        },
+        |id| id.to_string(),
+    );
+    engine.forget_all(replid, now)
 }
 
 #[cfg(test)]

@@ -59,26 +59,44 @@ pub struct Server {
 impl Server {
     /// Starts one on a free port, in a directory of its own, and waits until it answers.
     pub fn start(args: &[&str]) -> Self {
-        let mut server = Self::spawn(args);
-        until("the server answers", || {
-            assert!(server.child.try_wait().unwrap().is_none(), "the server ended:\n{}", server.log());
-            TcpStream::connect(("127.0.0.1", server.port)).ok()
-        });
+        Self::start_in(tempfile::tempdir().unwrap(), args)
+    }
+
+    /// Starts one in a directory that has been prepared.
+    pub fn start_in(dir: tempfile::TempDir, args: &[&str]) -> Self {
+        let mut server = Self::spawn_in(dir, args);
+        server.wait_ready();
         server
     }
 
     /// Starts one and does not wait.
     pub fn spawn(args: &[&str]) -> Self {
-        let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
-        let child = Command::new(PROGRAM)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(dir.path())
-            .args(["--logfile", "node.log"])
-            .args(args)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        Self::spawn_in(tempfile::tempdir().unwrap(), args)
+    }
+
+    fn spawn_in(dir: tempfile::TempDir, args: &[&str]) -> Self {
+        let port = free_port();
+        let child = launch(port, dir.path(), args);
         Self { child, port, dir }
+    }
+
+    /// Starts one again, in the same place, after the first has ended.
+    pub fn start_again(&mut self, args: &[&str]) {
+        self.child = launch(self.port, self.dir.path(), args);
+        self.wait_ready();
+    }
+
+    /// Kills it as a crash of the process would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn wait_ready(&mut self) {
+        until("the server answers", || {
+            assert!(self.child.try_wait().unwrap().is_none(), "the server ended:\n{}", self.log());
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
     }
 
     pub fn client(&self) -> Client {
@@ -104,6 +122,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn launch(port: u16, dir: &Path, args: &[&str]) -> Child {
+    Command::new(PROGRAM)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .arg(dir)
+        .arg("--logfile")
+        .arg(dir.join("node.log"))
+        .args(args)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// Sends a signal to one process.

@@ -5,6 +5,8 @@ mod access;
 mod collections;
 mod commands;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod migration;

@@ -1,0 +1,164 @@
+//! SAVE, BGSAVE, LASTSAVE, save points.
+
+use super::*;
+
+fn last_save(client: &mut Client) -> u64 {
+    client.text(&["LASTSAVE"]).parse().unwrap()
+}
+
+#[test]
+fn save_and_bgsave_write_what_a_start_loads() {
+    let mut server = Server::start(&["--save", ""]);
+    let mut client = server.client();
+    let started = last_save(&mut client);
+    for (n, how) in ["SAVE", "BGSAVE", "BGSAVE SCHEDULE"].into_iter().enumerate() {
+        assert_eq!(client.text(&["SET", "key", how]), "OK");
+        assert_ne!(client.info("persistence", "rdb_changes_since_last_save"), "0");
+        let reply = client.text(&how.split(' ').collect::<Vec<_>>());
+        assert_eq!(reply, if n == 0 { "OK" } else { "Background saving started" });
+        until("it is saved", || {
+            (client.info("persistence", "rdb_saves") == (n + 1).to_string()).then_some(())
+        });
+        assert_eq!(client.info("persistence", "rdb_last_bgsave_status"), "ok");
+        assert_eq!(client.info("persistence", "rdb_changes_since_last_save"), "0");
+        assert!(last_save(&mut client) >= started);
+        server.kill();
+        server.start_again(&["--save", ""]);
+        client = server.client();
+        assert_eq!(client.text(&["GET", "key"]), how);
+        (0..=n).for_each(|_| assert_eq!(client.text(&["SAVE"]), "OK"));
+    }
+    assert_eq!(client.text(&["BGSAVE", "NOW"]), "ERR syntax error");
+    let left =
+        std::fs::read_dir(server.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.ends_with(".rdb")).collect::<Vec<_>>(), ["dump.rdb"]);
+}
+
+#[test]
+fn save_answers_under_writes() {
+    let server = Server::start(&["--save", "", "--io-threads", "2"]);
+    let port = server.port;
+    let writer = std::thread::spawn(move || {
+        let mut client = Client::connect(port);
+        (0..20_000).for_each(|n| assert_eq!(client.text(&["SET", &format!("key:{}", n % 100), "x"]), "OK"));
+    });
+    let mut client = server.client();
+    let mut saves = 0;
+    while !writer.is_finished() {
+        assert_eq!(client.text(&["SAVE"]), "OK");
+        saves += 1;
+    }
+    writer.join().unwrap();
+    assert!(saves > 3, "{saves}");
+}
+
+#[test]
+fn save_points_save_after_enough_changes() {
+    let mut server = Server::start(&["--save", "1 5"]);
+    let mut client = server.client();
+    (0..4).for_each(|_| drop(client.text(&["INCR", "n"])));
+    // Long enough for one that counted wrongly.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(client.info("persistence", "rdb_saves"), "0");
+    client.text(&["INCR", "n"]);
+    until("the save point saves", || (client.info("persistence", "rdb_saves") == "1").then_some(()));
+    assert_eq!(client.text(&["CONFIG", "SET", "save", ""]), "OK");
+    (0..10).for_each(|_| drop(client.text(&["INCR", "n"])));
+    server.kill();
+    server.start_again(&["--save", ""]);
+    client = server.client();
+    assert_eq!(client.text(&["GET", "n"]), "5");
+    // Without save points nothing is saved at the end, with them everything is.
+    for (args, expected) in [(&["--save", ""][..], "5"), (&["--save", "3600 1"], "6")] {
+        server.kill();
+        server.start_again(args);
+        server.client().text(&["INCR", "n"]);
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0), "{}", server.log());
+        server.start_again(&["--save", ""]);
+        assert_eq!(server.client().text(&["GET", "n"]), expected);
+    }
+    client = server.client();
+    client.text(&["INCR", "n"]);
+    client.send(&["SHUTDOWN", "SAVE"]);
+    assert_eq!(client.try_receive(), None);
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    server.start_again(&["--save", "3600 1"]);
+    client = server.client();
+    assert_eq!(client.text(&["INCR", "n"]), "8");
+    client.send(&["SHUTDOWN", "NOSAVE"]);
+    assert_eq!(client.try_receive(), None);
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    server.start_again(&["--save", ""]);
+    assert_eq!(server.client().text(&["GET", "n"]), "7");
+}
+
+#[test]
+fn a_save_that_fails_is_told_and_refuses_writes_until_one_works() {
+    let server = Server::start(&["--save", "3600 1"]);
+    let mut client = server.client();
+    assert_eq!(client.text(&["SET", "key", "value"]), "OK");
+    let there = server.dir.path().join("dump.rdb");
+    std::fs::create_dir(&there).unwrap();
+    let error = client.text(&["SAVE"]);
+    assert!(error.starts_with("ERR temp-") && error.contains("could not rename the file"), "{error}");
+    assert_eq!(client.info("persistence", "rdb_last_bgsave_status"), "err");
+    for args in [&["SET", "key", "x"][..], &["PING"], &["FLUSHALL"]] {
+        let error = client.text(args);
+        assert!(error.starts_with("MISCONF Redis is configured to save RDB snapshots"), "{args:?}: {error}");
+    }
+    assert_eq!(client.text(&["GET", "key"]), "value");
+    assert_eq!(client.text(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]), "OK");
+    until("writes are taken", || (client.text(&["SET", "key", "2"]) == "OK").then_some(()));
+    assert_eq!(client.text(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "yes"]), "OK");
+    until("writes are refused", || client.text(&["SET", "key", "2"]).starts_with("MISCONF").then_some(()));
+    std::fs::remove_dir(&there).unwrap();
+    assert_eq!(client.text(&["SAVE"]), "OK");
+    until("writes are taken", || (client.text(&["SET", "key", "3"]) == "OK").then_some(()));
+}
+
+/// A command holds a slot, so no snapshot can begin: SAVE waits for it.
+#[test]
+fn save_waits_for_a_command_that_is_in_its_way() {
+    let server = Server::start(&["--save", "", "--enable-debug-command", "yes"]);
+    let (mut client, mut other) = (server.client(), server.client());
+    assert_eq!(client.text(&["SET", "key", "value"]), "OK");
+    other.send(&["DEBUG", "SLEEP-SLOT", "0", "0.7"]);
+    until("the slot is held", || {
+        client.send(&["GET", "key"]);
+        client.stream.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+        let held = client.stream.peek(&mut [0]).is_err();
+        client.stream.set_read_timeout(Some(common::SOON)).unwrap();
+        client.receive();
+        held.then_some(())
+    });
+    other.send(&["DEBUG", "SLEEP-SLOT", "0", "0.7"]);
+    assert_eq!(client.text(&["SAVE"]), "OK");
+    assert!(server.dir.path().join("dump.rdb").exists());
+}
+
+/// The last save comes behind one under way, not into its file.
+#[test]
+fn leaving_during_a_save_leaves_a_whole_file() {
+    let args = ["--save", "3600 1"];
+    let mut server = Server::start(&args);
+    let mut client = server.client();
+    for n in 0..20_000 {
+        client.send(&[
+            "SET",
+            &format!("key:{n}"),
+            "a value of some length, so that it takes a moment to write",
+        ]);
+    }
+    (0..20_000).for_each(|_| drop(client.receive()));
+    for round in 0..4 {
+        assert_eq!(client.text(&["SET", "round", &round.to_string()]), "OK");
+        assert_eq!(client.text(&["BGSAVE"]), "Background saving started");
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0), "{}", server.log());
+        server.start_again(&args);
+        client = server.client();
+        assert_eq!(client.text(&["DBSIZE"]), "20001");
+        assert_eq!(client.text(&["GET", "round"]), round.to_string());
+    }
+}
