@@ -116,8 +116,10 @@ impl<W: Write> Controller<W> {
 /// What processes are configured with.
 #[must_use]
 pub fn settings(manifest: &Manifest) -> Settings {
-    let config = &manifest.cluster.spec.config;
+    let spec = &manifest.cluster.spec;
+    let config = &spec.config;
     Settings {
+        on_disk: spec.storage.is_some(),
         config: config.iter().map(|(k, v)| (k.to_ascii_lowercase(), operator_api::config::text(v))).collect(),
     }
 }

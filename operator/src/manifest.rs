@@ -273,6 +273,9 @@ mod tests {
         );
         refused(&spec("  masters: 1\n  slots: [{ranges: [\"0-100\"]}]\n"), &["spec.slots", "101"]);
         refused(&spec("  config: {port: 7000}\n"), &["spec.config.port", "7000", "the operator sets"]);
+        for files in ["appendonly: 'yes'", "appenddirname: a", "dbfilename: a", "dir: /", "save: 900 1"] {
+            refused(&spec(&format!("  config: {{{files}}}\n")), &["spec.config.", "the operator sets"]);
+        }
     }
 
     #[test]
@@ -292,6 +295,8 @@ mod tests {
         let good =
             "  config: {maxmemory: 64mb, client-output-buffer-limit: replica 1mb 1mb 60, Timeout: 5}\n";
         parse(&spec(good)).unwrap();
+        let files = "  config: {appendfsync: always, auto-aof-rewrite-percentage: 50, auto-aof-rewrite-min-size: 128mb, aof-load-truncated: 'no'}\n";
+        parse(&spec(files)).unwrap();
     }
 
     #[test]

@@ -109,7 +109,6 @@ impl<P: Platform> Reconciler<P> {
             observed: &observed,
             plan: &plan,
             findings: &findings,
-            storage: manifest.cluster.spec.storage.is_some(),
             notices: &self.platform.notices(),
             generation: manifest.cluster.metadata.generation.unwrap_or(0),
             now: Time(Timestamp::now()),

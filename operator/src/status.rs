@@ -28,8 +28,6 @@ pub struct Inputs<'a> {
     pub plan: &'a Plan,
     /// What the invariant check found; empty when everything is as it should be.
     pub findings: &'a [Violation],
-    /// Whether every node has a volume.
-    pub storage: bool,
     /// What the platform has to say.
     pub notices: &'a [Notice],
     /// The generation of the declaration.
@@ -181,18 +179,8 @@ fn conditions(inputs: &Inputs<'_>, words: &Explanation, covered: &SlotSet) -> Ve
         ("Progressing", !converged, if converged { "Converged" } else { reason }, message),
         degraded(inputs, words),
         ("SlotsCovered", all, if all { "AllSlotsServed" } else { "SlotsNotServed" }, slots),
-        durable(inputs.storage),
         ("Resharding", reshards, if reshards { "MovingSlots" } else { "NoMoves" }, moves(inputs)),
     ]
-}
-
-/// Volumes hold identities; data is in memory until the node writes it to disk.
-fn durable(storage: bool) -> Verdict {
-    if storage {
-        let message = "spec.storage: the volumes hold the nodes' identities only; data lives in memory, as long as one copy of it runs";
-        return ("Durable", false, "IdentityOnly", message.into());
-    }
-    ("Durable", false, "MemoryOnly", "data lives in memory, as long as one copy of it runs".into())
 }
 
 fn moves(inputs: &Inputs<'_>) -> String {

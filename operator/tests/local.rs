@@ -241,3 +241,21 @@ fn a_taken_port_is_named_and_its_owner_is_left_alone() {
     scene.until_ready(&THREE);
     scene.interrupt();
 }
+
+#[test]
+fn with_storage_everything_is_there_after_all_have_ended() {
+    let mut scene = Scene::new();
+    scene.declare("  masters: 3\n  replicasPerMaster: 1\n  storage: {size: 1Gi}\n");
+    scene.start(&[]);
+    scene.until_ready(&THREE);
+    scene.fill();
+    let pids = scene.pids();
+    scene.interrupt();
+    assert!(pids.iter().all(|pid| !runs(*pid)), "{}", scene.said());
+    std::fs::remove_file(scene.path("dump.json")).unwrap();
+    scene.start(&[]);
+    scene.until_ready(&THREE);
+    // A replica that is in sync has them too.
+    assert_eq!((1..=6).map(|n| scene.keys_at(n)).sum::<usize>(), 2 * KEYS, "{}", scene.said());
+    scene.interrupt();
+}

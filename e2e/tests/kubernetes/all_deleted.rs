@@ -1,25 +1,63 @@
-//! All pods deleted at once, with storage: the volumes hold identities, so ids, slots and roles return, but no data. The
-//! guard holds until somebody allows the loss.
+//! All pods deleted at once, with storage: ids, slots and data return from the volumes. Where the files of the data are
+//! gone as well, the guard holds until somebody allows the loss.
 
 use crate::cluster::Cluster;
 use crate::create::THREE;
+use crate::kind::Kind;
 use crate::scene::{Company, measured, run, seconds};
 use crate::wait;
 use anyhow::{Context, Result, ensure};
 use node_server_protocol::{NodeId, Role};
-use operator::build::CLUSTER_LABEL;
+use operator::build::{CLUSTER_LABEL, claim_name};
 use operator_planner::MemberId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const SPEC: &str = "masters: 3, replicasPerMaster: 1, storage: {size: 64Mi}";
+const KEYS: u64 = 5000;
+/// Room for what the writer writes until a rewrite makes the files small again.
+const SPEC: &str = "masters: 3, replicasPerMaster: 1, storage: {size: 1Gi}";
 
+/// Who is told to end writes everything to its volume first: so nothing may be missing, whoever is master afterwards.
 #[test]
 fn with_storage() {
     run("all-deleted", Company::Others, |scene| {
-        let cluster = scene.written(SPEC, true, 5000)?;
+        let cluster = scene.written(SPEC, false, KEYS)?;
+        let (before, former) = (identities(&cluster)?, masters(&cluster)?);
+        let begun = Instant::now();
+        delete_all(&cluster)?;
+        cluster.wait_converged()?;
+        measured("all six pods deleted, with storage, to Ready", &seconds(begun.elapsed()))?;
+        let now = identities(&cluster)?;
+        ensure!(now == before, "before {before:#?}\nnow {now:#?}");
+        cluster.ensure_owned(&THREE)?;
+        ensure_pairs(&cluster)?;
+        // A master that is told to end before its replica hands over to it.
+        let same = masters(&cluster)?.iter().filter(|member| former.contains(member)).count();
+        measured("masters that are the former ones", &format!("{same} of {}", former.len()))?;
+        scene.client.warm()?;
+        // Commands may have failed: for some seconds there was nobody who could answer.
+        let report = scene.client.stop()?;
+        report.assert_clean();
+        ensure!(report.lost == 0, "{report}");
+        measured(
+            "writes lost with all pods deleted, with storage",
+            &format!("{} of {}", report.lost, report.tally.acknowledged),
+        )?;
+        scene.client.verify(&cluster.addresses()?, KEYS)
+    });
+}
+
+/// Somebody has deleted the data's files on every volume; the nodes' identities are there.
+#[test]
+fn with_the_files_of_all_volumes() {
+    run("all-files-gone", Company::Others, |scene| {
+        let Some(kind) = Kind::or_skip(&scene.kubectl, "the files of all volumes gone")? else {
+            return Ok(());
+        };
+        let cluster = scene.written(SPEC, true, KEYS)?;
         let before = identities(&cluster)?;
+        delete_files(&cluster, &kind)?;
         delete_all(&cluster)?;
         wait::until("the loss is named, and every node is who it was", LIMIT, || {
             says_what_is_lost(&cluster).unwrap_or(false)
@@ -38,23 +76,56 @@ fn with_storage() {
         measured("data loss allowed, to Ready", &seconds(cluster.wait_converged()?))?;
         ensure!(roles(&cluster)? == closed, "before {closed:#?}\nnow {:#?}", roles(&cluster)?);
         scene.client.warm()?;
-
-        let begun = Instant::now();
-        delete_all(&cluster)?;
-        cluster.wait_converged()?;
-        measured("all six pods deleted (loss allowed) to Ready", &seconds(begun.elapsed()))?;
-        scene.client.warm()?;
         let report = scene.client.stop()?;
         report.assert_clean();
-        let kept = scene.client.look_for(&cluster.addresses()?, 5000)?;
+        let kept = scene.client.look_for(&cluster.addresses()?, KEYS)?;
         measured(
-            "writes lost with all pods, twice",
+            "writes lost with the files of all volumes",
             &format!("{} of {}", report.lost, report.tally.acknowledged),
         )?;
-        measured("preloaded keys lost with all pods", &format!("{} of {}", kept.missing, kept.keys))?;
+        measured(
+            "preloaded keys lost with the files of all volumes",
+            &format!("{} of {}", kept.missing, kept.keys),
+        )?;
         ensure!(kept.wrong == 0, "{kept:?}");
         Ok(())
     });
+}
+
+/// Removes the append-only files under the running nodes; what they write from now on is in files without a name.
+fn delete_files(cluster: &Cluster<'_>, kind: &Kind) -> Result<()> {
+    for (member, pod) in cluster.pods()? {
+        let claim = cluster.kubectl().get("pvc", &claim_name(&cluster.name, member))?;
+        let volume = claim["spec"]["volumeName"].as_str().context("the claim has no volume")?;
+        let volume = cluster.kubectl().get("pv", volume)?;
+        let spec = &volume["spec"];
+        let path = spec["hostPath"]["path"].as_str().or_else(|| spec["local"]["path"].as_str());
+        let files = format!("{}/appendonlydir", path.context("the volume is no directory of its machine")?);
+        // A test that removes nothing would prove nothing.
+        kind.engine(&["exec", &pod.machine, "test", "-d", &files])?;
+        kind.engine(&["exec", &pod.machine, "rm", "-r", &files])?;
+    }
+    Ok(())
+}
+
+/// The members that are masters.
+fn masters(cluster: &Cluster<'_>) -> Result<Vec<MemberId>> {
+    Ok(roles(cluster)?.into_iter().filter(|(_, role)| role.is_master()).map(|(member, _)| member).collect())
+}
+
+/// Every shard has one master, and its other pod is this master's replica.
+fn ensure_pairs(cluster: &Cluster<'_>) -> Result<()> {
+    let reports = cluster.reports()?;
+    for (member, report) in &reports {
+        let Some(of) = report.role.master() else { continue };
+        let master = reports.iter().find(|(_, other)| other.id == of);
+        let fits = master.is_some_and(|(m, r)| m.shard == member.shard && r.role.is_master());
+        ensure!(fits, "{member} follows {of}\n{}", cluster.status());
+    }
+    let masters = masters(cluster)?;
+    let shards: Vec<u16> = masters.iter().map(|member| member.shard).collect();
+    ensure!(shards == [0, 1, 2], "masters {masters:?}\n{}", cluster.status());
+    Ok(())
 }
 
 /// Who each member is.

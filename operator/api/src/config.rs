@@ -36,6 +36,17 @@ pub fn is_owned(directive: &str) -> bool {
     OWNED.contains(&directive.as_str())
 }
 
+/// What the operator says about the data's files, as redis.conf has it: on a volume every write goes to the append-only
+/// file, which is on the disk a second later; without one nothing is written.
+#[must_use]
+pub const fn files(on_volume: bool) -> &'static [(&'static str, &'static str)] {
+    if on_volume {
+        &[("appendonly", "yes"), ("appendfsync", "everysec"), ("save", "\"\"")]
+    } else {
+        &[("appendonly", "no"), ("save", "\"\"")]
+    }
+}
+
 /// The value as redis.conf has it.
 #[must_use]
 pub fn text(value: &IntOrString) -> String {

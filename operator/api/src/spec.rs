@@ -93,7 +93,7 @@ pub struct RedisClusterSpec {
     pub slots: Option<Vec<SlotsEntry>>,
 
     /// Directives of redis.conf by name, as in `maxmemory-policy: allkeys-lru`. Those that the operator sets itself
-    /// (ports, directories, cluster-*) are refused.
+    /// (ports, files and directories, cluster-*) are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::crd::config_schema")]
     pub config: BTreeMap<String, IntOrString>,
@@ -103,8 +103,8 @@ pub struct RedisClusterSpec {
     #[schemars(length(max = 512))]
     pub image: String,
 
-    /// A volume for each node; without it everything is in memory. In this version a volume holds a node's identity and
-    /// not its data.
+    /// A volume for each node, with its data and its identity: every write goes to an append-only file, which is on the
+    /// disk a second later (`config.appendfsync` says otherwise). Without it everything is in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageSpec>,
 

@@ -138,6 +138,7 @@ impl Life {
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
     /// 1: the container that was seen has terminated, said by a kubelet whose Lease is fresh; or the process was reaped.
+    /// The platform does not say it of a declared pod that ended in order on a volume: that one is about to come back.
     Terminated,
     /// 2: its address refuses connections, and its best replica says that the link is down. Never enough for a takeover.
     Refused,

@@ -30,11 +30,13 @@ pub(super) fn redis_conf(blueprint: &Blueprint<'_>) -> String {
         "set-proc-title no".to_owned(),
         "cluster-enabled yes".to_owned(),
         "cluster-config-file nodes.conf".to_owned(),
-        "appendonly no".to_owned(),
-        "save \"\"".to_owned(),
     ];
-    let config = &blueprint.cluster.spec.config;
-    if !config.keys().any(|name| name.eq_ignore_ascii_case("cluster-node-timeout")) {
+    let spec = &blueprint.cluster.spec;
+    let config = &spec.config;
+    let is_set = |directive: &str| config.keys().any(|name| name.eq_ignore_ascii_case(directive));
+    let files = operator_api::config::files(spec.storage.is_some()).iter();
+    lines.extend(files.filter(|(name, _)| !is_set(name)).map(|(name, value)| format!("{name} {value}")));
+    if !is_set("cluster-node-timeout") {
         lines.push(format!("cluster-node-timeout {NODE_TIMEOUT_MS}"));
     }
     for (name, value) in config {

@@ -22,6 +22,9 @@ const GRACE_MIN_S: i64 = 30;
 const GRACE_AFTER_HANDOVER_S: i64 = 10;
 /// A node's own default of `shutdown-timeout`, in seconds.
 const HANDOVER_DEFAULT_S: i64 = 10;
+/// How long a node may read its files at a start, in seconds. It answers nobody before it has read them, and the liveness
+/// probe alone would kill it after a minute, again and again.
+const LOAD_MAX_S: i32 = 1800;
 const CONFIG: &str = "config";
 const CONFIG_DIR: &str = "/etc/slotkeeper";
 const DATA_DIR: &str = "/data";
@@ -115,6 +118,7 @@ fn container(blueprint: &Blueprint<'_>) -> Container {
             failure_threshold: Some(6),
             ..probe("/livez")
         }),
+        startup_probe: blueprint.cluster.spec.storage.is_some().then(loaded),
         readiness_probe: Some(Probe {
             period_seconds: Some(1),
             failure_threshold: Some(2),
@@ -154,6 +158,16 @@ fn probe(path: &str) -> Probe {
         }),
         timeout_seconds: Some(3),
         ..Probe::default()
+    }
+}
+
+/// Until it answers, the other two probes wait. One attempt a second, so that their number is the bound in seconds.
+fn loaded() -> Probe {
+    Probe {
+        period_seconds: Some(1),
+        timeout_seconds: Some(1),
+        failure_threshold: Some(LOAD_MAX_S),
+        ..probe("/livez")
     }
 }
 

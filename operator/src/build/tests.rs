@@ -67,6 +67,57 @@ fn a_cluster_with_everything() {
     insta::assert_snapshot!(yaml(&built(spec, &[(0, 1)])));
 }
 
+fn redis_conf(spec: Value) -> Vec<String> {
+    let map = find(&built(spec, &[(0, 1)]), Kind::ConfigMap, "demo");
+    map["data"]["redis.conf"].as_str().unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn data_is_written_to_a_volume_and_nowhere_else() {
+    let has = |lines: &[String], line: &str| lines.iter().filter(|l| *l == line).count();
+    let storage = json!({"size": "1Gi"});
+    let on_volume = redis_conf(json!({"storage": storage}));
+    let in_memory = redis_conf(json!({}));
+    for (lines, appendonly) in [(&on_volume, "appendonly yes"), (&in_memory, "appendonly no")] {
+        assert_eq!(has(lines, appendonly), 1, "{lines:?}");
+        assert_eq!(has(lines, "save \"\""), 1, "{lines:?}");
+        assert_eq!(lines.iter().filter(|l| l.starts_with("appendonly ")).count(), 1, "{lines:?}");
+    }
+    assert_eq!(has(&on_volume, "appendfsync everysec"), 1, "{on_volume:?}");
+}
+
+#[test]
+fn how_the_file_is_written_is_the_users_to_say() {
+    let config =
+        json!({"AppendFsync": "always", "auto-aof-rewrite-percentage": 50, "aof-load-truncated": "no"});
+    let lines = redis_conf(json!({"storage": {"size": "1Gi"}, "config": config}));
+    let of = |name: &str| lines.iter().filter(|l| l.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("appendfsync"), ["appendfsync always"]);
+    assert_eq!(of("auto-aof-rewrite-percentage"), ["auto-aof-rewrite-percentage 50"]);
+    assert_eq!(of("aof-load-truncated"), ["aof-load-truncated no"]);
+}
+
+/// A node answers nobody before it has read its files.
+#[test]
+fn a_node_with_a_volume_may_take_long_to_start() {
+    let container = |spec: Value| {
+        let set = find(&built(spec, &[(0, 1)]), Kind::StatefulSet, "demo-0");
+        set["spec"]["template"]["spec"]["containers"][0].clone()
+    };
+    let node = container(json!({"storage": {"size": "1Gi"}}));
+    let startup = &node["startupProbe"];
+    let bound = |probe: &Value| {
+        probe["failureThreshold"].as_i64().unwrap() * probe["periodSeconds"].as_i64().unwrap()
+    };
+    assert_eq!(startup["httpGet"]["path"], "/livez");
+    assert!(bound(startup) >= 10 * bound(&node["livenessProbe"]), "{startup}");
+    assert!(
+        startup["timeoutSeconds"].as_i64() <= startup["periodSeconds"].as_i64(),
+        "else the bound is longer"
+    );
+    assert!(container(json!({}))["startupProbe"].is_null(), "in memory there is nothing to read");
+}
+
 #[test]
 fn every_shard_has_its_set_and_its_budget() {
     let children = built(json!({"masters": 2}), &[(0, 2), (1, 3)]);

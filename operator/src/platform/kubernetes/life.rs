@@ -55,6 +55,24 @@ pub fn life(pod: &Pod, machine: Machine, now: Timestamp) -> Life {
     }
 }
 
+/// The same of a declared member with a volume. A node that was told to end and has ended in order has everything that it
+/// acknowledged there, and its next pod brings it back: no reason to prefer a copy, which may have less.
+#[must_use]
+pub fn life_on_volume(pod: &Pod, machine: Machine, now: Timestamp) -> Life {
+    match life(pod, machine, now) {
+        Life::Terminated(Proof::Terminated) if ended_in_order(pod) => {
+            Life::Pending("it has ended, and its data waits for its next pod".into())
+        }
+        other => other,
+    }
+}
+
+/// It was told to end and says that nothing is missing on its disk.
+fn ended_in_order(pod: &Pod) -> bool {
+    let end = container(pod).and_then(|status| status.state.as_ref()?.terminated.as_ref());
+    pod.metadata.deletion_timestamp.is_some() && end.is_some_and(|end| end.exit_code == 0)
+}
+
 /// Whether the container of a pod that is deleted is seen to have ended: a pod that was deleted by force is not.
 #[must_use]
 pub fn has_ended(pod: &Pod) -> bool {
@@ -159,6 +177,28 @@ mod tests {
         let mut new = creating;
         new.spec.as_mut().unwrap().node_name = None;
         assert_eq!(life(&new, Machine::Silent, at(1)), Life::Starting("it waits for a machine".into()));
+    }
+
+    /// All pods of a shard told to end at once: the replica's next pod was there before the master's, and took over without
+    /// the master's last writes, which are on its volume.
+    #[test]
+    fn a_node_that_ended_in_order_comes_back_with_its_volume() {
+        let deleted = |exit_code: i32| {
+            let mut pod = pod(json!({"terminated": {"exitCode": exit_code}}), json!({}));
+            pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
+            pod
+        };
+        let dead = Life::Terminated(Proof::Terminated);
+        assert!(matches!(life_on_volume(&deleted(0), Machine::Heard, at(1)), Life::Pending(_)));
+        assert_eq!(life(&deleted(0), Machine::Heard, at(1)), dead, "in memory it has nothing any more");
+        for exit_code in [1, 137] {
+            assert_eq!(life_on_volume(&deleted(exit_code), Machine::Heard, at(1)), dead, "{exit_code}");
+        }
+        let by_itself = pod(json!({"terminated": {"exitCode": 0}}), json!({}));
+        assert_eq!(life_on_volume(&by_itself, Machine::Heard, at(1)), dead);
+        let given_up = life_on_volume(&deleted(0), Machine::GivenUp, at(1));
+        assert_eq!(given_up, Life::Terminated(Proof::Administrator));
+        assert_eq!(life_on_volume(&running(), Machine::Heard, at(1)), Life::Running);
     }
 
     #[test]

@@ -80,9 +80,11 @@ impl Kubernetes {
 
     fn seen(&self, member: MemberId, pod: &Pod) -> Seen {
         let uid = pod.uid().unwrap_or_default();
+        let wanted = self.desired.as_ref().is_some_and(|d| d.wants(member));
+        let life = if self.on_volumes && wanted { life::life_on_volume } else { life::life };
         Seen {
             address: address(pod),
-            life: life::life(pod, self.machine(pod), Timestamp::now()),
+            life: life(pod, self.machine(pod), Timestamp::now()),
             leaving: pod.metadata.deletion_timestamp.is_some(),
             last_id: self.identities.of(member, &uid, self.on_volumes),
             uid,

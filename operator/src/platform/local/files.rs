@@ -62,6 +62,8 @@ pub enum LocalError {
 /// What the generated redis.conf says beside the fixed lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// `spec.storage` is declared: the data is written to the process's directory.
+    pub on_disk: bool,
     /// Directives of `spec.config`.
     pub config: BTreeMap<String, String>,
 }
@@ -210,11 +212,14 @@ impl Layout {
             ("logfile", quoted(home.join("log/redis.log"))),
             ("cluster-enabled", "yes".to_owned()),
             ("cluster-config-file", quoted(home.join("nodes.conf"))),
-            ("appendonly", "no".to_owned()),
-            ("save", "\"\"".to_owned()),
         ];
         for (name, value) in fixed {
             text.push_str(&format!("{name} {value}\n"));
+        }
+        for (name, value) in operator_api::config::files(self.settings.on_disk) {
+            if !self.settings.config.contains_key(*name) {
+                text.push_str(&format!("{name} {value}\n"));
+            }
         }
         if !self.settings.config.contains_key("cluster-node-timeout") {
             text.push_str(&format!("cluster-node-timeout {NODE_TIMEOUT_MS}\n"));
@@ -270,4 +275,31 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), LocalError> {
         std::fs::rename(&temporary, path)
     };
     write().map_err(|source| LocalError::File { what: "write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redis_conf(settings: Settings) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, cluster) = ("/bin/true".into(), "demo".into());
+        let layout = Layout { dir: dir.path().to_owned(), port_base: 7000, program, cluster, settings };
+        let record = layout.create(MemberId::new(0, 0), &Records::default()).unwrap();
+        layout.write_config(&record).unwrap();
+        let text = std::fs::read_to_string(layout.config_file(&record)).unwrap();
+        text.lines().filter(|l| l.starts_with("append") || l.starts_with("save")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn data_is_written_where_storage_is_declared() {
+        assert_eq!(redis_conf(Settings::default()), ["appendonly no", "save \"\""]);
+        let on_disk = Settings { on_disk: true, ..Settings::default() };
+        assert_eq!(redis_conf(on_disk.clone()), ["appendonly yes", "appendfsync everysec", "save \"\""]);
+        let config = BTreeMap::from([("appendfsync".to_owned(), "always".to_owned())]);
+        assert_eq!(
+            redis_conf(Settings { config, ..on_disk }),
+            ["appendonly yes", "save \"\"", "appendfsync always"]
+        );
+    }
 }
