@@ -4,7 +4,8 @@ use crate::support::*;
 use node_server_engine::Chunk;
 use node_server_protocol::resp::Reply;
 use node_server_rdb::{
-    Consumer, Dialect, Entry, Field, Group, Pending, Scored, Stream, StreamId, Value, decode_dump, encode_dump,
+    Consumer, Dialect, Entry, Field, Group, Pending, Scored, Stream, StreamId, Value, decode_dump,
+    encode_dump,
 };
 
 fn bytes(text: &str) -> Vec<u8> {
