@@ -173,9 +173,14 @@ impl Keeper {
     /// Writes and syncs begin, or are through: the cron thread watches how long they take.
     fn busy(&self, since: Option<Millis>) {
         let node = &self.node;
+        let mut held = false;
         node.persistence.decide(&node.engine, &node.config, |holds| {
+            held = holds.stalled;
             (holds.busy_since, holds.stalled) = (since, false);
         });
+        if held {
+            node.mailboxes.acks_advanced();
+        }
     }
 
     fn healed(&mut self) {
