@@ -31,6 +31,7 @@ fn run(node: &Node) {
         let percent = EXPIRE_PERCENT + 2 * (settings.active_expire_effort - 1);
         tick(node, began, Duration::from_micros(round_ms * 1000 * percent / 100));
         crate::log::set_replica(node.engine.is_replica());
+        node.persistence.watch(&node.engine, &node.config, now());
         sample(node);
         node.note_round(now());
         let took = now().since(began);

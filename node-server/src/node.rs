@@ -407,7 +407,7 @@ impl Node {
         crate::log::set_level(&settings.loglevel);
         self.clients_max.store(crate::process::allow_clients(settings.maxclients), Ordering::Relaxed);
         self.engine.log().set_capacity(settings.repl_backlog_size as usize);
-        self.persistence.settings_changed(&self.engine, &settings);
+        self.persistence.settings_changed(&self.engine, &self.config);
         self.mailboxes.broadcast(|| Mail::Settings);
         let told = [
             self.bus.ask(ToBus::ConfigChanged),

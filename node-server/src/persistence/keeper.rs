@@ -136,6 +136,12 @@ impl Keeper {
 
     /// Brings the file to the end of the log, and to the disk if it is time.
     fn write(&mut self) {
+        self.busy(Some(now()));
+        self.write_and_sync();
+        self.busy(None);
+    }
+
+    fn write_and_sync(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| now() >= open.retry_at) else { return };
         // What works again is believed when it is on the disk.
         let policy = if self.failing { Fsync::Always } else { self.settings.appendfsync };
@@ -152,15 +158,29 @@ impl Keeper {
 
     fn synced(&self, offset: u64) {
         self.node.engine.durability().set_synced(offset);
-        self.hold_or_not();
+        // What was held while the disk hung goes on as well.
+        self.busy(None);
         self.node.mailboxes.acks_advanced();
     }
 
     /// Whether replies wait for the disk.
     fn hold_or_not(&self) {
         let promises = self.open.as_ref().is_some_and(Open::promises);
-        self.node.persistence.set_promises(promises);
-        self.node.engine.durability().set_holds(promises && self.settings.appendfsync == Fsync::Always);
+        let node = &self.node;
+        node.persistence.decide(&node.engine, &node.config, |holds| holds.promises = promises);
+    }
+
+    /// Writes and syncs begin, or are through: the cron thread watches how long they take.
+    fn busy(&self, since: Option<Millis>) {
+        let node = &self.node;
+        let mut held = false;
+        node.persistence.decide(&node.engine, &node.config, |holds| {
+            held = holds.stalled;
+            (holds.busy_since, holds.stalled) = (since, false);
+        });
+        if held {
+            node.mailboxes.acks_advanced();
+        }
     }
 
     fn healed(&mut self) {

@@ -16,10 +16,11 @@ pub use status::Status;
 
 use crate::append_only::AppendOnly;
 use crate::append_only::RealFiles;
-use crate::config::{Fsync, Settings};
+use crate::config::{ConfigStore, Fsync};
 use crate::mailbox::ReplyTo;
 use crate::node::{Busy, Node};
 use node_server_engine::Engine;
+use node_server_protocol::Millis;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -28,6 +29,10 @@ use std::thread::Thread;
 
 /// Most requests that wait for the thread; each client has at most one under way.
 const REQUESTS_MAX: usize = 4096;
+
+/// With `everysec` replies wait for a disk that has not answered for so long; what it was asked to sync may be a second
+/// old.
+const HANGS_MS: u64 = 800;
 
 /// The append-only file of this process.
 pub type Files = AppendOnly<RealFiles>;
@@ -55,6 +60,17 @@ pub enum Request {
     },
 }
 
+/// What decides whether replies wait for the disk.
+#[derive(Debug, Default)]
+struct Holds {
+    /// There is a file for which `appendfsync` holds.
+    promises: bool,
+    /// Since when the thread has been writing and syncing without coming back.
+    busy_since: Option<Millis>,
+    /// That is too long.
+    stalled: bool,
+}
+
 /// The way to the persistence thread, and what it last said about itself.
 #[derive(Debug)]
 pub struct PersistenceHandle {
@@ -63,8 +79,7 @@ pub struct PersistenceHandle {
     thread: Mutex<Option<Thread>>,
     /// The thread sleeps and wants to be woken by growth.
     asleep: AtomicBool,
-    /// There is a file for which `appendfsync always` would hold.
-    promises: AtomicBool,
+    holds: Mutex<Holds>,
     /// For INFO.
     pub status: Status,
 }
@@ -77,7 +92,7 @@ impl Default for PersistenceHandle {
             receiver: Mutex::new(Some(receiver)),
             thread: Mutex::default(),
             asleep: AtomicBool::new(false),
-            promises: AtomicBool::new(false),
+            holds: Mutex::default(),
             status: Status::default(),
         }
     }
@@ -103,20 +118,32 @@ impl PersistenceHandle {
         }
     }
 
-    /// CONFIG SET changed something. Whoever says after it that `appendfsync` is `always` is held to it at once; the rest
-    /// is the thread's.
-    pub(crate) fn settings_changed(&self, engine: &Engine, settings: &Settings) {
-        if settings.appendonly
-            && settings.appendfsync == Fsync::Always
-            && self.promises.load(Ordering::Acquire)
-        {
-            engine.durability().set_holds(true);
-        }
+    /// CONFIG SET changed something. `appendfsync always` is in force with its reply; the rest is the thread's.
+    pub(crate) fn settings_changed(&self, engine: &Engine, config: &ConfigStore) {
+        self.decide(engine, config, |_| {});
         self.wake();
     }
 
-    fn set_promises(&self, promises: bool) {
-        self.promises.store(promises, Ordering::Release);
+    /// Several times a second: where the disk hangs with `everysec`, replies wait for it after a while, so that no more
+    /// than two seconds are acknowledged that are not on it (Redis holds everything up then).
+    pub(crate) fn watch(&self, engine: &Engine, config: &ConfigStore, now: Millis) {
+        let hangs = |holds: &Holds| holds.busy_since.is_some_and(|since| now.since(since) >= HANGS_MS);
+        if hangs(&self.holds.lock()) {
+            self.decide(engine, config, |holds| holds.stalled = hangs(holds));
+        }
+    }
+
+    /// Changes what decides whether replies wait for the disk, and decides: one after the other, so that the last one
+    /// knows all.
+    fn decide(&self, engine: &Engine, config: &ConfigStore, change: impl FnOnce(&mut Holds)) {
+        let mut holds = self.holds.lock();
+        change(&mut holds);
+        let waits = match config.settings().appendfsync {
+            Fsync::Always => true,
+            Fsync::EverySecond => holds.stalled,
+            Fsync::No => false,
+        };
+        engine.durability().set_holds(holds.promises && waits);
     }
 
     fn fall_asleep(&self) {

@@ -122,6 +122,38 @@ fn everysec_loses_two_seconds_at_most() {
     }
 }
 
+/// The disk hangs in a sync: after a while nothing is acknowledged any more, until it answers.
+#[test]
+fn everysec_loses_two_seconds_at_most_where_the_disk_hangs() {
+    let mut server = Server::start(EVERYSEC);
+    wait_based(&mut server.client());
+    let mut strace = Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=fdatasync",
+            "-e",
+            "inject=fdatasync:delay_enter=5000000",
+            "-o",
+            "/dev/null",
+        ])
+        .args(["-p", &server.child.id().to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace is needed: apt-get install strace");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers = start_writers(&server, &stop);
+    std::thread::sleep(Duration::from_millis(4800));
+    server.kill();
+    strace.wait().unwrap();
+    let told: Vec<Told> = writers.into_iter().map(|w| w.join().unwrap()).collect();
+    let last = *told.iter().filter_map(|told| told.last()).max().unwrap();
+    let late = |at: &&Instant| last.saturating_duration_since(**at) < Duration::from_secs(2);
+    server.start_again(EVERYSEC);
+    check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);
+}
+
 #[test]
 fn rewrites_under_writes_lose_nothing_and_add_nothing() {
     let args = [ALWAYS, &["--io-threads", "2"]].concat();
