@@ -5,7 +5,7 @@ use crate::clients::{Clients, ReplicaHello};
 use crate::config::ConfigStore;
 use crate::host::NodeHost;
 use crate::mailbox::{Mail, Mailboxes, ReplyTo};
-use crate::persistence::{self, PersistenceHandle};
+use crate::persistence::PersistenceHandle;
 use crate::rates::Rates;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::Stats;
@@ -409,12 +409,7 @@ impl Node {
         self.engine.log().set_capacity(settings.repl_backlog_size as usize);
         self.persistence.settings_changed(&self.engine, &self.config);
         self.mailboxes.broadcast(|| Mail::Settings);
-        let told = [
-            self.bus.ask(ToBus::ConfigChanged),
-            self.replication.ask(ToReplication::ConfigChanged),
-            self.persistence.ask(persistence::Request::ConfigChanged),
-        ];
-        for told in told {
+        for told in [self.bus.ask(ToBus::ConfigChanged), self.replication.ask(ToReplication::ConfigChanged)] {
             if told.is_err() {
                 tracing::warn!(
                     "a thread did not take the changed configuration: it is overloaded or has ended"
