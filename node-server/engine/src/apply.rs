@@ -172,7 +172,10 @@ impl Engine {
             let is = |name: &[u8]| args.first().is_some_and(|a| a.eq_ignore_ascii_case(name));
             if is(b"SELECT") {
                 applier.session.db = self.database(&args)?;
-            } else if !is(b"MULTI") && !is(b"EXEC") && !self.run_piece(applier, std::slice::from_ref(&args), now)? {
+            } else if !is(b"MULTI")
+                && !is(b"EXEC")
+                && !self.run_piece(applier, std::slice::from_ref(&args), now)?
+            {
                 return Err(failed(&args, "ERR a slot is in use"));
             }
         }
