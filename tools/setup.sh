@@ -13,6 +13,7 @@ command -v redis-cli >/dev/null || need+=(redis-tools)
 command -v redis-server >/dev/null || [ "$demo" = --demo ] || need+=(redis-server)
 command -v unzip >/dev/null || need+=(unzip)
 command -v ps >/dev/null || need+=(procps)
+[ "$demo" = --demo ] || command -v strace >/dev/null || need+=(strace)
 if [ ${#need[@]} -gt 0 ]; then
   echo "installing Debian packages: ${need[*]}"
   apt-get update -qq
