@@ -27,7 +27,6 @@ const MEMORY: &str = "/dev/shm";
 pub struct Installation {
     root: TempDir,
     ports: PortBlock,
-    binary: Binary,
 }
 
 impl Installation {
@@ -43,7 +42,7 @@ impl Installation {
             Ok("valkey") => Binary::Valkey,
             _ => Binary::NodeServer,
         };
-        let installation = Self { root, ports: PortBlock::reserve(SERVERS)?, binary };
+        let installation = Self { root, ports: PortBlock::reserve(SERVERS)? };
         let program = binary.path()?;
         for n in 1..=SERVERS {
             let dir = installation.dir(n);

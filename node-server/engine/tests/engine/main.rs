@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod collections;
 mod commands;
 #[cfg(test)]
