@@ -1,6 +1,5 @@
 //! Harm that only the owner of the machines can do: a process killed, a node frozen. On kind the nodes are containers.
 
-use crate::platform;
 use anyhow::{Context, Result, ensure};
 use e2e::Kubectl;
 use e2e::tools::repository;
@@ -20,9 +19,9 @@ impl Kind {
             crate::scene::say(&format!("SKIPPED {what}: the nodes are not kind's ({ids})"))?;
             return Ok(None);
         }
-        let noted = platform::cache().join("kind/slotkeeper.engine");
-        let noted = std::fs::read_to_string(&noted).unwrap_or_else(|_| "docker".into());
-        let engine = if noted.trim() == "docker" { "docker" } else { "podman" }.to_owned();
+        // kind://ENGINE/CLUSTER/NODE
+        let engine = ids.trim().strip_prefix("kind://").and_then(|rest| rest.split('/').next());
+        let engine = engine.filter(|name| !name.is_empty()).unwrap_or("docker").to_owned();
         Ok(Some(Self { engine }))
     }
 
