@@ -42,6 +42,15 @@ fn number(client: &mut Client, key: &str) -> u64 {
     }
 }
 
+/// Sets `PREFIX:0` to `PREFIX:count - 1`: enough that a file of them takes a moment to write.
+fn set_many(client: &mut Client, prefix: &str, count: usize) {
+    for n in 0..count {
+        let key = format!("{prefix}:{n}");
+        client.send(&["SET", &key, "a value of some length, so that it takes a moment to write"]);
+    }
+    (0..count).for_each(|_| assert_eq!(client.receive(), Reply::Simple("OK".into())));
+}
+
 /// Waits until what was written last is in the files with a base of their own.
 fn wait_based(client: &mut Client) {
     until("the first base is complete", || {

@@ -106,14 +106,7 @@ fn databases_are_kept_apart() {
 fn an_rdb_file_is_the_beginning_of_an_append_only_file() {
     let mut server = Server::start(&["--save", ""]);
     let mut client = server.client();
-    for n in 0..20_000 {
-        client.send(&[
-            "SET",
-            &format!("key:{n}"),
-            "a value of some length, so that it takes a moment to write",
-        ]);
-    }
-    (0..20_000).for_each(|_| drop(client.receive()));
+    set_many(&mut client, "key", 20_000);
     assert_eq!(client.text(&["SAVE"]), "OK");
     server.kill();
     for _ in 0..5 {

@@ -143,14 +143,7 @@ fn leaving_during_a_save_leaves_a_whole_file() {
     let args = ["--save", "3600 1"];
     let mut server = Server::start(&args);
     let mut client = server.client();
-    for n in 0..20_000 {
-        client.send(&[
-            "SET",
-            &format!("key:{n}"),
-            "a value of some length, so that it takes a moment to write",
-        ]);
-    }
-    (0..20_000).for_each(|_| drop(client.receive()));
+    set_many(&mut client, "key", 20_000);
     for round in 0..4 {
         assert_eq!(client.text(&["SET", "round", &round.to_string()]), "OK");
         assert_eq!(client.text(&["BGSAVE"]), "Background saving started");

@@ -40,10 +40,7 @@ fn a_crash_while_it_is_turned_on_leaves_the_old_file_or_the_new() {
     let mut server = Server::start(ALWAYS);
     let mut client = server.client();
     wait_based(&mut client);
-    for n in 0..5000 {
-        client.send(&["SET", &format!("old:{n}"), "a value of some length that makes the base larger"]);
-    }
-    (0..5000).for_each(|_| drop(client.receive()));
+    set_many(&mut client, "old", 5000);
     for round in 0..6 {
         assert_eq!(client.text(&["CONFIG", "SET", "appendonly", "no"]), "OK");
         until("it is off", || (client.info("persistence", "aof_enabled") == "0").then_some(()));
