@@ -116,7 +116,8 @@ fn seen(place: &Place, of: Count) -> Member {
         Ok(report) => Fact::Known(report),
         Err(error) => Fact::Unknown(Why::Failed(format!("{error:#}"))),
     };
-    Member { uid: place.uid.clone(), address, life: Life::Running, leaving: false, last_id: None, node }
+    let (uid, life) = (place.uid.clone(), Life::Running);
+    Member { uid, address, life, leaving: false, on_volume: false, last_id: None, node }
 }
 
 fn report(place: &Place, of: Count) -> Result<NodeReport> {

@@ -301,7 +301,8 @@ pub struct MasterLink {
     pub state: &'static str,
     /// When something last came from it.
     pub last_io: Option<Millis>,
-    /// When the link went down, while it is.
+    /// When the link went down, while it is. `None` also while it has never been up: what this replica has may be old,
+    /// and `master_link_down_since_seconds:-1` says so, as in Redis.
     pub down_since: Option<Millis>,
 }
 

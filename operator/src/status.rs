@@ -139,7 +139,9 @@ fn state(member: &Member) -> (NodeState, String) {
         }
         Fact::Known(r) => match r.replication.link {
             ReplicaLink::Syncing => (NodeState::Syncing, "it copies its master's data".into()),
-            ReplicaLink::Down => (NodeState::Syncing, "the link to its master is down".into()),
+            ReplicaLink::Down | ReplicaLink::NeverUp => {
+                (NodeState::Syncing, "the link to its master is down".into())
+            }
             ReplicaLink::NotReplica | ReplicaLink::Up if r.cluster_ok => (NodeState::Ok, String::new()),
             ReplicaLink::NotReplica | ReplicaLink::Up => {
                 (NodeState::Unknown, "it says that the cluster is down".into())

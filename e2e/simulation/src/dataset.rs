@@ -44,7 +44,7 @@ pub enum Sync {
 /// Records kept for partial resyncs; older ones force a full sync. Enough for the open slots that follow a snapshot.
 const BACKLOG_RECORDS: usize = 2_000;
 
-/// One node's data. It is in memory only: a crash loses it.
+/// One node's data. It is in memory: what a crash leaves of it is in [`crate::disk`].
 #[derive(Clone, Debug)]
 pub struct Dataset {
     keys: BTreeMap<(Slot, Key), Version>,
@@ -110,6 +110,11 @@ impl Dataset {
     pub fn promote(&mut self, history: History) {
         self.earlier = Some((self.history, self.offset));
         self.history = history;
+    }
+
+    /// Read from a file: where the log goes on is known, its records are not.
+    pub fn forget_backlog(&mut self) {
+        self.backlog.clear();
     }
 
     /// The answer to a replica that has `offset` records of `history`.

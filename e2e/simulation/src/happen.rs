@@ -1,6 +1,7 @@
 //! Faults as they happen: to the network, to processes, to clocks, to the declaration.
 
 use crate::dataset::History;
+use crate::disk::End;
 use crate::faults::{Fault, Scheduled};
 use crate::network::{Party, Weather};
 use crate::node::{Life, address};
@@ -10,6 +11,8 @@ use operator_planner::{Desired, Distribution, Spec};
 
 /// Least time until the platform starts an ended process again.
 const RESTART_MIN_MS: u64 = 300;
+/// So many of a hundred ends of a process with a volume are its machine's.
+const POWER_LOST_PERCENT: u64 = 30;
 /// A fault without a victim strikes again after this time.
 const STRIKE_AGAIN_MS: u64 = 200;
 /// Most nodes of a declaration.
@@ -33,13 +36,14 @@ pub enum Ending {
 /// # Panics
 /// Never: the shapes are within the bounds.
 #[must_use]
-pub fn desired(masters: u16, replicas: u16) -> Desired {
+pub fn desired(masters: u16, replicas: u16, volumes: bool) -> Desired {
     let spec = Spec {
         name: "sim".into(),
         masters,
         replicas_per_master: replicas,
         distribution: Distribution::Balanced,
-        allow_data_loss: true,
+        // As the operator has it by default.
+        allow_data_loss: !volumes,
         paused: false,
     };
     Desired::parse(spec).expect("a shape within the bounds")
@@ -85,7 +89,7 @@ impl World {
             Fault::SpecEdit => {
                 let (masters, replicas) = shape(&mut rng);
                 self.log(|| format!("the user declares {masters} masters with {replicas} replicas"));
-                self.operator.desired = desired(masters, replicas);
+                self.operator.desired = desired(masters, replicas, self.volumes);
                 self.stats.edits += 1;
             }
         }
@@ -179,13 +183,20 @@ impl World {
         self.stats.restarts += 1;
         let member = self.nodes[node].member;
         self.log(|| format!("{member} is killed"));
-        self.kill(node);
-        self.watch_crash();
-        if new_address {
-            self.nodes[node].address = address(node, rng.between(1, 200) as u8);
-        }
+        let new_address_at = new_address.then(|| address(node, rng.between(1, 200) as u8));
         // A quick restart is the dangerous one: before anybody has noticed.
         let back = if rng.percent(50) { RESTART_MIN_MS } else { RESTART_MIN_MS + lasts_ms };
+        let end = if self.volumes && rng.percent(POWER_LOST_PERCENT) { End::PowerLost } else { End::Killed };
+        if end == End::PowerLost {
+            self.log(|| format!("{member} loses its power"));
+            self.stats.power_losses += 1;
+            self.watch_power_loss(node);
+        }
+        self.kill(node, end);
+        self.watch_crash();
+        if let Some(address) = new_address_at {
+            self.nodes[node].address = address;
+        }
         self.at(self.now + back, Event::FaultEnds(Ending::Restart { node }));
         true
     }
@@ -203,10 +214,10 @@ impl World {
     }
 
     /// A process ends: its connections break and what was not on disk is gone.
-    pub(crate) fn kill(&mut self, node: usize) {
+    pub(crate) fn kill(&mut self, node: usize, end: End) {
         self.close_all(node);
         self.drop_stalled(node);
-        self.nodes[node].crash();
+        self.nodes[node].crash(end);
     }
 
     /// The platform starts a process.

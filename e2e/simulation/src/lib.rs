@@ -3,10 +3,12 @@
 
 pub mod client;
 pub mod dataset;
+pub mod disk;
 pub mod faults;
 pub mod happen;
 pub mod migrate;
 pub mod monitor;
+mod monitor_volumes;
 pub mod network;
 pub mod node;
 pub mod operator;

@@ -6,6 +6,7 @@ use clap::Parser;
 use e2e_simulation::run::{self, Outcome, Settings};
 use e2e_simulation::stats::Stats;
 use node_server_cluster::config::Mutant;
+use operator_planner::plan;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -72,20 +73,25 @@ struct Defect {
     caught_by: u64,
 }
 
-/// The eight kinds of proof.md; the removal of what is silent in the node and in the operator.
+/// The eight kinds of proof.md, the removal of what is silent in the node and in the operator, and the takeover by an older
+/// copy.
 fn defects() -> Vec<Defect> {
     let in_node = |name, mutant, caught_by| {
         let settings = Settings { mutant: Some(mutant), ..Settings::default() };
         Defect { name, settings, caught_by }
     };
-    let silence = Settings { silence_is_death: true, ..Settings::default() };
+    let in_operator = |name, defect, caught_by| {
+        let settings = Settings { planner: Some(defect), ..Settings::default() };
+        Defect { name, settings, caught_by }
+    };
     vec![
         in_node("two-votes-in-an-epoch", Mutant::TwoVotesInAnEpoch, 50),
         in_node("vote-before-persisted", Mutant::VoteBeforePersisted, 1),
         in_node("lower-epoch-accepted", Mutant::LowerEpochAccepted, 1),
         in_node("promise-before-persisted", Mutant::PromiseBeforePersisted, 1),
         in_node("silent-removed-by-node", Mutant::SilentRemoved, 1),
-        Defect { name: "silent-removed-by-operator", settings: silence, caught_by: 1 },
+        in_operator("silent-removed-by-operator", plan::Defect::SilenceIsDeath, 1),
+        in_operator("older-copy-takes-over", plan::Defect::OlderCopyTakesOver, 44),
         in_node("open-slots-lost-at-failover", Mutant::OpenSlotsLostAtFailover, 13),
         in_node("empty-master-serves", Mutant::EmptyMasterServes, 4),
         in_node("staler-replica-elected", Mutant::StalerReplicaElected, 84),

@@ -1,9 +1,9 @@
 //! Who watches a run. What must never happen is checked at every step, what must hold in the end when all has healed.
 
 use crate::client::{KEYS, slot_of};
-use crate::dataset::{History, Key, Version};
+use crate::dataset::{Dataset, History, Key, Version};
 use crate::network::{Party, Weather};
-use crate::node::Life;
+use crate::node::{Life, Node};
 use crate::operator::Crossing;
 use crate::replication::LINK_LOST_MS;
 use crate::world::{Violation, World};
@@ -40,6 +40,8 @@ pub struct Monitor {
     replicated: BTreeMap<Key, Version>,
     /// Which shard gave a key away last, and at which version.
     given: BTreeMap<Key, (u16, Version)>,
+    /// When the newest version was written; until then the ones before were.
+    pub(crate) written_at: BTreeMap<Key, (Version, u64)>,
     votes: BTreeMap<(NodeId, Epoch), NodeId>,
     candidates: BTreeSet<(NodeId, Epoch)>,
     last_disturbed: u64,
@@ -65,6 +67,15 @@ impl Monitor {
         self.protected.get(&key).copied().unwrap_or(0)
     }
 
+    /// The version may be lost by now: `left` is what there is.
+    pub(crate) fn release(&mut self, key: Key, left: Version) {
+        for versions in [&mut self.protected, &mut self.replicated] {
+            if let Some(version) = versions.get_mut(&key) {
+                *version = (*version).min(left);
+            }
+        }
+    }
+
     fn protect(&mut self, key: Key) {
         let acknowledged = self.acknowledged.get(&key).copied().unwrap_or(0);
         let replicated = self.replicated.get(&key).copied().unwrap_or(0);
@@ -88,6 +99,7 @@ impl World {
         let member = self.nodes[node].member;
         self.log(|| format!("{member} wrote key {key} at version {version}, offset {offset}"));
         self.monitor.applied.push(Applied { node, history, offset, key, version });
+        self.monitor.written_at.insert(key, (version, self.now));
     }
 
     /// A key has crossed and its source has deleted it: the target's shard answers for it from now on.
@@ -133,6 +145,9 @@ impl World {
     fn least_of_shard(&self, master: usize) -> Option<u64> {
         let id = self.nodes[master].id()?;
         let shard = self.nodes[master].member.shard;
+        if self.another_may_come_back(master) {
+            return None;
+        }
         let (seen, nodes) = (&self.nodes[master].replicas, &self.nodes);
         let follows = |n: usize| nodes[n].following.is_some_and(|f| f.master == id);
         let others = (0..nodes.len())
@@ -147,20 +162,19 @@ impl World {
     }
 
     fn is_held_anywhere(&self, key: Key, version: Version) -> bool {
-        let held = |n: &crate::node::Node| n.data.get(slot_of(key), key).is_some_and(|v| v >= version);
-        self.nodes.iter().any(|n| n.life == Life::Up && held(n))
+        let held = |data: &Dataset| data.get(slot_of(key), key).is_some_and(|v| v >= version);
+        self.nodes.iter().filter_map(Node::keys).any(held)
     }
 
     /// Whether anybody has it who answers for it. A shard that has given the key away does not, whatever a deposed master
     /// of it, which has not heard of that, still holds.
     fn is_answered_for(&self, key: Key, version: Version) -> bool {
         let given = self.monitor.given.get(&key);
-        let answers = |n: &crate::node::Node, held: Version| {
+        let answers = |n: &Node, held: Version| {
             held >= version && given.is_none_or(|(shard, at)| n.member.shard != *shard || held > *at)
         };
-        let holds =
-            |n: &crate::node::Node| n.data.get(slot_of(key), key).is_some_and(|held| answers(n, held));
-        self.nodes.iter().any(|n| n.life == Life::Up && holds(n))
+        let held = |n: &Node| n.keys().and_then(|data| data.get(slot_of(key), key));
+        self.nodes.iter().any(|n| held(n).is_some_and(|version| answers(n, version)))
     }
 
     /// A process was killed: what only it had is lost, and asynchronous replication in memory may lose it.
@@ -316,6 +330,7 @@ impl World {
     /// A replica has become master: with all well between them, it is the one that had most.
     pub(crate) fn watch_promotion(&mut self, winner: usize, master: NodeId) {
         self.watch_keys_dropped(winner);
+        self.watch_older_copy(winner, master);
         let since = self.now.saturating_sub(CALM_MS);
         let mine = self.nodes[winner].data.offset();
         let calm_with = |n: usize| {

@@ -1,6 +1,7 @@
 //! One simulated process: its cluster state machine, its disk, its keys and its clock.
 
 use crate::dataset::{Dataset, History, Key};
+use crate::disk::{End, Volume};
 use crate::outputs::{Held, Record};
 use crate::rng::Rng;
 use node_server_cluster::{Cluster, Config, LinkId, NodesConf, ReplicationStatus, Start};
@@ -97,6 +98,8 @@ pub struct Node {
     pub write_made: u64,
     /// Its keys.
     pub data: Dataset,
+    /// The same on its volume, where it has one.
+    pub volume: Volume,
     /// Its address.
     pub address: Address,
     /// Its clock.
@@ -107,6 +110,8 @@ pub struct Node {
     pub following: Option<Following>,
     /// Its data is a copy that follows the master.
     pub link_up: bool,
+    /// It has been since it was told to follow it, in this life.
+    pub link_was_up: bool,
     /// When something last came from the master, its own time.
     pub last_master_io: Option<Millis>,
     /// When the last answer of the master came, true time.
@@ -138,7 +143,7 @@ pub struct Node {
 impl Node {
     /// A process that has not started yet.
     #[must_use]
-    pub fn new(member: MemberId, index: usize) -> Self {
+    pub fn new(member: MemberId, index: usize, has_volume: bool) -> Self {
         Self {
             member,
             life: Life::Down,
@@ -150,11 +155,13 @@ impl Node {
             disk_made: 0,
             write_made: 0,
             data: Dataset::new(History(0)),
+            volume: Volume::new(has_volume),
             address: address(index, 0),
             clock: Clock::TRUE,
             routing: None,
             following: None,
             link_up: false,
+            link_was_up: false,
             last_master_io: None,
             master_answered: 0,
             writes_paused_until: None,
@@ -171,18 +178,26 @@ impl Node {
         }
     }
 
-    /// Starts the process with what is on its disk and no key.
+    /// Starts the process with what is on its disk.
     ///
     /// # Errors
     /// A nodes.conf that does not parse: the state machine wrote what it cannot read.
     pub fn start(&mut self, now: u64, config: Config, rng: &mut Rng) -> Result<(), String> {
         self.incarnation += 1;
         self.life = Life::Up;
-        self.data = Dataset::new(History(rng.word()));
+        let history = History(rng.word());
         let start = match &self.disk {
             Some(text) => Start::Loaded(NodesConf::parse(text).map_err(|e| format!("nodes.conf: {e}"))?),
             None => Start::Fresh { id: random_id(rng), shard_id: random_id(rng) },
         };
+        let found = self.volume.load();
+        let is_replica = matches!(&start, Start::Loaded(conf) if conf.myself().master.is_some());
+        let has_data = found.is_some();
+        self.data = found.unwrap_or_else(|| Dataset::new(history));
+        if has_data && !is_replica {
+            // As in the node: its replicas may have more of the former history than the file has.
+            self.data.promote(history);
+        }
         let config = Config {
             node_timeout_ms: NODE_TIMEOUT_MS,
             announce_ip: Some(self.address.ip),
@@ -190,18 +205,20 @@ impl Node {
             announce_bus_port: self.address.bus_port,
             ..config
         };
-        self.cluster = Some(Cluster::new(config, start, true, rng.word(), self.clock.read(now)));
+        self.cluster = Some(Cluster::new(config, start, !has_data, rng.word(), self.clock.read(now)));
         Ok(())
     }
 
     /// The process is gone, and with it everything that was not on disk.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, end: End) {
+        self.volume.crash(&self.data, end);
         self.life = Life::Down;
         self.paused = false;
         self.cluster = None;
         self.routing = None;
         self.following = None;
         self.link_up = false;
+        self.link_was_up = false;
         self.last_master_io = None;
         self.writes_paused_until = None;
         self.deadline = None;
@@ -212,6 +229,16 @@ impl Node {
         self.held.clear();
         self.unlogged.clear();
         self.data = Dataset::new(History(0));
+    }
+
+    /// Its keys, in memory or waiting on its volume.
+    #[must_use]
+    pub fn keys(&self) -> Option<&Dataset> {
+        match self.life {
+            Life::Up => Some(&self.data),
+            Life::Down => self.volume.waiting(),
+            Life::Removed => None,
+        }
     }
 
     /// It runs and does not stand still.

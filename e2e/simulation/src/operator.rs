@@ -1,6 +1,7 @@
 //! The operator in the simulation: the real planner, fed and obeyed over the seeded network.
 
 use crate::dataset::{History, Key, Version};
+use crate::disk::End;
 use crate::network::Party;
 use crate::node::{Life as NodeLife, Node};
 use crate::world::{Event, World};
@@ -10,7 +11,7 @@ use node_server_protocol::resp::{Protocol, Reply, parse_reply};
 use node_server_protocol::{NodeId, Slot, SlotSet};
 use operator_planner::commands::{Errors, NodeCommand, Phase};
 use operator_planner::observed::Gone;
-use operator_planner::plan::plan_with_silence_as_death;
+use operator_planner::plan::{Defect, plan_with_defect};
 use operator_planner::report::Replies;
 use operator_planner::{
     Desired, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, PlannedStep, Proof, Step, Why, plan,
@@ -101,8 +102,8 @@ pub(crate) struct Run {
 pub struct Operator {
     /// What is declared.
     pub desired: Desired,
-    /// The defect "something removed because it was silent".
-    pub silence_is_death: bool,
+    /// A deliberate defect.
+    pub defect: Option<Defect>,
     /// The last plan.
     pub plan: Plan,
     /// What was seen last.
@@ -122,10 +123,10 @@ pub struct Operator {
 impl Operator {
     /// Follows a declaration.
     #[must_use]
-    pub fn new(desired: Desired, silence_is_death: bool) -> Self {
+    pub fn new(desired: Desired, defect: Option<Defect>) -> Self {
         Self {
             desired,
-            silence_is_death,
+            defect,
             plan: Plan::default(),
             observed: Observed { members: Fact::Unknown(Why::NotAsked), gone: Vec::new() },
             look: 0,
@@ -285,8 +286,9 @@ impl World {
                 self.operator.last_ids.insert(node.uid.clone(), report.id);
             }
             let last_id = self.operator.last_ids.get(&node.uid).copied();
-            let (uid, address) = (node.uid.clone(), node.address);
-            members.insert(node.member, Member { uid, address, life, leaving: false, last_id, node: said });
+            let (uid, address, on_volume) = (node.uid.clone(), node.address, node.volume.exists());
+            let member = Member { uid, address, life, leaving: false, on_volume, last_id, node: said };
+            members.insert(node.member, member);
         }
         Observed { members: Fact::Known(members), gone: self.operator.gone.clone() }
     }
@@ -436,7 +438,7 @@ impl World {
             return;
         }
         let index = self.nodes.len();
-        self.nodes.push(Node::new(member, index));
+        self.nodes.push(Node::new(member, index, self.volumes));
         self.start_node(index);
     }
 
@@ -446,17 +448,16 @@ impl World {
         if let Some(id) = self.operator.last_ids.get(uid) {
             self.operator.gone.push(Gone { id: *id, member, proof: Proof::Terminated });
         }
-        self.kill(node);
+        self.kill(node, End::Killed);
         self.nodes[node].life = NodeLife::Removed;
         self.watch_keys_dropped(node);
     }
 }
 
 fn plan_of(operator: &Operator, observed: &Observed) -> Plan {
-    if operator.silence_is_death {
-        plan_with_silence_as_death(&operator.desired, observed)
-    } else {
-        plan(&operator.desired, observed)
+    match operator.defect {
+        Some(defect) => plan_with_defect(&operator.desired, observed, defect),
+        None => plan(&operator.desired, observed),
     }
 }
 
@@ -466,8 +467,10 @@ fn info_replication(node: &Node) -> String {
         None => format!("role:master\r\nmaster_repl_offset:{offset}\r\n"),
         Some(_) => {
             let link = if node.link_up { "up" } else { "down" };
+            let since = if node.link_was_up { 0 } else { -1 };
             format!(
-                "role:slave\r\nmaster_link_status:{link}\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:{offset}\r\n"
+                "role:slave\r\nmaster_link_status:{link}\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:{offset}\r\n\
+                 master_link_down_since_seconds:{since}\r\n"
             )
         }
     }

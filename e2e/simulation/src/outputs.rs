@@ -127,6 +127,7 @@ impl World {
         }
         node.following = Some(following);
         node.link_up = false;
+        node.link_was_up = false;
         node.last_master_io = None;
         node.replicas.clear();
         self.log(|| format!("{member} follows {} at {}", following.master, following.address.client()));

@@ -37,6 +37,8 @@ impl World {
         if self.now.saturating_sub(self.nodes[node].master_answered) > LINK_LOST_MS {
             self.nodes[node].link_up = false;
         }
+        let synced = &mut self.nodes[node];
+        synced.volume.sync(&synced.data, self.now);
         self.log_kept(node);
         self.ask_master(node, incarnation);
         let status = self.nodes[node].replication_status();
@@ -103,6 +105,7 @@ impl World {
         }
         let node = &mut self.nodes[replica];
         node.link_up = true;
+        node.link_was_up = true;
         node.master_answered = self.now;
         node.last_master_io = Some(node.clock.read(self.now));
         for args in commands {

@@ -11,6 +11,7 @@ use node_server_cluster::Config;
 use node_server_cluster::config::Mutant;
 use operator_planner::MemberId;
 use operator_planner::check::check;
+use operator_planner::plan::Defect;
 
 /// The cluster has to stand within this time.
 const FORMED_MS: u64 = 30_000;
@@ -25,7 +26,7 @@ pub struct Settings {
     /// A defect in the nodes.
     pub mutant: Option<Mutant>,
     /// A defect in the operator.
-    pub silence_is_death: bool,
+    pub planner: Option<Defect>,
 }
 
 /// How a run ended.
@@ -45,8 +46,10 @@ pub fn run(seed: u64, settings: &Settings, verbose: bool) -> Outcome {
     let mut rng = Rng::new(seed ^ 0x5107_0000);
     let (masters, replicas) = shape(&mut rng);
     let config = Config { mutant: settings.mutant, ..Config::default() };
-    let operator = Operator::new(desired(masters, replicas), settings.silence_is_death);
-    let mut world = World::new(seed, config, operator, verbose);
+    // Of a generator of its own: what else a seed draws does not depend on it.
+    let volumes = Rng::new(seed ^ 0x00d1_5c00).percent(50);
+    let operator = Operator::new(desired(masters, replicas, volumes), settings.planner);
+    let mut world = World::new(seed, config, operator, volumes, verbose);
     world.stats.seeds = 1;
     world.at(0, Event::Operator(OperatorEvent::Look));
     if world.converge(FORMED_MS, "the cluster was not formed") {

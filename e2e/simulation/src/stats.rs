@@ -24,6 +24,8 @@ pub struct Stats {
     pub pauses: u64,
     /// Processes that were killed and restarted.
     pub restarts: u64,
+    /// Of those, ends of a machine's power, with what was not synced.
+    pub power_losses: u64,
     /// Edits of the declaration.
     pub edits: u64,
     /// Slots that changed hands by the operator's moves.
@@ -53,6 +55,7 @@ impl AddAssign for Stats {
         self.partitions += other.partitions;
         self.pauses += other.pauses;
         self.restarts += other.restarts;
+        self.power_losses += other.power_losses;
         self.edits += other.edits;
         self.slots_moved += other.slots_moved;
         self.keys_moved += other.keys_moved;
@@ -68,8 +71,8 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds: {} faults, {} elections, {} promotions, {} partitions, {} pauses, {} restarts, {} edits, {} slots and {} keys \
-             moved, {} full syncs, {} writes acknowledged, {} reads, {} lost as asynchronous replication may, {} frames, \
+            "{} seeds: {} faults, {} elections, {} promotions, {} partitions, {} pauses, {} restarts ({} by loss of power), {} edits, {} slots \
+             and {} keys moved, {} full syncs, {} writes acknowledged, {} reads, {} lost as asynchronous replication may, {} frames, \
              longest healing {:.1} s",
             self.seeds,
             self.faults,
@@ -78,6 +81,7 @@ impl fmt::Display for Stats {
             self.partitions,
             self.pauses,
             self.restarts,
+            self.power_losses,
             self.edits,
             self.slots_moved,
             self.keys_moved,

@@ -107,6 +107,8 @@ pub struct World {
     pub stats: Stats,
     /// Settings of every node; a mutant among them.
     pub config: Config,
+    /// Every node's keys are on a volume, which outlives its process.
+    pub volumes: bool,
     /// Print every event.
     pub verbose: bool,
     /// Faults under way or to come may still change things.
@@ -121,7 +123,7 @@ pub struct World {
 impl World {
     /// An empty world.
     #[must_use]
-    pub fn new(seed: u64, config: Config, operator: Operator, verbose: bool) -> Self {
+    pub fn new(seed: u64, config: Config, operator: Operator, volumes: bool, verbose: bool) -> Self {
         let mut rng = Rng::new(seed);
         Self {
             now: 0,
@@ -133,6 +135,7 @@ impl World {
             monitor: Monitor::default(),
             stats: Stats::default(),
             config,
+            volumes,
             verbose,
             healed: false,
             stalled: BTreeMap::new(),

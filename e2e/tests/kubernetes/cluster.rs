@@ -164,7 +164,9 @@ impl<'s> Cluster<'s> {
             let ip = pod.ip.parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
             let address = Address { ip, port: CLIENT_PORT, bus_port: BUS_PORT };
             let (uid, life) = (pod.uid, Life::Running);
-            members.insert(member, Member { uid, address, life, leaving: false, last_id: None, node });
+            let member_seen =
+                Member { uid, address, life, leaving: false, on_volume: false, last_id: None, node };
+            members.insert(member, member_seen);
         }
         Ok(Observed { members: Fact::Known(members), gone: Vec::new() })
     }

@@ -288,7 +288,7 @@ impl Hub {
         self.update_master(|master| {
             if word == "connected" {
                 master.down_since = None;
-            } else if master.down_since.is_none() {
+            } else if master.state == "connected" {
                 master.down_since = Some(at);
             }
             master.state = word;

@@ -41,7 +41,7 @@ impl Leader {
             port: address.port(),
             state: "connect",
             last_io: None,
-            down_since: Some(crate::node::now()),
+            down_since: None,
         }));
         let (stop, stopped) = watch::channel(false);
         let target = Target { address, partial: same_shard };

@@ -235,6 +235,7 @@ impl<'a> Names<'a> {
                 )
             }
             Unsafe::TakeoverNotProven { .. }
+            | Unsafe::OlderCopy { .. }
             | Unsafe::NoReplica { .. }
             | Unsafe::DataLoss { .. }
             | Unsafe::CopyMayExist { .. } => self.loss(refusal),
@@ -250,6 +251,12 @@ impl<'a> Names<'a> {
                     self.id(*master)
                 )
             }
+            Unsafe::OlderCopy { master, replica, .. } => format!(
+                "to replace {}: its data is on its volume, and {} has not been in sync since its own start. It comes back, \
+                 or recovery.allowDataLoss lets the older copy take over",
+                self.id(*master),
+                self.member(*replica)
+            ),
             Unsafe::NoReplica { master, slots, .. } => {
                 format!("to replace {}: no replica has a copy of {}", self.id(*master), count(slots))
             }

@@ -102,6 +102,9 @@ pub struct Member {
     /// It was asked to go: no step may count on it.
     #[serde(default)]
     pub leaving: bool,
+    /// Its data is on a volume, and outlives its process.
+    #[serde(default)]
+    pub on_volume: bool,
     /// The node id that this very uid last said it has, if the operator remembers one. Tells whose death it is when the
     /// member answers no more; without it the address in the others' views tells.
     #[serde(default, with = "text::optional_node_id")]
@@ -140,7 +143,8 @@ pub enum Proof {
     /// 1: the container that was seen has terminated, said by a kubelet whose Lease is fresh; or the process was reaped.
     /// The platform does not say it of a declared pod that ended in order on a volume: that one is about to come back.
     Terminated,
-    /// 2: its address refuses connections, and its best replica says that the link is down. Never enough for a takeover.
+    /// 2: its address refuses connections though nobody asked it to go, and its best replica says that it has lost the
+    /// link. Never enough for a takeover.
     Refused,
     /// The process lives and says that it is a master without the data it owned slots for: it serves nothing and has
     /// nothing (the empty-restart guard). As good as 1 for its data.
@@ -218,6 +222,9 @@ pub enum ReplicaLink {
     Syncing,
     /// `master_link_status:down`; its data is as it was when the link went.
     Down,
+    /// Down, and never up since it was started, or told to follow this master (`master_link_down_since_seconds:-1`): what
+    /// it has is from its own file or from a former master, and may be far behind.
+    NeverUp,
 }
 
 /// One line of CLUSTER NODES.

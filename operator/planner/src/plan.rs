@@ -9,6 +9,8 @@ use crate::stage;
 use crate::step::{Expect, MoveKind, Step};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
+#[cfg(feature = "mutants")]
+pub use crate::world::Defect;
 use crate::world::World;
 use node_server_protocol::SlotSet;
 use serde::Serialize;
@@ -89,12 +91,12 @@ impl Destinations {
     }
 }
 
-/// The test-only defect "something removed because it was silent" (proof.md, Mutants). The simulation must catch it.
+/// A plan with a deliberate defect, which the simulation must catch.
 #[cfg(feature = "mutants")]
 #[must_use]
-pub fn plan_with_silence_as_death(desired: &Desired, observed: &Observed) -> Plan {
+pub fn plan_with_defect(desired: &Desired, observed: &Observed, defect: Defect) -> Plan {
     match World::new(desired, observed) {
-        Some(world) => plan_for(&World { silence_is_death: true, ..world }),
+        Some(world) => plan_for(&World { defect: Some(defect), ..world }),
         None => blind(desired, observed),
     }
 }

@@ -134,6 +134,7 @@ fn replication(text: &str, role: Role) -> Result<Replication, BadReplies> {
     let link = match (field(text, "master_link_status"), field(text, "master_sync_in_progress")) {
         (_, Some("1")) => ReplicaLink::Syncing,
         (Some("up"), _) => ReplicaLink::Up,
+        _ if field(text, "master_link_down_since_seconds") == Some("-1") => ReplicaLink::NeverUp,
         _ => ReplicaLink::Down,
     };
     Ok(Replication { offset, link })

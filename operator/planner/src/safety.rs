@@ -4,7 +4,7 @@
 use crate::member::MemberId;
 use crate::observed::{Fact, Life, Member, NodeReport, Proof, ReplicaLink, Why};
 use crate::unsafe_::Unsafe;
-use crate::world::{World, has_a_copy, in_sync};
+use crate::world::{Defect, World, has_a_copy, in_sync};
 use node_server_protocol::{NodeId, Role, SlotSet};
 
 /// What proves that the node `id` is dead, if anything does (design.md, "Dead is proven").
@@ -15,7 +15,8 @@ pub(crate) fn death_of(world: &World<'_>, id: NodeId) -> Option<Proof> {
     let member = world.members.get(world.ids.get(&id)?)?;
     match (&member.life, &member.node) {
         (Life::Terminated(proof), _) => Some(*proof),
-        (_, Fact::Unknown(Why::Refused)) => refused(world, id),
+        // One that was told to go refuses before its platform says how it ended.
+        (_, Fact::Unknown(Why::Refused)) if !member.leaving => refused(world, id),
         (Life::Starting(_) | Life::Pending(_) | Life::Running | Life::Unknown(_), _) => None,
     }
 }
@@ -30,7 +31,8 @@ pub(crate) fn proven_gone(world: &World<'_>, id: NodeId) -> Option<Proof> {
     listed.or_else(|| world.successor(id).map(|_| Proof::Refused))
 }
 
-/// A refused connection counts only together with the best replica's word.
+/// A refused connection counts only together with the best replica's word that it has lost the link. One that never had
+/// it since its start knows nothing of its master.
 fn refused(world: &World<'_>, id: NodeId) -> Option<Proof> {
     let (_, best) = best_copy(world, id)?;
     (best.replication.link == ReplicaLink::Down).then_some(Proof::Refused)
@@ -38,10 +40,27 @@ fn refused(world: &World<'_>, id: NodeId) -> Option<Proof> {
 
 /// The replica with the longest log that has a whole copy; the lowest ordinal of equals. Members of the master's shard
 /// come first: one of another shard follows it since it lost its own slots, and its offset may still be of its former log.
+/// Among them come those that were in sync: an offset read from a file may be of another log.
 pub(crate) fn best_copy<'a>(world: &World<'a>, id: NodeId) -> Option<(MemberId, &'a NodeReport)> {
     let copies = world.replicas_of(id).filter(|(m, r)| world.joined.contains(m) && has_a_copy(r));
     let shard = world.shard_of(id);
-    copies.max_by_key(|(m, r)| (shard == Some(m.shard), r.replication.offset, std::cmp::Reverse(*m)))
+    let followed = |r: &NodeReport| r.replication.link != ReplicaLink::NeverUp;
+    copies.max_by_key(|(m, r)| {
+        (shard == Some(m.shard), followed(r), r.replication.offset, std::cmp::Reverse(*m))
+    })
+}
+
+/// A dead master's data waits on its volume, and the best copy is what a replica's own file had when that one started:
+/// the master will come back with more. An administrator who gives its machine up, a master that has come back empty, or
+/// the permission to lose data ends the waiting.
+pub(crate) fn volume_has_more(world: &World<'_>, master: NodeId, copy: &NodeReport, proof: Proof) -> bool {
+    let on_volume = world.ids.get(&master).and_then(|m| world.members.get(m)).is_some_and(|m| m.on_volume);
+    let process_alone = matches!(proof, Proof::Terminated | Proof::Refused);
+    copy.replication.link == ReplicaLink::NeverUp
+        && on_volume
+        && process_alone
+        && !world.desired.allow_data_loss()
+        && !world.has(Defect::OlderCopyTakesOver)
 }
 
 /// Whether a vote can succeed: more than half of the masters with slots answer and serve.

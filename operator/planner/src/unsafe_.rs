@@ -86,6 +86,17 @@ pub enum Unsafe {
         #[serde(with = "text::node_id")]
         master: NodeId,
     },
+    /// A dead master is not replaced: its data is on its volume, and the best replica has not been in sync since it was
+    /// started, so that it may lack much of it.
+    OlderCopy {
+        /// Of which shard.
+        shard: u16,
+        /// The master.
+        #[serde(with = "text::node_id")]
+        master: NodeId,
+        /// The replica with the older copy.
+        replica: MemberId,
+    },
     /// A dead master has no replica with its data: its slots wait for its return.
     NoReplica {
         /// Of which shard.

@@ -9,6 +9,15 @@ use node_server_protocol::{Address, NodeId, Role, SlotSet};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A deliberate defect, for the tests of those who watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// What is silent counts as gone.
+    SilenceIsDeath,
+    /// A replica with what its own file had replaces a master whose data waits on its volume.
+    OlderCopyTakesOver,
+}
+
 /// An observation with its conclusions.
 pub(crate) struct World<'a> {
     pub(crate) desired: &'a Desired,
@@ -21,8 +30,8 @@ pub(crate) struct World<'a> {
     /// Members that know each other mutually: the cluster. The part with most slots, where there are several.
     pub(crate) joined: BTreeSet<MemberId>,
     pub(crate) ownership: Ownership,
-    /// Test-only defect: what is silent counts as gone.
-    pub(crate) silence_is_death: bool,
+    /// Test-only: a deliberate defect.
+    pub(crate) defect: Option<Defect>,
 }
 
 impl<'a> World<'a> {
@@ -34,7 +43,11 @@ impl<'a> World<'a> {
         let ownership = Ownership::new(&reports, &joined);
         let ids = identities(members, &reports, &joined);
         let gone = observed.gone.as_slice();
-        Some(Self { desired, members, gone, reports, ids, joined, ownership, silence_is_death: false })
+        Some(Self { desired, members, gone, reports, ids, joined, ownership, defect: None })
+    }
+
+    pub(crate) fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
     }
 
     /// The report of a node by its name.

@@ -54,8 +54,8 @@ impl Observer {
                 Some(watched) => watched.answer(self.look, deadline).await,
                 None => Fact::Unknown(Why::NotRunning),
             };
-            let Seen { uid, address, life, leaving, last_id } = seen;
-            members.insert(id, Member { uid, address, life, leaving, last_id, node });
+            let Seen { uid, address, life, leaving, on_volume, last_id } = seen;
+            members.insert(id, Member { uid, address, life, leaving, on_volume, last_id, node });
         }
         Observed { members: Fact::Known(members), gone }
     }

@@ -19,6 +19,8 @@ pub struct Seen {
     pub life: Life,
     /// It was asked to go.
     pub leaving: bool,
+    /// Its data is on a volume that its next process gets.
+    pub on_volume: bool,
     /// The identity that it last said, if one is remembered.
     pub last_id: Option<NodeId>,
 }

@@ -42,6 +42,13 @@ fn a_replicas_link() {
     let syncing = link("master_link_status:down\r\nmaster_sync_in_progress:1\r\nslave_repl_offset:0\r\n");
     assert_eq!(syncing.link, ReplicaLink::Syncing);
     assert_eq!(link("master_link_status:down\r\nslave_repl_offset:-1\r\n").offset, 0);
+    let down = |since: &str| {
+        link(&format!("master_link_status:down\r\nmaster_link_down_since_seconds:{since}\r\n")).link
+    };
+    assert_eq!(
+        (down("-1"), down("0"), down("7")),
+        (ReplicaLink::NeverUp, ReplicaLink::Down, ReplicaLink::Down)
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::stage::join;
 use crate::step::{Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
-use crate::world::{World, is_silent};
+use crate::world::{Defect, World, is_silent};
 use node_server_protocol::{Epoch, Role, Slot, SlotSet};
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ fn assign(world: &World<'_>, draft: &mut Draft, member: MemberId, slots: &SlotSe
 /// Somebody who does not answer may own them, or a node that is no member yet has keys.
 fn refusal(world: &World<'_>, unowned: &SlotSet, nothing_yet: bool) -> Option<Unsafe> {
     let silent = world.members.iter().filter(|(_, m)| is_silent(m));
-    for (member, m) in silent.filter(|_| !world.silence_is_death) {
+    for (member, m) in silent.filter(|_| !world.has(Defect::SilenceIsDeath)) {
         // One that has never said who it is has no part in a cluster that is being created.
         let never_ran = m.last_id.is_none() && (nothing_yet || m.life.never_ran());
         if !never_ran && !claims_are_known(world, *member) {

@@ -63,6 +63,10 @@ fn take_over(
     master: NodeId,
     proof: Proof,
 ) {
+    let copy = world.reports.get(&replica);
+    if copy.is_some_and(|copy| safety::volume_has_more(world, master, copy, proof)) {
+        return draft.refuse(Unsafe::OlderCopy { shard, master, replica });
+    }
     let mode = match proof {
         _ if safety::majority_lives(world) => FailoverMode::Forced(proof),
         Proof::Terminated | Proof::Administrator | Proof::ClosedEmpty => FailoverMode::Takeover(proof),

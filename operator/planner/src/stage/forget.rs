@@ -6,7 +6,7 @@ use crate::observed::NodeReport;
 use crate::safety;
 use crate::step::{Expect, NodeRef, Step, What};
 use crate::unsafe_::Unsafe;
-use crate::world::World;
+use crate::world::{Defect, World};
 use node_server_protocol::{NodeId, Role};
 use std::collections::BTreeSet;
 
@@ -109,7 +109,7 @@ fn known_ids(world: &World<'_>) -> BTreeSet<NodeId> {
 
 /// Proven gone, owns nothing in any view, nobody copies it, and its member is filled again or not wanted.
 fn safe_to_forget(world: &World<'_>, id: NodeId) -> bool {
-    if world.silence_is_death {
+    if world.has(Defect::SilenceIsDeath) {
         return world.report_of(id).is_none();
     }
     let owns = world.cluster().any(|(_, r)| r.line(id).is_some_and(|l| !l.slots.is_empty()));

@@ -222,6 +222,6 @@ proptest! {
 fn the_mutant_removes_what_is_silent() {
     let mut observed = formed().observe();
     apply(&Blur::Silent(2), &mut observed);
-    let planned = plan::plan_with_silence_as_death(&desired(3, 1), &observed);
+    let planned = plan::plan_with_defect(&desired(3, 1), &observed, plan::Defect::SilenceIsDeath);
     assert!(planned.steps.iter().any(|s| removes(&s.step)));
 }

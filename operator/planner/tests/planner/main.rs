@@ -6,4 +6,5 @@ mod copies;
 mod laws;
 mod model;
 mod nonsense;
+mod older_copy;
 mod story;

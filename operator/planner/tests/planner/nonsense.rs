@@ -58,7 +58,13 @@ fn open() -> impl Strategy<Value = OpenSlot> {
 }
 
 fn replication() -> impl Strategy<Value = Replication> {
-    let links = [ReplicaLink::NotReplica, ReplicaLink::Up, ReplicaLink::Syncing, ReplicaLink::Down];
+    let links = [
+        ReplicaLink::NotReplica,
+        ReplicaLink::Up,
+        ReplicaLink::Syncing,
+        ReplicaLink::Down,
+        ReplicaLink::NeverUp,
+    ];
     (0..5_u64, prop::sample::select(links.to_vec())).prop_map(|(offset, link)| Replication { offset, link })
 }
 
@@ -93,12 +99,14 @@ fn member() -> impl Strategy<Value = Member> {
         1 => Just(Life::Terminated(Proof::Terminated)),
         1 => Just(Life::Unknown("kubelet".into())),
     ];
-    (0..6_u16, life, any::<bool>(), prop::option::of(id()), fact(report())).prop_map(
-        |(at, life, leaving, last_id, node)| Member {
+    let flags = (any::<bool>(), any::<bool>());
+    (0..6_u16, life, flags, prop::option::of(id()), fact(report())).prop_map(
+        |(at, life, (leaving, on_volume), last_id, node)| Member {
             uid: at.to_string(),
             address: address(at),
             life,
             leaving,
+            on_volume,
             last_id,
             node,
         },

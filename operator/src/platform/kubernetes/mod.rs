@@ -81,11 +81,13 @@ impl Kubernetes {
     fn seen(&self, member: MemberId, pod: &Pod) -> Seen {
         let uid = pod.uid().unwrap_or_default();
         let wanted = self.desired.as_ref().is_some_and(|d| d.wants(member));
-        let life = if self.on_volumes && wanted { life::life_on_volume } else { life::life };
+        let on_volume = self.on_volumes && wanted;
+        let life = if on_volume { life::life_on_volume } else { life::life };
         Seen {
             address: address(pod),
             life: life(pod, self.machine(pod), Timestamp::now()),
             leaving: pod.metadata.deletion_timestamp.is_some(),
+            on_volume,
             last_id: self.identities.of(member, &uid, self.on_volumes),
             uid,
         }

@@ -214,6 +214,8 @@ impl Platform for Local {
                 address: self.layout.address(record.port),
                 life: Self::life(supervised),
                 leaving: supervised.leaving.is_some(),
+                // Its processes keep their data in memory.
+                on_volume: false,
                 last_id: record.id,
             };
             Some((*member, seen))

@@ -26,6 +26,7 @@ impl Model {
             address: node.address,
             life: node.life.clone(),
             leaving: false,
+            on_volume: false,
             last_id: (!matches!(node.life, Life::Starting(_) | Life::Pending(_))).then_some(node.id),
             node: answer,
         }
