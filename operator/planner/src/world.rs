@@ -11,6 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A deliberate defect, for the tests of those who watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "mutants"),
+    allow(unreachable_pub, dead_code, reason = "only tests ask for a defect")
+)]
 pub enum Defect {
     /// What is silent counts as gone.
     SilenceIsDeath,
