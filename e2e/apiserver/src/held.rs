@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Runs its arguments and ends as they do, or ends them when its standard input closes: that happens when this process
-/// ends, even by a signal. The first argument is the file that tells the program's process id.
+/// ends, even by a signal. The first argument is the file that tells the program's process id. A program that goes on in
+/// spite of SIGTERM (an API server that has lost its etcd does) is killed after ten seconds.
 const HOLD: &str = r#"
 file=$1; shift
 exec 3<&0
 "$@" < /dev/null 3<&- & program=$!
 echo $program > "$file.new" && mv "$file.new" "$file"
-{ cat <&3 > /dev/null; kill -TERM $program; } 2> /dev/null & watcher=$!
+{ cat <&3 > /dev/null; kill -TERM $program
+  for tenth in $(seq 100); do kill -0 $program || exit; sleep 0.1; done
+  kill -KILL $program; } 2> /dev/null & watcher=$!
 wait $program; status=$?
 kill $watcher 2> /dev/null
 exit $status
@@ -21,7 +24,7 @@ exit $status
 /// How much of a log an error message quotes, in bytes.
 const LOG_TAIL: usize = 3000;
 
-/// A process. It is ended by SIGTERM when this is dropped, or when the test's process is gone.
+/// A process. It is ended by SIGTERM, or in the end by SIGKILL, when this is dropped, or when the test's process is gone.
 #[derive(Debug)]
 pub struct Held {
     shell: Child,
@@ -128,13 +131,24 @@ mod tests {
         assert_eq!(it.ended().unwrap().unwrap().code(), Some(128 + 9));
     }
 
-    #[test]
-    fn dropping_ends_it() {
+    fn dropping_ends(script: &str) {
         let dir = tempfile::tempdir().unwrap();
-        let it = held(dir.path(), "exec sleep 1000").unwrap();
+        let it = held(dir.path(), script).unwrap();
         wait::until("it has started", LIMIT, || it.signal(Signal::CONT).is_ok()).unwrap();
+        wait::until("it says so", LIMIT, || it.log().contains("up")).unwrap();
         let pid = std::fs::read_to_string(dir.path().join("log.pid")).unwrap().trim().parse().unwrap();
         drop(it);
         assert!(rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err());
+    }
+
+    #[test]
+    fn dropping_ends_it() {
+        dropping_ends("echo up; exec sleep 1000");
+    }
+
+    /// An API server whose etcd went first stayed for hours.
+    #[test]
+    fn dropping_ends_what_does_not_listen() {
+        dropping_ends("trap '' TERM; echo up; while :; do sleep 0.1; done");
     }
 }

@@ -57,6 +57,32 @@ fn a_replica_goes_on_where_its_file_ends() {
     assert_eq!(info(&cluster.nodes[0], "stats", "sync_full"), full, "{}", cluster.nodes[3].log());
 }
 
+/// What tells a copy that was in sync from one that a file gave: the operator never lets the second replace a master whose
+/// data is on a volume.
+#[test]
+fn a_replica_started_without_its_master_says_that_it_never_was_in_sync() {
+    let mut cluster = durable(1, 1);
+    set_all(&mut cluster.nodes[0].client().unwrap(), &keys_of(0, 1, "k", 50));
+    wait_same_offset(&cluster.nodes[0], &cluster.nodes[1]);
+    let down_since = |cluster: &LocalCluster| {
+        assert_eq!(info(&cluster.nodes[1], "replication", "master_link_status"), "down");
+        info(&cluster.nodes[1], "replication", "master_link_down_since_seconds").parse::<i64>().unwrap()
+    };
+    let lost =
+        |cluster: &LocalCluster| info(&cluster.nodes[1], "replication", "master_link_status") == "down";
+    cluster.nodes[0].kill().unwrap();
+    wait::until("the link is lost", SOON, || lost(&cluster)).unwrap();
+    assert!(down_since(&cluster) >= 0);
+    cluster.nodes[1].kill().unwrap();
+    cluster.nodes[1].restart().unwrap();
+    assert_eq!(down_since(&cluster), -1);
+    cluster.nodes[0].restart().unwrap();
+    cluster.wait_synced().unwrap();
+    cluster.nodes[0].kill().unwrap();
+    wait::until("the link is lost again", SOON, || lost(&cluster)).unwrap();
+    assert!(down_since(&cluster) >= 0);
+}
+
 /// A replica that gets other data writes its file anew, and is killed at any moment of that.
 #[test]
 fn a_replica_that_was_given_other_data_has_no_mixture_in_its_file() {
