@@ -214,8 +214,8 @@ impl Platform for Local {
                 address: self.layout.address(record.port),
                 life: Self::life(supervised),
                 leaving: supervised.leaving.is_some(),
-                // Its processes keep their data in memory.
-                on_volume: false,
+                // In its directory, which its next process gets.
+                on_volume: self.layout.settings.on_disk && supervised.leaving.is_none(),
                 last_id: record.id,
             };
             Some((*member, seen))
