@@ -12,7 +12,7 @@ use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use node_server_cluster::Command;
 pub use node_server_cluster::HandOver;
-use node_server_engine::{Engine, MigrateRequest};
+use node_server_engine::{Engine, MasterAddress, MigrateRequest, PsyncRequest};
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
 use std::cell::Cell;
@@ -161,6 +161,15 @@ pub enum ToReplication {
         /// Master, its client address, and whether its data may be a continuation of ours.
         master: Option<(NodeId, SocketAddr, bool)>,
     },
+    /// REPLICAOF: this node follows `master` from now on (`None`: it is a master). Only without cluster mode.
+    ReplicaOf {
+        /// Whom.
+        master: Option<MasterAddress>,
+        /// The client, for the log.
+        from: String,
+        /// Told when the role has changed.
+        reply_to: ReplyTo,
+    },
     /// End the thread; links are closed.
     Stop,
 }
@@ -174,10 +183,8 @@ pub struct NewReplica {
     pub peer: SocketAddr,
     /// What it said about itself.
     pub hello: ReplicaHello,
-    /// The replication id it asks to continue; `?` for none. Empty for SYNC.
-    pub replid: Vec<u8>,
-    /// First offset wanted, as on the wire: one more than what it has; -1 for none.
-    pub offset: i64,
+    /// What it asks for.
+    pub wanted: PsyncRequest,
     /// Bytes that came after the PSYNC in the same read.
     pub unread: Vec<u8>,
 }
@@ -200,6 +207,8 @@ pub struct ReplicationHandle {
     sender: Sender<ToReplication>,
     /// Notified when the log has grown and there are replicas to send it to, or an acknowledgement is wanted.
     pub log_grew: Notify,
+    /// Notified when more of the log is on the disk, which a replica tells its master.
+    pub synced: Notify,
     /// The largest offset whose acknowledgement some reply waits for.
     wanted_ack: AtomicU64,
     /// Written by the replication thread on change and each 100 ms; read by INFO, ROLE, WAIT and the bus thread.
@@ -306,6 +315,15 @@ pub struct MasterLink {
     pub down_since: Option<Millis>,
 }
 
+impl MasterLink {
+    /// A link that is to be made.
+    #[must_use]
+    pub fn begin(to: &MasterAddress) -> Self {
+        let (host, port, state) = (to.host.clone(), to.port, "connect");
+        Self { host, port, state, last_io: None, down_since: None }
+    }
+}
+
 /// A replica as its master sees it.
 #[derive(Clone, Debug)]
 pub struct ReplicaLink {
@@ -333,6 +351,7 @@ impl Node {
             sender: replication_sender,
             status: ArcSwap::default(),
             log_grew: Notify::new(),
+            synced: Notify::new(),
             wanted_ack: AtomicU64::new(0),
         };
         let node = Arc::new(Self {

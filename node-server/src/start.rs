@@ -177,7 +177,11 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
     let found = persistence::load(&engine, &settings)?;
-    begin_history(&engine, &found, storage.is_replica())?;
+    let follows = settings.replicaof.is_some();
+    if follows {
+        engine.set_replica(true);
+    }
+    begin_history(&engine, &found, follows || storage.is_replica())?;
     storage.set_has_data(found.has_data);
     let parts = Parts {
         config: ConfigStore::new(loaded),
@@ -205,7 +209,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
 /// under a new name, and only what is older than that is shared (Redis: loadDataFromDisk).
 fn begin_history(engine: &Engine, found: &persistence::Found, is_replica: bool) -> anyhow::Result<()> {
     if let Some((replid, offset)) = &found.history {
-        engine.log().restart(replid.clone(), *offset);
+        engine.log().restart(replid.clone(), *offset, found.stream_db);
         if !is_replica {
             engine.log().promote(random_id()?.to_string());
         }

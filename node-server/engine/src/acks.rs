@@ -4,10 +4,12 @@ use parking_lot::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// One replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaAck {
     /// Log offset that it acknowledged last (REPLCONF ACK).
     pub offset: u64,
+    /// Log offset up to which it said that everything is on its disk (REPLCONF ACK … FACK).
+    pub on_disk: u64,
     /// Its full sync is done, its link is up and its last acknowledgement is recent: gates wait for it.
     pub in_sync: bool,
 }
@@ -58,6 +60,12 @@ impl Acks {
     #[must_use]
     pub fn count(&self, offset: u64) -> usize {
         self.all.read().iter().filter(|r| r.offset >= offset).count()
+    }
+
+    /// How many replicas have `offset` on their disks.
+    #[must_use]
+    pub fn count_on_disk(&self, offset: u64) -> usize {
+        self.all.read().iter().filter(|r| r.on_disk >= offset).count()
     }
 
     /// Whether a replica in sync has everything up to `offset`, or none is in sync.

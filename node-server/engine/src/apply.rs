@@ -31,6 +31,22 @@ impl Default for Applier {
     }
 }
 
+impl Applier {
+    /// For a stream that goes on where `db` is selected.
+    #[must_use]
+    pub fn in_database(db: u16) -> Self {
+        let mut applier = Self::default();
+        applier.session.db = db;
+        applier
+    }
+
+    /// The database that is selected now.
+    #[must_use]
+    pub fn database(&self) -> u16 {
+        self.session.db
+    }
+}
+
 /// How far [`Engine::apply`] has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -55,8 +71,10 @@ pub enum ApplyError {
         /// How.
         error: RequestError,
     },
-    /// A command that this release does not know.
-    #[error("the master sent '{0}', which this release cannot apply; both have to run the same release")]
+    /// A command that this version does not know.
+    #[error(
+        "the master sent '{0}', which this version does not know; neither it nor what stands behind it was applied"
+    )]
     Unknown(String),
     /// A command that failed here and not at the master.
     #[error("the master's '{command}' failed here: {error}; the data differs")]
@@ -127,7 +145,7 @@ impl Engine {
             return Ok(Step::Busy);
         }
         self.changes.fetch_add(piece.commands.len() as u64, Ordering::Relaxed);
-        self.log.append_verbatim(raw);
+        self.log.append_verbatim(raw, applier.session.db);
         Ok(Step::Done)
     }
 
@@ -135,7 +153,8 @@ impl Engine {
     fn run_piece(&self, applier: &mut Applier, piece: &[Args<'_>], now: Millis) -> Result<bool, ApplyError> {
         let mut commands = Vec::with_capacity(piece.len());
         let mut slots = BTreeSet::new();
-        let mut db = applier.session.db;
+        let first_db = applier.session.db;
+        let mut db = first_db;
         for args in piece {
             let command = find(args)?;
             if command.spec.name == "select" {
@@ -145,6 +164,8 @@ impl Engine {
             self.slots_of(&applier.session, command, args, &mut slots)?;
             commands.push((command, db, args));
         }
+        // Tried again from the beginning, in the database in which the piece begins.
+        applier.session.db = first_db;
         let Some(mut locks) = self.keyspace.try_lock_all(slots.into_iter()) else { return Ok(false) };
         if self.gate.is_closed() {
             return Ok(false);
@@ -204,7 +225,7 @@ impl Engine {
         };
         // A database holds for the file as well.
         if is(0, b"SELECT") {
-            self.log.append_verbatim(raw)
+            self.log.append_verbatim(raw, applier.session.db)
         } else {
             self.log.append_verbatim_plain(raw)
         };

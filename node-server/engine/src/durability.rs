@@ -12,6 +12,8 @@ pub struct Durability {
     holds: AtomicBool,
     /// The log is on the disk up to here.
     synced: AtomicU64,
+    /// `appendonly`.
+    on: AtomicBool,
     refused: AtomicBool,
     refusal: RwLock<String>,
 }
@@ -20,6 +22,23 @@ impl Durability {
     /// Whether replies wait until what they depend on is on the disk.
     pub fn set_holds(&self, holds: bool) {
         self.holds.store(holds, Ordering::SeqCst);
+    }
+
+    /// Whether there is an append-only file.
+    pub fn set_on(&self, on: bool) {
+        self.on.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether there is.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::SeqCst)
+    }
+
+    /// What a replica says of its disk (FACK), and a master to WAITAOF; `None` without an append-only file.
+    #[must_use]
+    pub fn on_disk(&self) -> Option<u64> {
+        self.is_on().then(|| self.synced())
     }
 
     /// Whether they do.

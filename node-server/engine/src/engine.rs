@@ -84,6 +84,17 @@ impl Engine {
         }
     }
 
+    /// Without cluster mode: this node is a replica from now on, or a master. Atomic stores only; commands under way
+    /// notice when they log their effects.
+    pub fn set_replica(&self, replica: bool) {
+        self.replica.store(replica, Ordering::SeqCst);
+        let state = if replica { SlotState::REPLICA } else { SlotState::OWNED };
+        Slot::all().for_each(|slot| self.keyspace.set_state(slot, state));
+        if self.gate.is_closed() {
+            self.keyspace.wake(WaitFor::Writes);
+        }
+    }
+
     /// The table published last.
     #[must_use]
     pub fn routing(&self) -> Arc<Routing> {
@@ -150,6 +161,12 @@ impl Engine {
     #[must_use]
     pub fn durability(&self) -> &Durability {
         &self.durability
+    }
+
+    /// 1 if the append-only file of this node has the log up to `offset` on the disk, else 0 (WAITAOF's first number).
+    #[must_use]
+    pub fn has_on_disk(&self, offset: u64) -> usize {
+        usize::from(self.durability.on_disk().is_some_and(|on_disk| on_disk >= offset))
     }
 
     /// Numbers about the keys; none of them takes a lock.

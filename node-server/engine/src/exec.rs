@@ -5,7 +5,7 @@ use crate::command::call::Access;
 use crate::command::keys::key_indexes;
 use crate::command::{CommandError, CommandResult, Flags, NodeCall, Run, SessionCall};
 use crate::effects::Effects;
-use crate::execute::{NO_REPLICAS, Request};
+use crate::execute::{NO_REPLICAS, READ_ONLY, Request};
 use crate::keyspace::{AllSlots, SlotGuard, WaitFor};
 use crate::options::MULTI_BYTES_MAX;
 use crate::outcome::{Deferred, Outcome};
@@ -115,6 +115,9 @@ impl Engine {
         }
         if plan.writes && self.lacks_replicas() {
             return Err(discarded(NO_REPLICAS));
+        }
+        if plan.writes && self.is_read_only() {
+            return Err(discarded(READ_ONLY));
         }
         if multi.aborted {
             return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));

@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 
 /// A write while there are too few replicas (`min-replicas-to-write`).
 pub(crate) const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+/// A write to a replica, where no other node can be named.
+pub(crate) const READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 
 /// A request on its way.
 pub(crate) struct Request<'a> {
@@ -150,6 +152,9 @@ impl Engine {
             self.redirect(session, spec, args)?;
             return Err(CommandError::text(NO_REPLICAS));
         }
+        if spec.is_write() && self.is_read_only() {
+            return Err(CommandError::text(READ_ONLY));
+        }
         if self.is_loading() && !spec.flags.has(Flags::LOADING) {
             self.redirect(session, spec, args)?;
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
@@ -162,9 +167,14 @@ impl Engine {
         }
         // Commands with keys are redirected instead.
         if spec.is_write() && spec.keys.is_empty() && self.is_replica() {
-            return Err(CommandError::text("READONLY You can't write against a read only replica."));
+            return Err(CommandError::text(READ_ONLY));
         }
         Ok(())
+    }
+
+    /// A replica that cannot redirect.
+    pub(crate) fn is_read_only(&self) -> bool {
+        !self.options.cluster && self.is_replica()
     }
 
     /// A node that cannot answer yet still says who does: a drained master that copies the data of its new one, to

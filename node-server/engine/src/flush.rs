@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::command::{CommandError, CommandResult};
 use crate::effects::Effects;
+use crate::execute::READ_ONLY;
 use crate::gate::{Barrier, node_is_busy};
 use crate::keyspace::{AllSlots, Expired, Keys, SlotGuard, Table, WaitFor};
 use crate::log::put_command;
@@ -25,8 +26,7 @@ impl Engine {
         put_command(&mut record, &[name]);
         self.changes.fetch_add(1, Ordering::Relaxed);
         let end = self.log.append(&record, only.unwrap_or(session.db), || !self.is_replica());
-        session.last_write =
-            end.ok_or(CommandError::text("READONLY You can't write against a read only replica."))?;
+        session.last_write = end.ok_or(CommandError::text(READ_ONLY))?;
         // Before anybody sees that keys are gone.
         self.all_logged(only, session.last_write);
         let slots = Slot::all().filter(|s| only.is_none_or(|db| db == s.number()));

@@ -42,6 +42,6 @@ pub use load::{LoadError, Loader};
 pub use log::{History, Log, NotInBacklog, Pin, Standing};
 pub use migrate::{Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 pub use options::Options;
-pub use outcome::{Deferred, Hold, Outcome, Shutdown};
+pub use outcome::{Deferred, Hold, MasterAddress, Outcome, PsyncRequest, Shutdown};
 pub use session::{Session, SessionId};
 pub use snapshot::{Chunk, Snapshot, SnapshotError};

@@ -33,6 +33,9 @@ pub struct Loader {
     ended: bool,
     replid: Option<String>,
     offset: Option<u64>,
+    /// `repl-stream-db`: the database in which the stream behind the data goes on.
+    stream_db: u16,
+    functions: usize,
 }
 
 impl Engine {
@@ -51,6 +54,8 @@ impl Engine {
             ended: false,
             replid: None,
             offset: None,
+            stream_db: 0,
+            functions: 0,
         }
     }
 }
@@ -72,20 +77,29 @@ impl Loader {
                 rdb::Item::Key { key, value, expire_at } => self.insert(&key, value, expire_at.map(Millis)),
                 rdb::Item::End => self.ended = true,
                 // Keys of an import under way follow like any others; they are out of reach until their slot is owned.
-                rdb::Item::Function(_) | rdb::Item::SlotImport { .. } => {}
-                rdb::Item::Aux { name, value } => self.note(&name, &value),
+                rdb::Item::SlotImport { .. } => {}
+                rdb::Item::Function(_) => self.functions += 1,
+                rdb::Item::Aux { name, value } => self.note(&name, &value)?,
             }
         }
         Ok(self.ended)
     }
 
-    fn note(&mut self, name: &[u8], value: &[u8]) {
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
         let text = std::str::from_utf8(value).ok();
         match name {
             b"repl-id" => self.replid = text.filter(|id| id.len() == NO_REPLID.len()).map(str::to_owned),
             b"repl-offset" => self.offset = text.and_then(|offset| offset.parse().ok()),
+            b"repl-stream-db" => {
+                // -1: the stream begins with SELECT.
+                let db = text.and_then(|db| db.parse::<i64>().ok()).map_or(0, |db| db.max(0).unsigned_abs());
+                let databases = self.engine.databases();
+                let known = u16::try_from(db).ok().filter(|db| *db < databases);
+                self.stream_db = known.ok_or(LoadError::Database(db, databases))?;
+            }
             _ => {}
         }
+        Ok(())
     }
 
     /// What was fed behind the end of the stream.
@@ -100,12 +114,24 @@ impl Loader {
         self.replid.as_deref().zip(self.offset)
     }
 
+    /// The database that the log behind the data goes on in.
+    #[must_use]
+    pub fn stream_db(&self) -> u16 {
+        self.stream_db
+    }
+
     fn insert(&mut self, key: &[u8], value: rdb::Value, expire_at: Option<Millis>) {
         let slot = if self.engine.is_cluster() { Some(key_slot(key)) } else { Slot::new(self.db) };
         let hash = self.engine.keyspace.hash(key);
         if let Some(table) = slot.and_then(|slot| self.tables.get_mut(slot.index())) {
             self.keys += u64::from(table.insert(hash, key, value.into(), expire_at, self.clock_s));
         }
+    }
+
+    /// How many libraries of functions were left out, as this version runs none.
+    #[must_use]
+    pub fn functions(&self) -> usize {
+        self.functions
     }
 
     /// How many keys have been read.
@@ -124,7 +150,7 @@ impl Loader {
         // A snapshot that began now would show a part of it, at an offset of the old history.
         let _no_snapshot = engine.gate.exclude_barriers();
         self.put_in_place()?;
-        engine.restart_log(replid.to_owned(), offset);
+        engine.restart_log(replid.to_owned(), offset, self.stream_db);
         self.engine.set_needs_full_resync(false);
         Ok(self.keys)
     }
@@ -161,10 +187,10 @@ impl Loader {
 impl Engine {
     /// The data belongs to another history from now on, whose offsets may be smaller: what is known of the old one's
     /// says nothing about them.
-    pub(crate) fn restart_log(&self, replid: String, offset: u64) {
+    pub(crate) fn restart_log(&self, replid: String, offset: u64, db: u16) {
         self.durability.set_synced(0);
         Slot::all().for_each(|slot| self.keyspace.set_logged(slot, 0));
-        self.log.restart(replid, offset);
+        self.log.restart(replid, offset, db);
     }
 }
 

@@ -121,7 +121,7 @@ impl Engine {
         // A snapshot that began now would show a part of it, at an offset of the old history.
         let _no_snapshot = self.gate.exclude_barriers();
         let dropped = self.drop_all(now);
-        self.restart_log(replid, 0);
+        self.restart_log(replid, 0, 0);
         dropped
     }
 

@@ -38,7 +38,12 @@ pub enum Deferred {
         offset: u64,
         /// When to answer with what there is.
         deadline: Option<Millis>,
+        /// WAITAOF: it has to be on their disks, and on this node's as well if so many as 1 are asked for. Answer with
+        /// both numbers.
+        local: Option<usize>,
     },
+    /// REPLICAOF: answer when the role has changed.
+    ReplicaOf(Option<MasterAddress>),
     /// SAVE: answer when the file is there.
     Save,
     /// BGSAVE.
@@ -50,13 +55,34 @@ pub enum Deferred {
     RewriteAof,
     /// End the process.
     Shutdown(Shutdown),
-    /// The connection becomes a replica's. SYNC is `replid` empty and `offset` -1.
-    Psync {
-        /// The history to continue; `?` for none.
-        replid: Vec<u8>,
-        /// First offset wanted, as Redis counts: one more than what the replica has; -1 for none.
-        offset: i64,
-    },
+    /// The connection becomes a replica's.
+    Psync(PsyncRequest),
+}
+
+/// What a replica asks for. SYNC is `replid` empty and `offset` -1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PsyncRequest {
+    /// The history to continue; `?` for none.
+    pub replid: Vec<u8>,
+    /// First offset wanted, as Redis counts: one more than what the replica has; -1 for none.
+    pub offset: i64,
+    /// FAILOVER: it is our master, which has stopped its clients and wants to change places.
+    pub failover: bool,
+}
+
+/// The master that REPLICAOF names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterAddress {
+    /// A name or an IP address.
+    pub host: String,
+    /// Its client port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for MasterAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// Options of SHUTDOWN.

@@ -58,7 +58,8 @@ impl Engine {
     pub(crate) fn route_hint(&self, session: &mut Session, need: &Need) -> CommandResult {
         let state = self.keyspace.state(need.slot);
         let depends = state.has(SlotState::MIGRATING) || state.has(SlotState::IMPORTING);
-        if state == SlotState::OWNED || depends || session.origin == Origin::Master {
+        let is_elsewhere = self.options.cluster && session.origin != Origin::Master;
+        if state == SlotState::OWNED || depends || !is_elsewhere {
             return Ok(());
         }
         self.with_routing(|routing| self.decide(routing, session, need, Present::default()))

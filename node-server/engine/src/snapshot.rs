@@ -91,6 +91,8 @@ pub struct Snapshot {
     pub replid: String,
     /// How often the log had begun anew then ([`crate::log::Standing`]).
     pub restarts: u64,
+    /// The database that is selected there in the log.
+    pub stream_db: u16,
     /// Keeps the log from there on, for whoever continues to read it at `offset`.
     pub pin: Option<Pin>,
     generation: u64,
@@ -120,7 +122,7 @@ impl Engine {
         let generation = snapshots.generation.fetch_add(1, Ordering::SeqCst) + 1;
         snapshots.active.store(true, Ordering::SeqCst);
         // Together: behind the barrier the log may get another history.
-        let Standing { end: offset, replid, restarts } = self.log.standing();
+        let Standing { end: offset, replid, restarts, db } = self.log.standing();
         let pin = Some(self.log.pin(offset));
         self.log.forget_selected();
         drop(barrier);
@@ -129,7 +131,8 @@ impl Engine {
         writer.aux("redis-bits", "64");
         writer.aux("ctime", &(now.0 / 1000).to_string());
         writer.aux("used-mem", &self.keyspace.bytes().to_string());
-        writer.aux("repl-stream-db", "0");
+        // A replica's log goes on in the master's words, without another SELECT.
+        writer.aux("repl-stream-db", &db.to_string());
         writer.aux("repl-id", &replid);
         writer.aux("repl-offset", &offset.to_string());
         writer.aux("aof-base", "0");
@@ -140,6 +143,7 @@ impl Engine {
             offset,
             replid,
             restarts,
+            stream_db: db,
             pin,
             generation,
             handed,

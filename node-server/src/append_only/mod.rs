@@ -23,6 +23,7 @@ pub use layer::{FileLayer, RealFiles};
 pub use rewrite::NewBase;
 
 use increment::Increment;
+use node_server_engine::log::put_command;
 use node_server_rdb::aof::{BaseFormat, Manifest, Names, Replid, Resume};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub struct AppendOnly<L: FileLayer> {
     unlisted: bool,
     /// Bytes in files before the increment may be lost in a crash, so nothing behind them may be said to be safe.
     gap: Option<String>,
+    /// What the next file begins with: see [`AppendOnly::set_database`].
+    database: u16,
 }
 
 impl<L: FileLayer> AppendOnly<L> {
@@ -77,6 +80,7 @@ impl<L: FileLayer> AppendOnly<L> {
             rewriting: false,
             unlisted: false,
             gap: None,
+            database: 0,
         };
         append_only.measure_others()?;
         append_only.base_size = append_only.size();
@@ -87,6 +91,12 @@ impl<L: FileLayer> AppendOnly<L> {
     #[must_use]
     pub fn is_increment(&self, path: &Path) -> bool {
         self.increment.path() == path
+    }
+
+    /// The database that is selected where the next file begins: [`AppendOnly::begin_rewrite`],
+    /// [`AppendOnly::begin_anew`]. A replica's log does not select it again.
+    pub fn set_database(&mut self, database: u16) {
+        self.database = database;
     }
 
     /// The files are not loaded, because their data is not wanted: only a rewrite may follow.
@@ -176,7 +186,8 @@ impl<L: FileLayer> AppendOnly<L> {
             return Err(AofError::NoBase { path: self.increment.path().to_owned() });
         }
         self.leave_increment()?;
-        let next = next_increment(&self.layer, &mut self.directory, self.position.as_ref())?;
+        let begin = self.position.as_ref().map(|position| (position, self.database));
+        let next = next_increment(&self.layer, &mut self.directory, begin)?;
         self.increment = next;
         self.measure_others()?;
         self.new_base(self.directory.manifest().last_incr_seq())
@@ -195,8 +206,8 @@ impl<L: FileLayer> AppendOnly<L> {
         let manifest = self.directory.manifest().with_next_incr(self.directory.names());
         let path = self.directory.file(&self.directory.names().incr(manifest.last_incr_seq()));
         let mut increment = Increment::create(self.layer.clone(), path)?;
-        if let Some((offset, replid)) = &position {
-            increment.seal(*offset, replid)?;
+        if let Some(position) = &position {
+            begin_increment(&mut increment, position, self.database)?;
         }
         self.increment = increment;
         self.position = position;
@@ -286,17 +297,31 @@ impl<L: FileLayer> AppendOnly<L> {
     }
 }
 
+/// A file begins in database 0; where the log goes on in another one without saying so, the file has to.
+fn begin_increment<L: FileLayer>(
+    increment: &mut Increment<L>,
+    (offset, replid): &(u64, Replid),
+    database: u16,
+) -> Result<(), AofError> {
+    if database != 0 {
+        let mut select = Vec::new();
+        put_command(&mut select, &[b"SELECT", database.to_string().as_bytes()]);
+        increment.append(&select)?;
+    }
+    increment.seal(*offset, replid)
+}
+
 /// Makes the next increment and the manifest that names it.
 fn next_increment<L: FileLayer>(
     layer: &L,
     directory: &mut Directory<L>,
-    position: Option<&(u64, Replid)>,
+    begin: Option<(&(u64, Replid), u16)>,
 ) -> Result<Increment<L>, AofError> {
     let manifest = directory.manifest().with_next_incr(directory.names());
     let name = directory.names().incr(manifest.last_incr_seq());
     let mut increment = Increment::create(layer.clone(), directory.file(&name))?;
-    if let Some((offset, replid)) = position {
-        increment.seal(*offset, replid)?;
+    if let Some((position, database)) = begin {
+        begin_increment(&mut increment, position, database)?;
     }
     increment.sync()?;
     directory.sync()?;

@@ -103,11 +103,11 @@ impl DataThread {
     pub(super) fn hand_over(&mut self, at: usize) {
         let unread = self.inputs[at].take();
         let Some(connection) = self.take(at) else { return };
-        let State::Leaving { replid, offset } = connection.state else { return };
+        let State::Leaving(wanted) = connection.state else { return };
         let hello = connection.client.replica.lock().clone();
         let socket = TcpStream::from(connection.socket);
         let peer = connection.client.peer;
-        let replica = NewReplica { socket, peer, hello, replid, offset, unread };
+        let replica = NewReplica { socket, peer, hello, wanted, unread };
         if self.hub.node.replication.ask(ToReplication::Psync(replica)).is_err() {
             tracing::warn!("the replication thread does not take the replica {peer}: it will try again");
         }

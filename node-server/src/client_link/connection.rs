@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use crate::clients::Client;
-use node_server_engine::Session;
+use node_server_engine::{PsyncRequest, Session};
 use node_server_protocol::Millis;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) enum State {
     Offloaded,
     /// Requests are answered by other threads; nothing is executed until then.
     Deferred,
-    /// WAIT: for `replicas` to acknowledge `offset`, or the deadline.
+    /// WAIT and WAITAOF: for `replicas` to acknowledge `offset`, or the deadline.
     Waiting {
         /// How many replicas.
         replicas: usize,
@@ -27,14 +27,11 @@ pub(super) enum State {
         deadline: Option<Millis>,
         /// Number of the deferred reply.
         seq: u64,
+        /// WAITAOF: on disks, and how many of them this node's own has to be.
+        local: Option<usize>,
     },
     /// PSYNC: goes to the replication thread when every earlier reply has left.
-    Leaving {
-        /// The history it asks to continue.
-        replid: Vec<u8>,
-        /// From where.
-        offset: i64,
-    },
+    Leaving(PsyncRequest),
 }
 
 /// A client's connection, without its input, which requests borrow from while the rest changes.

@@ -216,7 +216,7 @@ impl Hub {
     /// Whether a connection is a replica's by now and every reply has left.
     fn is_leaving(&self, at: usize) -> bool {
         let connection = self.connections.get(at).and_then(Option::as_deref);
-        connection.is_some_and(|c| matches!(c.state, State::Leaving { .. }) && c.output.is_done())
+        connection.is_some_and(|c| matches!(c.state, State::Leaving(_)) && c.output.is_done())
     }
 
     /// Whether nothing is left to do for a connection.
@@ -229,7 +229,7 @@ impl Hub {
             && match connection.state {
                 State::Open => sent && !input.is_worth_parsing(),
                 State::Waiting { .. } => true,
-                State::Parked | State::Offloaded | State::Deferred | State::Leaving { .. } => false,
+                State::Parked | State::Offloaded | State::Deferred | State::Leaving(_) => false,
             };
         connection.dead || left || (connection.closing && sent)
     }

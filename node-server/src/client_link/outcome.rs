@@ -4,12 +4,12 @@ use super::Hub;
 use super::connection::State;
 use crate::config::{Allow, Settings};
 use crate::mailbox::ReplyTo;
-use crate::node::{Node, ToBus, ToMigrate};
+use crate::node::{Node, ToBus, ToMigrate, ToReplication};
 use crate::persistence::Request;
 use crate::shutdown;
 use crate::workers::{Finished, Job};
 use node_server_cluster::command::{self, Command, Parsed};
-use node_server_engine::{Deferred, Outcome};
+use node_server_engine::{Deferred, Outcome, PsyncRequest};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -148,10 +148,10 @@ impl Hub {
                     node.migrate.try_send(ToMigrate { reply_to, protocol, request, db }).is_ok()
                 });
             }
-            Deferred::Wait { replicas, offset, deadline } => {
+            Deferred::Wait { replicas, offset, deadline, local } => {
                 let Some(connection) = self.connection(at) else { return };
                 let seq = connection.output.defer();
-                connection.state = State::Waiting { replicas, offset, deadline, seq };
+                connection.state = State::Waiting { replicas, offset, deadline, seq, local };
                 self.node.replication.want_ack(offset);
                 self.book_gate(at);
                 self.look_at_gate(at);
@@ -170,7 +170,15 @@ impl Hub {
                 });
                 true
             }),
-            Deferred::Psync { replid, offset } => self.leave(at, replid, offset),
+            Deferred::ReplicaOf(master) => {
+                let now = self.now;
+                let Some(connection) = self.connection(at) else { return };
+                let from = connection.client.line(now);
+                self.ask(at, |node, reply_to, _| {
+                    node.replication.ask(ToReplication::ReplicaOf { master, from, reply_to }).is_ok()
+                });
+            }
+            Deferred::Psync(wanted) => self.leave(at, wanted),
         }
     }
 
@@ -263,9 +271,9 @@ impl Hub {
     }
 
     /// PSYNC: the connection goes to the replication thread as soon as every earlier reply has left.
-    fn leave(&mut self, at: usize, replid: Vec<u8>, offset: i64) {
+    fn leave(&mut self, at: usize, wanted: PsyncRequest) {
         let Some(connection) = self.connection(at) else { return };
-        connection.state = State::Leaving { replid, offset };
+        connection.state = State::Leaving(wanted);
     }
 }
 

@@ -3,6 +3,8 @@
 use super::connection::State;
 use super::output::Reached;
 use super::{DataThread, Hub};
+use node_server_engine::Engine;
+use node_server_engine::command::replication::NO_FILE;
 use node_server_protocol::Millis;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -35,6 +37,30 @@ impl Timers {
         }
         self.heap.pop().map(|Reverse((_, id))| id)
     }
+}
+
+/// Said to whoever waits at a master that becomes a replica, before the connection is closed (Redis:
+/// disconnectAllBlockedClients).
+const UNBLOCKED: &str =
+    "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+
+/// The reply to WAIT or WAITAOF, if it is time for it.
+fn end_of_wait(engine: &Engine, waiting: &State, now: Millis) -> Option<String> {
+    let State::Waiting { replicas, offset, deadline, local, .. } = *waiting else { return None };
+    if engine.is_replica() {
+        return Some(UNBLOCKED.into());
+    }
+    let is_over = deadline.is_some_and(|deadline| deadline <= now);
+    let acks = engine.acks();
+    let Some(local) = local else {
+        let count = acks.count(offset);
+        return (is_over || count >= replicas).then(|| format!(":{count}\r\n"));
+    };
+    if local > 0 && !engine.durability().is_on() {
+        return Some(format!("-{NO_FILE}\r\n"));
+    }
+    let (here, there) = (engine.has_on_disk(offset), acks.count_on_disk(offset));
+    (is_over || (here >= local && there >= replicas)).then(|| format!("*2\r\n:{here}\r\n:{there}\r\n"))
 }
 
 impl DataThread {
@@ -81,12 +107,12 @@ impl Hub {
         }
         let synced = self.node.engine.durability().passed();
         connection.output.open_gates(Reached { acknowledged, synced, now });
-        if let State::Waiting { replicas, offset, deadline, seq } = connection.state {
-            let count = acks.count(offset);
-            if count >= replicas || deadline.is_some_and(|d| d <= now) {
-                connection.state = State::Open;
-                connection.output.fulfil(seq, format!(":{count}\r\n").into_bytes());
-            }
+        if let State::Waiting { seq, .. } = connection.state
+            && let Some(reply) = end_of_wait(&self.node.engine, &connection.state, now)
+        {
+            connection.closing |= reply == UNBLOCKED;
+            connection.state = State::Open;
+            connection.output.fulfil(seq, reply.into_bytes());
         }
         self.book_gate(at);
     }

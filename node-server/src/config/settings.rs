@@ -1,6 +1,7 @@
 //! The configuration as typed values, for those who act on it. Made anew for every change.
 
 use super::values::Values;
+use node_server_engine::MasterAddress;
 use std::path::PathBuf;
 
 /// Whether a guarded command is allowed.
@@ -101,6 +102,8 @@ pub struct Settings {
     pub replica_announce_ip: String,
     /// `replica-announce-port`; 0: `port`.
     pub replica_announce_port: u16,
+    /// `replicaof`: whom to follow, without cluster mode.
+    pub replicaof: Option<MasterAddress>,
     /// `replica-serve-stale-data`: a replica without its master answers reads.
     pub replica_serve_stale_data: bool,
     /// `cluster-link-sendbuf-limit` in bytes; 0: no limit.
@@ -206,6 +209,7 @@ impl Settings {
             repl_diskless_sync_delay_s: v.unsigned("repl-diskless-sync-delay"),
             replica_announce_ip: v.get("replica-announce-ip").into(),
             replica_announce_port: v.port("replica-announce-port"),
+            replicaof: replicaof(v.get("replicaof")),
             replica_serve_stale_data: v.is_yes("replica-serve-stale-data"),
             cluster_link_sendbuf_limit: v.unsigned("cluster-link-sendbuf-limit"),
             replica_priority: v.unsigned("replica-priority"),
@@ -275,6 +279,12 @@ fn fsync(text: &str) -> Fsync {
         "no" => Fsync::No,
         _ => Fsync::EverySecond,
     }
+}
+
+/// `host port`; `no one` is nobody. That the port is one was checked by the rules.
+fn replicaof(text: &str) -> Option<MasterAddress> {
+    let (host, port) = text.split_once(' ')?;
+    Some(MasterAddress { host: host.into(), port: port.parse().ok()? })
 }
 
 /// `seconds changes` for each point.

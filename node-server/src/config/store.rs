@@ -2,10 +2,11 @@
 
 use super::load::{Loaded, check_directory};
 use super::settings::{Allow, Settings};
-use super::table::{Change, DIRECTIVES, find};
+use super::table::{Change, DIRECTIVES, find, index};
 use super::values::Values;
 use super::{rewrite, rules};
 use arc_swap::ArcSwap;
+use node_server_engine::MasterAddress;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +114,16 @@ impl ConfigStore {
         self.settings.store(Arc::new(Settings::from_values(&changed)));
         *values = changed;
         Ok(rows.into_iter().map(|row| DIRECTIVES[row].name).collect())
+    }
+
+    /// REPLICAOF: what CONFIG GET shows and CONFIG REWRITE writes from now on.
+    pub fn set_replicaof(&self, master: Option<&MasterAddress>) {
+        let mut values = self.values.lock();
+        let text = master.map(|master| format!("{} {}", master.host, master.port)).unwrap_or_default();
+        // Two words are always taken, and none as well.
+        if values.replace(index("replicaof"), &text).is_ok() {
+            self.settings.store(Arc::new(Settings::from_values(&values)));
+        }
     }
 
     fn may_change(&self, change: Change, value: &str, present: &str) -> Result<(), String> {

@@ -161,6 +161,7 @@ impl Keeper {
         // What was held while the disk hung goes on as well.
         self.busy(None);
         self.node.mailboxes.acks_advanced();
+        self.node.replication.synced.notify_one();
     }
 
     /// Whether replies wait for the disk.

@@ -24,6 +24,8 @@ pub struct Found {
     pub has_data: bool,
     /// The history that the data belongs to and the offset where it stands in it.
     pub history: Option<(String, u64)>,
+    /// The database that is selected there.
+    pub stream_db: u16,
     /// The append-only file does not lead to what is in memory: a base is to be written.
     pub needs_base: bool,
 }
@@ -75,6 +77,11 @@ fn load_rdb(engine: &Arc<Engine>, name: &str, found: &mut Found) -> anyhow::Resu
     if rest.is_empty() { Ok(()) } else { bail!("{}: bytes behind the end of the RDB file", path.display()) }
 }
 
+/// What an increment may begin with before its first seal.
+fn is_select(record: &Record) -> bool {
+    matches!(record, Record::Command(args) if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"SELECT")))
+}
+
 fn truncate(path: &Path, len: u64) -> std::io::Result<()> {
     let file = File::options().write(true).open(path)?;
     file.set_len(len)?;
@@ -120,6 +127,7 @@ impl Reading {
             found.history = None;
         } else if let Some(seal) = self.last_seal {
             found.history = Some((seal.replid.as_str().to_owned(), seal.offset));
+            found.stream_db = self.applier.database();
         }
         Ok(())
     }
@@ -173,7 +181,7 @@ impl Reading {
         match item {
             Item::Sealed { records, seal } => {
                 // An increment begins with what the one before it ended with.
-                if let Some(last) = self.last_seal.filter(|_| at_begin && records.is_empty())
+                if let Some(last) = self.last_seal.filter(|_| at_begin && records.iter().all(is_select))
                     && (last.offset, last.replid) != (seal.offset, seal.replid)
                 {
                     bail!(
@@ -270,6 +278,7 @@ impl Reading {
         }
         found.has_data = true;
         found.history = loader.history().map(|(replid, offset)| (replid.to_owned(), offset));
+        found.stream_db = loader.stream_db();
         let rest = loader.take_rest();
         loader.commit_file().with_context(|| path.display().to_string())?;
         Ok(rest)

@@ -138,7 +138,9 @@ impl PersistenceHandle {
     fn decide(&self, engine: &Engine, config: &ConfigStore, change: impl FnOnce(&mut Holds)) {
         let mut holds = self.holds.lock();
         change(&mut holds);
-        let waits = match config.settings().appendfsync {
+        let settings = config.settings();
+        engine.durability().set_on(settings.appendonly);
+        let waits = match settings.appendfsync {
             Fsync::Always => true,
             Fsync::EverySecond => holds.stalled,
             Fsync::No => false,

@@ -42,6 +42,7 @@ impl Rewrite {
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Self>, AofError> {
         let Ok(mut snapshot) = node.engine.begin_snapshot(now(), Dialect::Valkey) else { return Ok(None) };
+        open.files().set_database(snapshot.stream_db);
         let base = if open.is_stale() {
             open.begin_anew(node, &mut snapshot)?
         } else {

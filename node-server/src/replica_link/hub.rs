@@ -32,6 +32,15 @@ impl ReplicaState {
     }
 }
 
+/// What a replica acknowledges: log offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ack {
+    /// It has everything up to here.
+    pub(super) received: u64,
+    /// It has everything up to here on its disk, where it says so (FACK).
+    pub(super) on_disk: Option<u64>,
+}
+
 /// One replica of this node.
 #[derive(Debug)]
 pub(super) struct Replica {
@@ -42,6 +51,8 @@ pub(super) struct Replica {
     pub(super) sent: u64,
     /// Log offset that it acknowledged; `None`: it has not said anything yet.
     pub(super) acknowledged: Option<u64>,
+    /// Log offset up to which it has everything on its disk.
+    pub(super) on_disk: u64,
     /// When it last said anything.
     pub(super) last_heard: Millis,
     /// When it last took anything.
@@ -181,10 +192,11 @@ impl Hub {
     }
 
     /// REPLCONF ACK.
-    pub(super) fn acked(&self, number: u64, offset: u64) {
+    pub(super) fn acked(&self, number: u64, ack: Ack) {
         let at = now();
         self.update(number, |replica| {
-            replica.acknowledged = Some(offset);
+            replica.acknowledged = Some(ack.received);
+            replica.on_disk = ack.on_disk.unwrap_or(replica.on_disk);
             (replica.last_heard, replica.last_ack) = (at, at);
             replica.acked.notify_one();
         });
@@ -199,7 +211,13 @@ impl Hub {
             .lock()
             .replicas
             .values()
-            .map(|r| ReplicaAck { offset: r.acknowledged.unwrap_or(0), in_sync: r.in_sync(now) })
+            // As in Redis, who is still being synced does not count, not even for a WAIT without a write.
+            .filter(|r| r.state == ReplicaState::Online)
+            .map(|r| ReplicaAck {
+                offset: r.acknowledged.unwrap_or(0),
+                on_disk: r.on_disk,
+                in_sync: r.in_sync(now),
+            })
             .collect();
         self.node.engine.acks().set(acks);
         self.node.mailboxes.acks_advanced();

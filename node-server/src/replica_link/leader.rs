@@ -4,11 +4,41 @@ use super::follow::{self, Target};
 use super::hub::Hub;
 use crate::node::MasterLink;
 use crate::start::random_id;
+use node_server_engine::MasterAddress;
 use node_server_protocol::NodeId;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// REPLICAOF's reply where nothing changes.
+const SAME_MASTER: &[u8] = b"+OK Already connected to specified master\r\n";
+
+/// Whom to follow.
+#[derive(Clone, Debug)]
+pub(super) struct Master {
+    /// Its name in cluster mode.
+    pub(super) id: Option<NodeId>,
+    /// Where clients reach it.
+    pub(super) address: MasterAddress,
+    /// Its data may be a continuation of ours.
+    pub(super) partial: bool,
+}
+
+impl Master {
+    /// One that REPLICAOF or redis.conf names. Whether our log is the beginning of its, PSYNC tells.
+    pub(super) fn named(address: MasterAddress) -> Self {
+        Self { id: None, address, partial: true }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.address == other.address
+    }
+
+    /// The same master elsewhere: the data goes on.
+    fn has_moved(&self, before: &Self) -> bool {
+        self.id.is_some() && self.id == before.id
+    }
+}
 
 /// The link to the master, if this node has one.
 #[derive(Default)]
@@ -17,36 +47,79 @@ pub(super) struct Leader {
 }
 
 struct Following {
-    master: NodeId,
-    address: SocketAddr,
+    master: Master,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Leader {
     /// Follows `master` from now on, or nobody. When this returns, nothing is applied for the old one any more.
-    pub(super) async fn follow(&mut self, hub: &Arc<Hub>, master: Option<(NodeId, SocketAddr, bool)>) {
-        let Some((id, address, same_shard)) = master else { return self.lead(hub).await };
-        let same = |f: &Following| f.master == id && f.address == address && !f.task.is_finished();
-        if self.following.as_ref().is_some_and(same) {
+    pub(super) async fn follow(&mut self, hub: &Arc<Hub>, master: Option<Master>) {
+        let Some(mut master) = master else { return self.lead(hub).await };
+        let before = self.following.as_ref();
+        if before.is_some_and(|f| f.master.is_same(&master) && !f.task.is_finished()) {
             return;
         }
-        // The same master elsewhere: the data goes on.
-        let same_shard = same_shard || self.following.as_ref().is_some_and(|f| f.master == id);
+        master.partial |= before.is_some_and(|f| master.has_moved(&f.master));
         self.stop().await;
         hub.cut_replicas();
-        tracing::info!("Connecting to MASTER {address}");
-        hub.set_master(Some(MasterLink {
-            host: address.ip().to_string(),
-            port: address.port(),
-            state: "connect",
-            last_io: None,
-            down_since: None,
-        }));
+        tracing::info!("Connecting to MASTER {}", master.address);
+        hub.set_master(Some(MasterLink::begin(&master.address)));
         let (stop, stopped) = watch::channel(false);
-        let target = Target { address, partial: same_shard };
+        let target = Target { address: master.address.clone(), partial: master.partial };
         let task = tokio::spawn(follow::follow(Arc::clone(hub), target, stopped));
-        self.following = Some(Following { master: id, address, stop, task });
+        self.following = Some(Following { master, stop, task });
+    }
+
+    /// REPLICAOF without cluster mode, where this thread alone decides the role: no write of this node's own comes
+    /// after the first byte of a master's stream, and none before the log has its new name. Returns the reply.
+    pub(super) async fn replica_of(
+        &mut self,
+        hub: &Arc<Hub>,
+        master: Option<MasterAddress>,
+        from: &str,
+    ) -> &'static [u8] {
+        let engine = &hub.node.engine;
+        let same = |f: &Following| Some(&f.master.address) == master.as_ref();
+        if self.following.as_ref().is_some_and(same) {
+            tracing::info!(
+                "REPLICAOF would result into synchronization with the master we are already connected with. No \
+                 operation performed."
+            );
+            return SAME_MASTER;
+        }
+        hub.node.config.set_replicaof(master.as_ref());
+        match master {
+            Some(address) => {
+                tracing::info!("REPLICAOF {address} enabled (user request from '{from}')");
+                engine.set_replica(true);
+                // Who waits for acknowledgements waits in vain.
+                hub.node.mailboxes.acks_advanced();
+                self.follow(hub, Some(Master::named(address))).await;
+            }
+            None if self.following.is_some() => {
+                self.lead(hub).await;
+                engine.set_replica(false);
+                tracing::info!("MASTER MODE enabled (user request from '{from}')");
+            }
+            None => {}
+        }
+        b"+OK\r\n"
+    }
+
+    /// PSYNC … FAILOVER without cluster mode: our master stopped its clients when we had all of its log, and changes
+    /// places. False: it is not the history that we follow.
+    pub(super) async fn take_over(&mut self, hub: &Arc<Hub>, replid: &[u8]) -> bool {
+        let engine = &hub.node.engine;
+        let is_ours = engine.log().history().replid.as_bytes().eq_ignore_ascii_case(replid);
+        tracing::warn!("Failover request received for replid {}.", String::from_utf8_lossy(replid));
+        if !is_ours || self.following.is_none() {
+            return false;
+        }
+        self.lead(hub).await;
+        engine.set_replica(false);
+        hub.node.config.set_replicaof(None);
+        true
     }
 
     /// This node is a master: if it followed somebody, its log goes on under a new name.

@@ -7,12 +7,12 @@ mod hub;
 mod leader;
 
 use crate::links::Between;
-use crate::node::{Node, ReplicationStatus, ToReplication};
+use crate::node::{MasterLink, Node, ReplicationStatus, ToReplication};
 use crate::start::random_id;
 use anyhow::Context as _;
 use hub::Hub;
-use leader::Leader;
-use node_server_engine::Engine;
+use leader::{Leader, Master};
+use node_server_engine::{Engine, MasterAddress};
 use node_server_protocol::Millis;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) const IN_SYNC_MS: u64 = 3000;
 /// Threads for work that may wait for slots.
 const BLOCKING_THREADS: usize = 2;
+/// A master that is not ours wants to change places.
+const OTHER_HISTORY: &[u8] = b"-ERR PSYNC FAILOVER replid must match my replid.\r\n";
 /// What our replicas say with REPLCONF capa: they acknowledge every batch by themselves, without GETACK.
 const BATCH_ACK: &str = "batch-ack";
 
@@ -44,27 +46,48 @@ pub(crate) fn start(
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("the replication thread's runtime")?;
+    let hub = Arc::new(Hub::new(node, between));
+    let master = hub.node.config.settings().replicaof.clone();
+    if let Some(address) = &master {
+        // Before anybody is served: nobody is to see a master here.
+        hub.set_master(Some(MasterLink::begin(address)));
+    }
     let thread = std::thread::Builder::new().name("replication".into()).spawn(move || {
-        runtime.block_on(run(Arc::new(Hub::new(node, between)), requests));
+        runtime.block_on(run(hub, requests, master));
         // A commit that waits for a slot is given up.
         runtime.shutdown_background();
     })?;
     Ok(thread)
 }
 
-async fn run(hub: Arc<Hub>, mut requests: Receiver<ToReplication>) {
+async fn run(hub: Arc<Hub>, mut requests: Receiver<ToReplication>, master: Option<MasterAddress>) {
     let mut leader = Leader::default();
+    if let Some(address) = master {
+        leader.follow(&hub, Some(Master::named(address))).await;
+    }
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             request = requests.recv() => match request {
                 Some(ToReplication::Psync(new)) => {
-                    tokio::spawn(feed::serve(Arc::clone(&hub), new));
+                    if !new.wanted.failover || leader.take_over(&hub, &new.wanted.replid).await {
+                        tokio::spawn(feed::serve(Arc::clone(&hub), new));
+                    } else {
+                        feed::refuse(new, OTHER_HISTORY);
+                    }
                 }
                 Some(ToReplication::Follow { master }) => {
+                    let master = master.map(|(id, address, partial)| {
+                        let (host, port) = (address.ip().to_string(), address.port());
+                        Master { id: Some(id), address: MasterAddress { host, port }, partial }
+                    });
                     leader.follow(&hub, master).await;
                     hub.between.role_done();
+                }
+                Some(ToReplication::ReplicaOf { master, from, reply_to }) => {
+                    let reply = leader.replica_of(&hub, master, &from).await;
+                    hub.node.mailboxes.reply(reply_to, reply.to_vec());
                 }
                 Some(ToReplication::ConfigChanged) => hub.config_changed(),
                 Some(ToReplication::Stop) | None => break,

@@ -10,6 +10,7 @@ pub mod error;
 pub mod generic;
 pub mod introspection;
 pub mod keys;
+pub mod replication;
 pub mod server;
 pub mod spec;
 pub mod strings;

@@ -5,7 +5,7 @@ use super::call::{Access, NodeCall, SessionCall};
 use super::spec::{Argument, Flags, Group, Run, Spec};
 use super::{CommandError, CommandResult};
 use crate::HostCommand;
-use crate::outcome::{Deferred, Outcome, Shutdown};
+use crate::outcome::{Deferred, Outcome, PsyncRequest, Shutdown};
 use node_server_protocol::resp::request::parse_number;
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -222,11 +222,18 @@ fn flush(call: &mut NodeCall<'_, '_>) -> CommandResult {
 
 fn psync(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let offset = call.args.get(2).and_then(|a| parse_number(a)).ok_or(CommandError::NotInteger)?;
-    Ok(Outcome::Defer(Deferred::Psync { replid: call.args[1].to_vec(), offset }))
+    let failover = call.args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"FAILOVER"));
+    if failover && call.engine.is_cluster() {
+        return Err(CommandError::text(NO_FAILOVER));
+    }
+    if failover && !call.engine.is_replica() {
+        return Err(CommandError::text("ERR PSYNC FAILOVER can't be sent to a master."));
+    }
+    Ok(Outcome::Defer(Deferred::Psync(PsyncRequest { replid: call.args[1].to_vec(), offset, failover })))
 }
 
 fn sync(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
-    Ok(Outcome::Defer(Deferred::Psync { replid: Vec::new(), offset: -1 }))
+    Ok(Outcome::Defer(Deferred::Psync(PsyncRequest { replid: Vec::new(), offset: -1, failover: false })))
 }
 
 fn save(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
@@ -310,12 +317,13 @@ fn leading_number(text: &[u8]) -> f64 {
 /// Only what a cluster says of it: without one, this version has no such handover.
 fn failover(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     Err(CommandError::text(if call.engine.is_cluster() {
-        "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
+        NO_FAILOVER
     } else {
         "ERR FAILOVER is not supported by this version"
     }))
 }
 
+const NO_FAILOVER: &str = "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.";
 /// Longest DEBUG SLEEP, in seconds.
 const SLEEP_MAX_S: f64 = 3600.0;
 

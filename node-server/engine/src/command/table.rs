@@ -13,6 +13,7 @@ const SLICES: &[&[Spec]] = &[
     super::containers::TABLE,
     super::generic::TABLE,
     super::introspection::TABLE,
+    super::replication::TABLE,
     super::server::TABLE,
     super::strings::TABLE,
     super::transactions::TABLE,

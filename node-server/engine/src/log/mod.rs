@@ -63,6 +63,8 @@ pub struct Standing {
     pub replid: String,
     /// How often another history has taken the place of its content.
     pub restarts: u64,
+    /// The database that is selected there, for a reader that goes on from it.
+    pub db: u16,
 }
 
 /// The log.
@@ -80,6 +82,8 @@ struct Inner {
     history: History,
     /// The database of the last record; `None`: the next record begins with SELECT.
     selected: Option<u16>,
+    /// The database that a reader of everything so far has selected; see [`Log::database`].
+    db: u16,
     /// Nothing is kept: see [`Log::sleep`].
     asleep: bool,
     pins: BTreeMap<u64, u64>,
@@ -141,6 +145,7 @@ impl Log {
             capacity: capacity.max(BACKLOG_MIN),
             history: History::new(replid),
             selected: None,
+            db: 0,
             asleep: false,
             pins: BTreeMap::new(),
             next_pin: 0,
@@ -175,6 +180,7 @@ impl Log {
         }
         inner.append(records);
         inner.selected = Some(last);
+        inner.db = last;
         Some(self.publish(&inner))
     }
 
@@ -188,10 +194,11 @@ impl Log {
         Some(self.publish(&inner))
     }
 
-    /// On a replica: appends the master's bytes as they are.
-    pub(crate) fn append_verbatim(&self, bytes: &[u8]) -> u64 {
+    /// On a replica: appends the master's bytes as they are; `db` is selected behind them.
+    pub(crate) fn append_verbatim(&self, bytes: &[u8], db: u16) -> u64 {
         let mut inner = self.inner.lock();
         inner.append(bytes);
+        inner.db = db;
         self.publish(&inner)
     }
 
@@ -308,7 +315,15 @@ impl Log {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let inner = self.inner.lock();
-        Standing { end: inner.end(), replid: inner.history.replid.clone(), restarts: inner.restarts }
+        let replid = inner.history.replid.clone();
+        Standing { end: inner.end(), replid, restarts: inner.restarts, db: inner.db }
+    }
+
+    /// The database that is selected at the end. A partial sync goes on in it without another SELECT, on both sides
+    /// (Redis: cached_master's db; `repl-stream-db` in an RDB file).
+    #[must_use]
+    pub fn database(&self) -> u16 {
+        self.inner.lock().db
     }
 
     /// Keeps everything from `offset` on, at most [`LOG_PIN_MAX`] bytes, while the pin lives.
@@ -360,15 +375,15 @@ impl Log {
         inner.selected = None;
     }
 
-    /// A full sync was loaded: the log is empty, at the master's `offset` in the history `replid`.
-    pub fn restart(&self, replid: String, offset: u64) {
+    /// A full sync was loaded: the log is empty, at the master's `offset` in the history `replid`, where `db` is selected.
+    pub fn restart(&self, replid: String, offset: u64, db: u16) {
         let mut inner = self.inner.lock();
         inner.tail.clear();
         inner.skips.clear();
         inner.restarts += 1;
         inner.start = offset;
         inner.history = History::new(replid);
-        inner.selected = None;
+        (inner.selected, inner.db) = (None, db);
         self.publish(&inner);
     }
 }

@@ -6,6 +6,8 @@ mod access;
 mod collections;
 mod commands;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod gates;

@@ -114,14 +114,14 @@ fn the_first_ask_is_held_until_a_replica_has_the_deletion() {
     let mut client = node.client();
     client.ok("MSET {a}1 one {a}2 two");
     open_slot(&node);
-    node.engine.acks().set(vec![ReplicaAck { offset: 0, in_sync: true }]);
+    node.engine.acks().set(vec![ReplicaAck { offset: 0, in_sync: true, on_disk: 0 }]);
     let migration = begin(&node, THREE);
     assert_eq!(client.error("GET {a}9"), "ASK 15495 127.0.0.2:7002");
     assert_eq!(client.session.hold.take(), None, "nothing has crossed yet");
     let end = node.engine.migrate_end(migration, |_| true, NOW).unwrap().unwrap();
     assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
     assert_eq!(client.session.hold.take().map(|h| h.offset), Some(end));
-    node.engine.acks().set(vec![ReplicaAck { offset: end, in_sync: true }]);
+    node.engine.acks().set(vec![ReplicaAck { offset: end, in_sync: true, on_disk: 0 }]);
     assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
     assert_eq!(client.session.hold.take(), None);
 }

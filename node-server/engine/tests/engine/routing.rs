@@ -121,12 +121,12 @@ fn restore_asking_is_held_until_a_replica_has_it() {
     client.call(&[b"RESTORE-ASKING", b"{a}1", b"0", &payload, b"REPLACE"]);
     assert!(client.session.hold.take().is_some(), "a replica that lives may be the master by now");
     assert!(node.engine.acks().holds());
-    node.engine.acks().set(vec![ReplicaAck { offset: 0, in_sync: true }]);
+    node.engine.acks().set(vec![ReplicaAck { offset: 0, in_sync: true, on_disk: 0 }]);
     client.call(&[b"RESTORE-ASKING", b"{a}2", b"0", &payload]);
     let hold = client.session.hold.take().expect("a replica in sync has to have it first");
     assert_eq!(hold.offset, node.engine.log().end());
     assert!(hold.deadline > NOW && !node.engine.acks().reached(hold.offset));
-    node.engine.acks().set(vec![ReplicaAck { offset: hold.offset, in_sync: true }]);
+    node.engine.acks().set(vec![ReplicaAck { offset: hold.offset, in_sync: true, on_disk: 0 }]);
     assert!(node.engine.acks().reached(hold.offset));
     client.ok("ASKING");
     client.ok("SET {a}3 x");

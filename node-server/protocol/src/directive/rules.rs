@@ -36,13 +36,15 @@ pub fn check(values: &Values) -> Result<(), Broken> {
             return broken(name, format!("{name}: {reason}. Remove the directive"));
         }
     }
-    if !values.get("replicaof").is_empty() {
-        let reason = if values.is_yes("cluster-enabled") {
-            "replicaof directive not allowed in cluster mode"
-        } else {
-            "replicaof: this version replicates in cluster mode only. Use cluster-enabled yes and CLUSTER REPLICATE"
-        };
-        return broken("replicaof", reason);
+    let replicaof = values.get("replicaof");
+    if !replicaof.is_empty() {
+        if values.is_yes("cluster-enabled") {
+            return broken("replicaof", "replicaof directive not allowed in cluster mode");
+        }
+        let port = replicaof.rsplit(' ').next().unwrap_or_default();
+        if !replicaof.eq_ignore_ascii_case("no one") && port.parse::<u16>().is_err() {
+            return broken("replicaof", "Invalid master port");
+        }
     }
     let port = values.port("port");
     if values.is_yes("cluster-enabled") && values.port("cluster-port") == 0 && port > 55_535 {

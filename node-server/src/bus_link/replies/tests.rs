@@ -50,7 +50,7 @@ fn each_reply_goes_to_who_asked_once() {
 #[test]
 fn replicated_replies_wait_for_a_replica_or_the_deadline() {
     let mut f = fixture();
-    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true }]);
+    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true, on_disk: 0 }]);
     for (seq, offset) in [(1, 10), (2, 20), (3, 30)] {
         let token = f.replies.expect(to(seq));
         f.replies.reply_after(token, b"+OK\r\n".to_vec(), offset, Millis(1000));
@@ -58,7 +58,7 @@ fn replicated_replies_wait_for_a_replica_or_the_deadline() {
     f.look(1000);
     assert!(f.arrived().is_empty() && f.replies.wait_for_acks());
     assert_eq!(f.replies.next_deadline(), Some(Millis(1000 + REPLICATED_WAIT_MS)));
-    f.acks.set(vec![ReplicaAck { offset: 20, in_sync: true }]);
+    f.acks.set(vec![ReplicaAck { offset: 20, in_sync: true, on_disk: 0 }]);
     f.look(1001);
     assert_eq!(f.arrived(), [1, 2]);
     f.look(1000 + REPLICATED_WAIT_MS);
@@ -69,7 +69,7 @@ fn replicated_replies_wait_for_a_replica_or_the_deadline() {
 #[test]
 fn a_lost_replica_is_not_waited_for() {
     let mut f = fixture();
-    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true }]);
+    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true, on_disk: 0 }]);
     let token = f.replies.expect(to(1));
     f.replies.reply_after(token, b"+OK\r\n".to_vec(), 10, Millis(0));
     f.acks.set(Vec::new());
@@ -80,7 +80,7 @@ fn a_lost_replica_is_not_waited_for() {
 #[test]
 fn a_demoted_node_does_not_say_ok() {
     let mut f = fixture();
-    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true }]);
+    f.acks.set(vec![ReplicaAck { offset: 5, in_sync: true, on_disk: 0 }]);
     let token = f.replies.expect(to(1));
     f.replies.reply_after(token, b"+OK\r\n".to_vec(), 10, Millis(0));
     f.acks.set(Vec::new());

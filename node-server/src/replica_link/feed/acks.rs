@@ -2,6 +2,7 @@
 
 use super::Hub;
 use crate::node::now;
+use crate::replica_link::hub::Ack;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::resp::{Limits, Parsed, parse_request};
 use std::io;
@@ -38,26 +39,32 @@ fn take(hub: &Hub, number: u64, buffer: &[u8]) -> io::Result<usize> {
     loop {
         match parse_request(&buffer[at..], &LIMITS).map_err(io::Error::other)? {
             Parsed::Request { args, consumed } => {
-                acknowledged = ack(&args).or(acknowledged);
+                acknowledged = ack(&args, acknowledged);
                 at += consumed;
             }
             Parsed::Inline { consumed, .. } => at += consumed,
             Parsed::Incomplete { .. } => break,
         }
     }
-    if let Some(offset) = acknowledged {
-        hub.acked(number, offset);
+    if let Some(ack) = acknowledged {
+        hub.acked(number, ack);
     }
     Ok(at)
 }
 
-/// The offset of `REPLCONF ACK offset [FACK offset]`. Anything else that a replica may send asks for nothing.
-fn ack(args: &[&[u8]]) -> Option<u64> {
+/// What stands after `REPLCONF ACK offset [FACK offset]`, if `before` stood before it. Anything else that a replica may
+/// send asks for nothing.
+fn ack(args: &[&[u8]], before: Option<Ack>) -> Option<Ack> {
     let is = |at: usize, name: &[u8]| args.get(at).is_some_and(|a| a.eq_ignore_ascii_case(name));
+    let offset = |at: usize| {
+        args.get(at).and_then(|offset| parse_number(offset)).and_then(|offset| u64::try_from(offset).ok())
+    };
     if !is(0, b"REPLCONF") || !is(1, b"ACK") {
-        return None;
+        return before;
     }
-    args.get(2).and_then(|offset| parse_number(offset)).and_then(|offset| u64::try_from(offset).ok())
+    let Some(received) = offset(2) else { return before };
+    let on_disk = if is(3, b"FACK") { offset(4) } else { None };
+    Some(Ack { received, on_disk: on_disk.or(before.and_then(|ack| ack.on_disk)) })
 }
 
 #[cfg(test)]
@@ -66,10 +73,15 @@ mod tests {
 
     #[test]
     fn only_acknowledgements_count() {
-        assert_eq!(ack(&[b"REPLCONF", b"ACK", b"42"]), Some(42));
-        assert_eq!(ack(&[b"replconf", b"ack", b"42", b"FACK", b"40"]), Some(42));
+        let first = ack(&[b"REPLCONF", b"ACK", b"42"], None);
+        assert_eq!(first, Some(Ack { received: 42, on_disk: None }));
+        let second = ack(&[b"replconf", b"ack", b"43", b"FACK", b"40"], first);
+        assert_eq!(second, Some(Ack { received: 43, on_disk: Some(40) }));
+        // One that says nothing of the disk takes nothing back.
+        let third = ack(&[b"REPLCONF", b"ACK", b"44"], second);
+        assert_eq!(third, Some(Ack { received: 44, on_disk: Some(40) }));
         for other in [&[b"REPLCONF".as_slice(), b"ACK"][..], &[b"REPLCONF", b"ACK", b"-1"], &[b"PING"], &[]] {
-            assert_eq!(ack(other), None);
+            assert_eq!(ack(other, third), third);
         }
     }
 }

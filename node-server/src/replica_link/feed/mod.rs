@@ -7,7 +7,7 @@ mod limits;
 use super::hub::{Granted, Hub, Replica, ReplicaState, acknowledges_batches};
 use crate::clients::ReplicaHello;
 use crate::node::{NewReplica, now};
-use node_server_engine::Pin;
+use node_server_engine::{Pin, PsyncRequest};
 use node_server_rdb::Dialect;
 use std::io;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ struct Feed {
 
 /// Serves a connection that sent PSYNC or SYNC, until either side ends it.
 pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
-    let NewReplica { socket, peer, hello, replid, offset, unread } = new;
+    let NewReplica { socket, peer, hello, wanted: PsyncRequest { replid, offset, .. }, unread } = new;
     let ip = hello.announced_ip.clone().unwrap_or_else(|| peer.ip().to_canonical().to_string());
     let name = format!("{ip}:{}", hello.listening_port);
     let mut cut = hub.cut.subscribe();
@@ -90,6 +90,16 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     tracing::info!("Connection with replica {name} lost: {reason}");
 }
 
+/// Refuses a connection that sent PSYNC.
+pub(super) fn refuse(new: NewReplica, error: &'static [u8]) {
+    tokio::spawn(async move {
+        if let Ok(mut stream) = TcpStream::from_std(new.socket) {
+            // It comes again or gives up, whether it reads this or not.
+            let _ = stream.write_all(error).await;
+        }
+    });
+}
+
 /// Whose form of expiring hash fields a replica reads. Valkey's replicas and ours announce a version, Redis's do not.
 fn dialect(hello: &ReplicaHello) -> Dialect {
     if hello.version.is_some() { Dialect::Valkey } else { Dialect::Redis }
@@ -103,6 +113,7 @@ fn introduce(ip: String, hello: &ReplicaHello) -> (Replica, Arc<Notify>) {
         state: ReplicaState::Waiting,
         sent: 0,
         acknowledged: None,
+        on_disk: 0,
         last_heard: now(),
         last_taken: now(),
         last_ack: now(),

@@ -1,7 +1,7 @@
 //! The socket to the master with what has been read ahead.
 
 use super::LinkError;
-use std::net::SocketAddr;
+use node_server_engine::MasterAddress;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,9 +20,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects. `timeout` is for this and for every silence.
-    pub(super) async fn open(address: SocketAddr, timeout: Duration) -> Result<Self, LinkError> {
-        let connected = tokio::time::timeout(timeout, TcpStream::connect(address)).await;
+    /// Connects; a name is looked up anew each time. `timeout` is for this and for every silence.
+    pub(super) async fn open(address: &MasterAddress, timeout: Duration) -> Result<Self, LinkError> {
+        let connect = TcpStream::connect((address.host.as_str(), address.port));
+        let connected = tokio::time::timeout(timeout, connect).await;
         let stream = connected.map_err(|_| LinkError::Silent(timeout.as_secs()))??;
         // Without it acknowledgements would wait for each other; a socket that refuses works all the same.
         let _ = stream.set_nodelay(true);

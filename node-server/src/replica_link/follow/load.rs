@@ -37,6 +37,10 @@ impl Link {
             }
         };
         self.unless_stopped(read).await?;
+        if loader.functions() > 0 {
+            let count = loader.functions();
+            tracing::warn!("{count} function libraries of the master are left out: this version runs none");
+        }
         // Our own replicas must not read on in a log that begins anew.
         hub.cut_replicas();
         let replid = replid.to_owned();

@@ -7,7 +7,7 @@ mod stream;
 
 use super::hub::Hub;
 use connection::Connection;
-use std::net::SocketAddr;
+use node_server_engine::{ApplyError, LoadError, MasterAddress};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -16,11 +16,14 @@ use tokio::sync::watch;
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest rest.
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// The rest after the master sent what this node cannot keep. A full sync may bring the effect of a command that is not
+/// known here, and the next one is not far; each full sync costs the master a snapshot.
+const REFUSED_REST: Duration = Duration::from_secs(60);
 
 /// Whom to follow.
 pub(super) struct Target {
     /// Client address.
-    pub(super) address: SocketAddr,
+    pub(super) address: MasterAddress,
     /// Our log may be the beginning of its.
     pub(super) partial: bool,
 }
@@ -55,10 +58,10 @@ enum LinkError {
     NotYet(String),
     /// The snapshot.
     #[error("{0}")]
-    Load(#[from] node_server_engine::LoadError),
+    Load(#[from] LoadError),
     /// The stream.
     #[error("{0}")]
-    Apply(#[from] node_server_engine::ApplyError),
+    Apply(#[from] ApplyError),
     /// A transaction or value that never ends.
     #[error("a command of the master is longer than {0} bytes")]
     TooLong(usize),
@@ -96,7 +99,11 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
             tracing::debug!("no sync with master {}: {error}", target.address);
         }
         said = text;
-        rest = if was_up { RETRY_MIN } else { (rest * 2).min(RETRY_MAX) };
+        rest = match error.is_refusal() {
+            true => REFUSED_REST,
+            false if was_up || rest == REFUSED_REST => RETRY_MIN,
+            false => (rest * 2).min(RETRY_MAX),
+        };
         link.hub.link_state("connect");
         let wait = async {
             tokio::time::sleep(rest).await;
@@ -111,13 +118,25 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
 impl LinkError {
     /// Whether somebody has to change something before it goes away.
     fn is_lasting(&self) -> bool {
-        matches!(self, Self::Auth(_) | Self::NoAuth)
+        matches!(self, Self::Auth(_) | Self::NoAuth) || self.is_refusal()
+    }
+
+    /// Whether the master sent something that this node does not know, or has no place for.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Apply(error) => matches!(error, ApplyError::Unknown(_) | ApplyError::Failed { .. }),
+            Self::Load(error) => matches!(error, LoadError::Rdb(_) | LoadError::Database(..)),
+            _ => false,
+        }
     }
 }
 
 fn report(target: &Target, error: &LinkError) {
-    let address = target.address;
-    if error.is_lasting() {
+    let address = &target.address;
+    if error.is_refusal() {
+        let rest_s = REFUSED_REST.as_secs();
+        tracing::error!("Link with master {address} stopped: {error}. A full sync is tried in {rest_s} s");
+    } else if error.is_lasting() {
         tracing::error!("No sync with master {address}: {error}");
     } else {
         tracing::warn!("Connection with master {address} lost: {error}");
@@ -142,7 +161,7 @@ impl Link {
         let hub = Arc::clone(&self.hub);
         let timeout = Duration::from_secs(hub.node.config.settings().repl_timeout_s.max(1));
         hub.link_state("connecting");
-        let connect = Connection::open(target.address, timeout);
+        let connect = Connection::open(&target.address, timeout);
         let mut connection = self.unless_stopped(connect).await?;
         hub.link_state("handshake");
         let partial = target.partial && !hub.node.engine.needs_full_resync();

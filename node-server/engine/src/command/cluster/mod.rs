@@ -1,4 +1,4 @@
-//! CLUSTER and WAIT. What is about keys is answered here, everything else by the cluster core.
+//! CLUSTER. What is about keys is answered here, everything else by the cluster core.
 
 mod table;
 
@@ -52,25 +52,4 @@ fn get_keys(call: &mut NodeCall<'_, '_>) -> CommandResult {
     call.reply.array(keys.len());
     keys.iter().for_each(|key| call.reply.bulk(key));
     Ok(())
-}
-
-fn wait(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
-    if call.engine.is_replica() {
-        return Err(CommandError::text(
-            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
-        ));
-    }
-    let replicas = parse_number(call.args[1]).ok_or(CommandError::NotInteger)?;
-    let timeout = parse_number(call.args[2])
-        .ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
-    let timeout = u64::try_from(timeout).map_err(|_| CommandError::text("ERR timeout is negative"))?;
-    let replicas = usize::try_from(replicas).unwrap_or(0);
-    let offset = call.session.last_write;
-    let now_there = call.engine.acks.count(offset);
-    if now_there >= replicas || call.in_exec {
-        call.reply.integer(i64::try_from(now_there).unwrap_or(i64::MAX));
-        return Ok(Outcome::Done);
-    }
-    let deadline = (timeout > 0).then(|| call.now.after(timeout));
-    Ok(Outcome::Defer(Deferred::Wait { replicas, offset, deadline }))
 }

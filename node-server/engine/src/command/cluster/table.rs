@@ -1,6 +1,6 @@
-//! The rows of CLUSTER and WAIT. Unlike Redis's, our cluster core answers while data is loaded.
+//! The rows of CLUSTER. Unlike Redis's, our cluster core answers while data is loaded.
 
-use super::{cluster, count_keys, get_keys, keyslot, wait};
+use super::{cluster, count_keys, get_keys, keyslot};
 use crate::command::arguments::{block, integer, one_of, text, word};
 use crate::command::spec::{Argument, Deprecated, Flags, Group, Run, Spec};
 
@@ -35,29 +35,14 @@ const fn core(name: &'static str, arity: i32, flags: Flags, summary: &'static st
 }
 
 /// This directory's part of the table.
-pub const TABLE: &[Spec] = &[
-    Spec {
-        name: "cluster",
-        arity: -2,
-        complexity: "Depends on the subcommand.",
-        summary: "The cluster, and this node's part in it.",
-        subcommands: SUBCOMMANDS,
-        ..CLUSTER
-    },
-    Spec {
-        name: "wait",
-        arity: 3,
-        flags: Flags::BLOCKING,
-        group: Group::Generic,
-        since: "3.0.0",
-        categories: &["connection"],
-        summary: "Waits until replicas have what this connection wrote.",
-        tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        arguments: &[integer("numreplicas"), integer("timeout")],
-        run: Run::Session(wait),
-        ..Spec::BASE
-    },
-];
+pub const TABLE: &[Spec] = &[Spec {
+    name: "cluster",
+    arity: -2,
+    complexity: "Depends on the subcommand.",
+    summary: "The cluster, and this node's part in it.",
+    subcommands: SUBCOMMANDS,
+    ..CLUSTER
+}];
 
 const SUBCOMMANDS: &[Spec] = &[
     Spec {

@@ -1,0 +1,103 @@
+//! Replication without cluster mode: several databases in one stream, and a replica that takes no writes.
+
+use crate::support::*;
+use node_server_engine::log::put_command;
+use node_server_engine::{Applier, Chunk, Deferred, Outcome};
+use node_server_protocol::resp::Reply;
+use node_server_rdb::Dialect;
+
+fn stream(commands: &[&[&[u8]]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    commands.iter().for_each(|command| put_command(&mut bytes, command));
+    bytes
+}
+
+fn snapshot(node: &Node) -> (Vec<u8>, u64) {
+    let mut snapshot = node.engine.begin_snapshot(NOW, Dialect::Plain).unwrap();
+    let Chunk::Bytes(bytes) = snapshot.next_chunk(1_000_000) else { panic!("it has bytes") };
+    (bytes, snapshot.offset)
+}
+
+/// Another link, and another replica behind this one, go on in the database that was selected last.
+#[test]
+fn the_selected_database_outlives_the_link() {
+    let replica = Node::standalone();
+    replica.engine.set_replica(true);
+    let first = stream(&[&[b"SELECT", b"3"], &[b"SET", b"a", b"3"]]);
+    replica.engine.apply(&mut Applier::default(), &first, NOW).unwrap();
+    let (bytes, offset) = snapshot(&replica);
+    let behind = Node::standalone();
+    let mut loader = behind.engine.begin_load(NOW);
+    assert!(loader.feed(&bytes).unwrap());
+    assert_eq!(loader.stream_db(), 3);
+    loader.commit(&"c".repeat(40), offset).unwrap();
+    let more = stream(&[&[b"SET", b"b", b"3"]]);
+    for node in [&replica, &behind] {
+        let mut applier = Applier::in_database(node.engine.log().database());
+        assert_eq!(applier.database(), 3);
+        node.engine.apply(&mut applier, &more, NOW).unwrap();
+        let mut reader = node.client();
+        assert_eq!(reader.line("GET b"), Reply::Null);
+        reader.ok("SELECT 3");
+        assert_eq!((reader.line("GET a"), reader.line("GET b")), (bulk("3"), bulk("3")));
+    }
+}
+
+/// What cannot be applied yet is tried again from its beginning, in the database in which it begins.
+#[test]
+fn a_piece_that_waits_begins_in_its_database() {
+    let replica = Node::standalone();
+    let piece =
+        stream(&[&[b"MULTI"], &[b"SET", b"a", b"0"], &[b"SELECT", b"5"], &[b"SET", b"a", b"5"], &[b"EXEC"]]);
+    let mut applier = Applier::default();
+    replica.engine.pause_writes(NOW.after(1000));
+    assert!(replica.engine.apply(&mut applier, &piece, NOW).unwrap().busy);
+    replica.engine.resume_writes();
+    assert!(!replica.engine.apply(&mut applier, &piece, NOW).unwrap().busy);
+    assert_eq!(replica.engine.log().database(), 5);
+    let mut reader = replica.client();
+    assert_eq!(reader.line("GET a"), bulk("0"));
+    reader.ok("SELECT 5");
+    assert_eq!(reader.line("GET a"), bulk("5"));
+}
+
+#[test]
+fn a_replica_takes_no_writes_and_answers_reads() {
+    let node = Node::standalone();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    client.ok("MULTI");
+    client.line("SET a 2");
+    let end = node.engine.log().end();
+    node.engine.set_replica(true);
+    let read_only = "READONLY You can't write against a read only replica.";
+    assert_eq!(client.error("EXEC"), format!("EXECABORT Transaction discarded because of: {read_only}"));
+    for write in ["SET a 2", "DEL a", "EXPIRE a 1", "FLUSHALL", "MIGRATE h 1 a 0 1"] {
+        assert_eq!(client.error(write), read_only, "{write}");
+    }
+    assert_eq!(client.line("GET a"), bulk("1"));
+    assert_eq!(client.line("DBSIZE"), Reply::Integer(1));
+    assert_eq!(node.engine.log().end(), end);
+    node.engine.set_replica(false);
+    client.ok("SET a 2");
+}
+
+#[test]
+fn waitaof_answers_at_once_where_it_can() {
+    let node = Node::standalone();
+    let mut client = node.client();
+    let pair = |here, there| Reply::Array(vec![Reply::Integer(here), Reply::Integer(there)]);
+    assert_eq!(client.line("WAITAOF 0 0 0"), pair(0, 0));
+    assert!(client.error("WAITAOF 1 0 0").ends_with("appendonly is disabled."));
+    node.engine.durability().set_on(true);
+    client.ok("SET a 1");
+    let end = node.engine.log().end();
+    node.engine.durability().set_synced(end - 1);
+    let waits = client.outcome(&["WAITAOF", "1", "0", "0"]);
+    let expected = Deferred::Wait { replicas: 0, offset: end, deadline: None, local: Some(1) };
+    assert_eq!(waits, Outcome::Defer(expected));
+    node.engine.durability().set_synced(end);
+    assert_eq!(client.line("WAITAOF 1 0 0"), pair(1, 0));
+    node.engine.set_replica(true);
+    assert!(client.error("WAITAOF 0 0 0").starts_with("ERR WAITAOF cannot be used with replica instances."));
+}
