@@ -5,6 +5,7 @@ use crate::{Binary, Client, PortBlock, Server, ServerSpec, wait};
 use anyhow::{Context, Result};
 use node_server_protocol::topology::{NodeLine, parse_nodes};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a cluster may take to agree.
@@ -22,19 +23,28 @@ pub struct Shape {
     pub spares: u16,
     /// Directives for every node.
     pub directives: Vec<(String, String)>,
+    /// Where the nodes' directories `node-0`, `node-1`, … are made and left; by default they are temporary.
+    pub dir: Option<PathBuf>,
 }
 
 impl Shape {
     /// Masters with so many replicas each.
     #[must_use]
     pub const fn new(masters: u16, replicas: u16) -> Self {
-        Self { masters, replicas, spares: 0, directives: Vec::new() }
+        Self { masters, replicas, spares: 0, directives: Vec::new(), dir: None }
     }
 
     /// With one more directive for every node.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.directives.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// With the nodes' directories in this one.
+    #[must_use]
+    pub fn in_dir(mut self, dir: &Path) -> Self {
+        self.dir = Some(dir.to_owned());
         self
     }
 
@@ -69,6 +79,11 @@ impl LocalCluster {
         for i in 0..members as u16 + shape.spares {
             let mut spec = ServerSpec::cluster_node(binary, ports.port(i));
             spec.directives.extend(shape.directives.iter().cloned());
+            if let Some(dir) = &shape.dir {
+                let dir = dir.join(format!("node-{i}"));
+                std::fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
+                spec.dir = Some(dir);
+            }
             nodes.push(Server::start(spec)?);
         }
         let cluster = Self { nodes, ports, members };

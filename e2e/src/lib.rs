@@ -10,10 +10,12 @@ pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod declared;
 pub mod helm;
+pub mod interrupt;
 pub mod kubectl;
 #[cfg(feature = "operator")]
 pub mod observation;
 pub mod ports;
+pub mod random;
 pub mod server;
 pub mod tools;
 pub mod wait;

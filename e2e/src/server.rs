@@ -84,6 +84,11 @@ impl Server {
     }
 
     fn launch(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    fn spawn(&mut self) -> Result<()> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -97,7 +102,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child =
             Some(command.spawn().with_context(|| format!("could not start {:?}", self.spec.binary))?);
-        self.wait_ready()
+        Ok(())
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -183,6 +188,18 @@ impl Server {
     pub fn restart(&mut self) -> Result<()> {
         anyhow::ensure!(self.child.is_none(), "the server on port {} still runs", self.spec.port);
         self.launch()
+    }
+
+    /// Starts it again and sends SIGKILL after so long, ready or not.
+    ///
+    /// # Errors
+    /// As [`Self::restart`] and [`Self::kill`].
+    pub fn restart_and_kill(&mut self, after: Duration) -> Result<()> {
+        anyhow::ensure!(self.child.is_none(), "the server on port {} still runs", self.spec.port);
+        self.spawn()?;
+        // The moment is what is wanted: there is nothing to wait for.
+        std::thread::sleep(after);
+        self.kill()
     }
 
     /// Stops its threads (SIGSTOP).

@@ -11,6 +11,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Prints median, least and most of some values.
+#[cfg(feature = "operator")]
 pub(crate) fn summarize(what: &str, unit: &str, values: &[f64]) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -147,6 +147,15 @@ impl Writer {
         Ok(Stopped { shared: self.shared, tally, duration_ms })
     }
 
+    /// Stops at once, for nodes that are dead: what is under way is dropped, its outcome unknown.
+    ///
+    /// # Errors
+    /// A connection's task panicked.
+    pub async fn halt(self) -> Result<Stopped> {
+        self.shared.halt();
+        self.stop().await
+    }
+
     /// Stops and checks.
     ///
     /// # Errors
@@ -157,6 +166,12 @@ impl Writer {
 }
 
 impl Stopped {
+    /// Writes that were acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// Reads every key and reports.
     pub async fn check(self) -> Report {
         let mut router = self.shared.options.router();

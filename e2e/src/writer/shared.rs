@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Violations that are kept word for word; all are counted.
 const VIOLATIONS_KEPT: usize = 50;
@@ -24,6 +26,7 @@ pub(super) struct Shared {
     gaps: Mutex<Gaps>,
     pub(super) started: Instant,
     stopped: AtomicBool,
+    halted: Notify,
     pub(super) acknowledged: AtomicU64,
 }
 
@@ -72,6 +75,7 @@ impl Shared {
             gaps: Mutex::new(Gaps { map, owners }),
             started: Instant::now(),
             stopped: AtomicBool::new(false),
+            halted: Notify::new(),
             acknowledged: AtomicU64::new(0),
             options,
         }
@@ -84,6 +88,17 @@ impl Shared {
 
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops, and what waits for a reply stops waiting.
+    pub(super) fn halt(&self) {
+        self.stop();
+        self.halted.notify_waiters();
+    }
+
+    /// Ends with the next [`Self::halt`] from now on.
+    pub(super) fn halted(&self) -> Notified<'_> {
+        self.halted.notified()
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -6,6 +6,7 @@ use super::report::Tally;
 use super::router::{Outcome, Request, Router};
 use super::shared::{Shared, lock};
 use super::value;
+use crate::random::Random;
 use node_server_protocol::key_slot;
 use node_server_protocol::resp::Reply;
 use std::sync::Arc;
@@ -69,13 +70,37 @@ impl Worker {
             self.shared.options.operations_per_second / self.shared.options.connections.max(1) as u64;
         let mut pace = interval(Duration::from_micros(1_000_000 / per_second.max(1)));
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        while !self.shared.is_stopped() {
-            pace.tick().await;
-            self.step().await;
+        let shared = Arc::clone(&self.shared);
+        loop {
+            // Made before the look, so that no halt falls between.
+            let halted = shared.halted();
+            if shared.is_stopped() {
+                break;
+            }
+            let paced = async {
+                pace.tick().await;
+                self.step().await;
+            };
+            tokio::select! {
+                biased;
+                () = halted => break,
+                () = paced => {}
+            }
         }
+        self.count_dropped();
         self.tally.redirections = self.router.counts.clone();
         self.tally.latency = self.router.latency.clone();
         self.tally
+    }
+
+    /// What a halt has cut off was sent or not: nobody knows.
+    fn count_dropped(&mut self) {
+        let known = self.tally.acknowledged + self.tally.failures.values().sum::<u64>();
+        let dropped = self.tally.operations.saturating_sub(known);
+        if dropped > 0 {
+            self.tally.unknown += dropped;
+            *self.tally.failures.entry("halted".into()).or_default() += dropped;
+        }
     }
 
     async fn step(&mut self) {
@@ -425,18 +450,5 @@ fn effects(write: &Write, name: &str, replies: &[Reply]) -> Option<Vec<Effect>> 
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
