@@ -242,6 +242,7 @@ impl Keeper {
             Request::BackgroundSave { reply_to, schedule } => self.background_save(reply_to, schedule),
             Request::Rewrite(reply_to) => {
                 let text = self.ask_for_rewrite();
+                self.tell();
                 self.node.mailboxes.reply(reply_to, text.into());
             }
             Request::Stop { save, done } => {
@@ -262,8 +263,12 @@ impl Keeper {
             return "-ERR appendonly is off: there is no append only file to rewrite; CONFIG SET appendonly yes\r\n";
         }
         self.node.persistence.status.update(|s| s.rewrite_scheduled = true);
+        self.begin_rewrite_if_due();
         if self.saving.is_some() {
             return "+Background append only file rewriting scheduled\r\n";
+        }
+        if self.rewrite.is_none() && !self.node.persistence.status.get().rewrite_scheduled {
+            return "-ERR Can't execute an AOF background rewriting. Please check the server logs for more information.\r\n";
         }
         "+Background append only file rewriting started\r\n"
     }
@@ -363,13 +368,17 @@ impl Keeper {
         Ok(())
     }
 
-    fn tell(&self) {
+    /// For INFO. What has been answered with «started» counts as begun, also where a write keeps it from beginning for a
+    /// moment: who asked must not see that nothing is under way.
+    pub(super) fn tell(&self) {
         let (size, base) = self.open.as_ref().map_or((0, 0), Open::sizes);
-        let since = self.rewrite.as_ref().map(|r| r.begun);
+        let rewriting = self.rewrite.as_ref().map(|rewrite| rewrite.begun);
+        let saving = self.saving.as_ref().map(|saving| saving.begun);
+        let may_rewrite = saving.is_none() && self.open.is_some() && !self.is_closed_empty();
         self.node.persistence.status.update(|s| {
             (s.aof_on, s.aof_size, s.aof_base_size) = (self.open.is_some(), size, base);
-            s.rewriting_since = since;
-            s.saving_since = self.saving.as_ref().map(|saving| saving.begun);
+            s.rewriting_since = rewriting.or_else(|| (s.rewrite_scheduled && may_rewrite).then(now));
+            s.saving_since = saving.or_else(|| (self.save_wanted && rewriting.is_none()).then(now));
         });
     }
 }
