@@ -48,6 +48,8 @@ pub enum Deferred {
     },
     /// BGREWRITEAOF.
     RewriteAof,
+    /// DEBUG RELOAD and DEBUG LOADAOF: answer when the files have taken the place of the data.
+    Reload(Reload),
     /// End the process.
     Shutdown(Shutdown),
     /// The connection becomes a replica's. SYNC is `replid` empty and `offset` -1.
@@ -57,6 +59,18 @@ pub enum Deferred {
         /// First offset wanted, as Redis counts: one more than what the replica has; -1 for none.
         offset: i64,
     },
+}
+
+/// Which files DEBUG reads back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// RELOAD: the RDB file, which is saved before unless NOSAVE was said.
+    Rdb {
+        /// Whether it is saved before.
+        save: bool,
+    },
+    /// LOADAOF: the append-only file.
+    AppendOnly,
 }
 
 /// Options of SHUTDOWN.

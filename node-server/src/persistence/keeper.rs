@@ -15,6 +15,7 @@ use node_server_protocol::routing::Serving;
 use node_server_rdb::aof::Names;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ const REST_POWER_MAX_STALE: u32 = 2;
 pub(super) struct Keeper {
     pub(super) node: Arc<Node>,
     requests: Receiver<Request>,
-    open: Option<Open>,
+    pub(super) open: Option<Open>,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) saving: Option<Saving>,
     /// SAVE or BGSAVE was asked for and has not begun.
@@ -143,6 +144,10 @@ impl Keeper {
 
     fn write_and_sync(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| now() >= open.retry_at) else { return };
+        let sleep_us = self.node.persistence.flush_sleep_us.load(Ordering::Relaxed);
+        if sleep_us > 0 && open.is_behind(&self.node) {
+            std::thread::sleep(Duration::from_micros(sleep_us));
+        }
         // What works again is believed when it is on the disk.
         let policy = if self.failing { Fsync::Always } else { self.settings.appendfsync };
         let written = open.catch_up(&self.node, None, &mut self.buffer);
@@ -245,6 +250,7 @@ impl Keeper {
                 self.tell();
                 self.node.mailboxes.reply(reply_to, text.into());
             }
+            Request::Reload { reply_to, what } => self.reload(reply_to, what),
             Request::Stop { save, done } => {
                 let result = self.finish(save);
                 // Whoever asked may have given up waiting.
@@ -322,7 +328,7 @@ impl Keeper {
     }
 
     /// Where the file does not continue the data there is nothing to sync.
-    fn sync_everything(&mut self) -> Result<(), AofError> {
+    pub(super) fn sync_everything(&mut self) -> Result<(), AofError> {
         let Some(open) = self.open.as_mut().filter(|open| open.is_good()) else { return Ok(()) };
         open.catch_up(&self.node, None, &mut self.buffer)?;
         if open.is_good() {
@@ -347,7 +353,7 @@ impl Keeper {
     }
 
     /// A master's data may be nowhere else. A replica's comes again, and until then its files show an older moment.
-    fn complete_base(&mut self) -> Result<(), String> {
+    pub(super) fn complete_base(&mut self) -> Result<(), String> {
         let needed = |keeper: &Self| {
             let incomplete = keeper.open.as_ref().is_some_and(|open| !open.is_good());
             incomplete && !keeper.node.engine.is_replica() && !keeper.is_closed_empty()

@@ -64,6 +64,22 @@ pub fn load(engine: &Arc<Engine>, settings: &Settings) -> anyhow::Result<Found> 
     Ok(found)
 }
 
+/// Reads the RDB file into `engine`, in the place of what is there; false when there is none.
+pub(super) fn rdb_file(engine: &Arc<Engine>, name: &str) -> anyhow::Result<bool> {
+    let mut found = Found::default();
+    load_rdb(engine, name, &mut found)?;
+    Ok(found.has_data)
+}
+
+/// Reads the parts of an append-only file into `engine`, which nobody else uses.
+pub(super) fn append_only(
+    engine: &Arc<Engine>,
+    settings: &Settings,
+    paths: &[PathBuf],
+) -> anyhow::Result<()> {
+    Reading::default().all(engine, settings, paths, &mut Found::default())
+}
+
 fn load_rdb(engine: &Arc<Engine>, name: &str, found: &mut Found) -> anyhow::Result<()> {
     let path = Path::new(name);
     let file = match File::open(path) {

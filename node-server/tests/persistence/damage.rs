@@ -170,6 +170,19 @@ fn keys_without_elements_are_named_when_they_are_passed_over() {
 }
 
 #[test]
+fn why_a_payload_is_refused_is_in_the_log() {
+    let server = Server::start(&["--save", "", "--loglevel", "verbose"]);
+    let mut client = server.client();
+    // A quicklist of one ziplist of three bytes, for redis-server 6 (version 9).
+    let mut payload = b"\x0e\x01\x03abc\x09\x00".to_vec();
+    payload.extend(node_server_rdb::crc64::crc64(0, &payload).to_le_bytes());
+    let refused = call(&mut client, &[b"RESTORE", b"key", b"0", &payload]);
+    assert_eq!(refused, Reply::Error("ERR Bad data format".into()));
+    let why = "RESTORE of key: integrity check failed: ";
+    until("the log says why", || server.log().contains(why).then_some(()));
+}
+
+#[test]
 fn commands_that_change_nothing_are_passed_over_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let file =
