@@ -176,7 +176,10 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         polls.iter().map(|poll| Waker::new(poll.registry(), MAIL_TOKEN)).collect::<Result<Vec<_>, _>>()?;
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
-    let found = persistence::load(&engine, &settings)?;
+    // As Redis: who waits for these lines knows that what follows is the data, or why it was refused.
+    tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
+    tracing::warn!("Server initialized");
+    let found = persistence::load(&engine, &settings).context("Fatal error loading the DB")?;
     let follows = settings.replicaof.is_some();
     if follows {
         engine.set_replica(true);
@@ -194,11 +197,9 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let (node, receivers) = Node::new(parts, &host);
     node.set_refusals();
-    tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
     persistence::start(&node, found).context("the persistence thread")?;
     start_threads(&node, receivers, &mut storage, polls, listeners)?;
     admin::start(Arc::clone(&node), admin)?;
-    tracing::warn!("Server initialized");
     tracing::info!("Ready to accept connections tcp");
     let code = shutdown::run(&node, &requests);
     drop(pidfile);

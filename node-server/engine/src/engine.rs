@@ -32,6 +32,7 @@ pub struct Engine {
     refuse_stale: AtomicBool,
     lacks_replicas: AtomicBool,
     resync: AtomicBool,
+    skip_dump_checksum: AtomicBool,
     moves: AtomicU64,
     /// Keys on their way to other nodes.
     pub(crate) leaving: AtomicUsize,
@@ -58,6 +59,7 @@ impl Engine {
             refuse_stale: AtomicBool::new(false),
             lacks_replicas: AtomicBool::new(false),
             resync: AtomicBool::new(false),
+            skip_dump_checksum: AtomicBool::new(false),
             moves: AtomicU64::new(0),
             leaving: AtomicUsize::new(0),
             random: AtomicU64::new(options.seed),
@@ -218,6 +220,15 @@ impl Engine {
 
     pub(crate) fn set_needs_full_resync(&self, needed: bool) {
         self.resync.store(needed, Ordering::Release);
+    }
+
+    /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: RESTORE takes payloads whatever their checksum is.
+    pub fn set_skip_dump_checksum(&self, skip: bool) {
+        self.skip_dump_checksum.store(skip, Ordering::Relaxed);
+    }
+
+    pub(crate) fn skips_dump_checksum(&self) -> bool {
+        self.skip_dump_checksum.load(Ordering::Relaxed)
     }
 
     pub(crate) fn next_move(&self) -> u64 {

@@ -10,6 +10,7 @@
 pub mod acks;
 pub mod apply;
 pub mod command;
+mod digest;
 pub mod durability;
 pub mod effects;
 mod engine;
@@ -29,6 +30,7 @@ pub mod outcome;
 mod password;
 mod route;
 pub mod session;
+mod sha1;
 pub mod snapshot;
 mod transaction;
 
@@ -42,6 +44,6 @@ pub use load::{LoadError, Loader};
 pub use log::{History, Log, NotInBacklog, Pin, Standing};
 pub use migrate::{Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 pub use options::Options;
-pub use outcome::{Deferred, Hold, MasterAddress, Outcome, PsyncRequest, Shutdown};
+pub use outcome::{Deferred, Hold, MasterAddress, Outcome, PsyncRequest, Reload, Shutdown};
 pub use session::{Session, SessionId};
 pub use snapshot::{Chunk, Snapshot, SnapshotError};

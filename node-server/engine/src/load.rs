@@ -13,13 +13,20 @@ use std::sync::Arc;
 pub enum LoadError {
     /// The bytes are no RDB that this release reads.
     #[error("cannot load the data: {0}")]
-    Rdb(#[from] rdb::RdbError),
+    Rdb(rdb::RdbError),
     /// More databases than there are here.
     #[error("the data names database {0}, and there are {1} here")]
     Database(u64, u16),
     /// [`Loader::commit`] before the end.
     #[error("the data breaks off before its end")]
     Unfinished,
+}
+
+/// Not as a source: the text has it already.
+impl From<rdb::RdbError> for LoadError {
+    fn from(error: rdb::RdbError) -> Self {
+        Self::Rdb(error)
+    }
 }
 
 /// Reads a stream; see [`Engine::begin_load`].
@@ -132,6 +139,12 @@ impl Loader {
     #[must_use]
     pub fn functions(&self) -> usize {
         self.functions
+    }
+
+    /// Keys that were passed over because their value was an empty collection: the names since this was last asked, and
+    /// how many there were in all.
+    pub fn take_empty_keys(&mut self) -> (Vec<Vec<u8>>, u64) {
+        (self.reader.take_empty_names(), self.reader.empty_keys())
     }
 
     /// How many keys have been read.

@@ -53,6 +53,8 @@ pub enum Deferred {
     },
     /// BGREWRITEAOF.
     RewriteAof,
+    /// DEBUG RELOAD and DEBUG LOADAOF: answer when the files have taken the place of the data.
+    Reload(Reload),
     /// End the process.
     Shutdown(Shutdown),
     /// The connection becomes a replica's.
@@ -83,6 +85,18 @@ impl std::fmt::Display for MasterAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
+}
+
+/// Which files DEBUG reads back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// RELOAD: the RDB file, which is saved before unless NOSAVE was said.
+    Rdb {
+        /// Whether it is saved before.
+        save: bool,
+    },
+    /// LOADAOF: the append-only file.
+    AppendOnly,
 }
 
 /// Options of SHUTDOWN.

@@ -10,10 +10,10 @@ pub enum RdbError {
     #[error("not an RDB stream: it does not begin with REDIS or VALKEY and a version")]
     Magic,
     /// A version that this release does not read.
-    #[error("RDB version {0} is not read by this release; it reads 1 to 14 of Redis and 80 of Valkey")]
+    #[error("Can't handle RDB format version {0}: this release reads 1 to 14 of Redis and 80 of Valkey")]
     Version(u16),
     /// The checksum at the end does not match.
-    #[error("bad checksum: the data says {stored:016x}, its bytes give {computed:016x}")]
+    #[error("RDB CRC error: the data says {stored:016x}, its bytes give {computed:016x}")]
     Checksum {
         /// As stored.
         stored: u64,

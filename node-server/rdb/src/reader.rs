@@ -18,6 +18,8 @@ const COMPACT_AT: usize = 1 << 20;
 
 /// Longest piece that is kept whole: an element of 512 MiB (Redis's default limit) and another that belongs to it.
 pub const ITEM_MAX: usize = (512 + 512 + 1) << 20;
+/// Most names of empty keys that are kept until somebody takes them.
+const EMPTY_NAMES_MAX: usize = 64;
 
 /// One thing in the stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +75,8 @@ pub struct Reader {
     expire_at: Option<u64>,
     partial: Option<Partial>,
     empty_keys: u64,
+    /// The first of them that nobody has taken yet.
+    empty_names: Vec<Vec<u8>>,
     is_checksummed: bool,
     waits_for: &'static str,
     failed: Option<RdbError>,
@@ -128,6 +132,11 @@ impl Reader {
     #[must_use]
     pub fn empty_keys(&self) -> u64 {
         self.empty_keys
+    }
+
+    /// Their names since this was last asked; of very many at once only the first.
+    pub fn take_empty_names(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.empty_names)
     }
 
     /// Whether a checksum was compared at the end. It was not when there is none (before version 5) or when it is zero,
@@ -249,6 +258,9 @@ impl Reader {
         let expire_at = self.expire_at.take();
         if value.is_empty_collection() {
             self.empty_keys += 1;
+            if self.empty_names.len() < EMPTY_NAMES_MAX {
+                self.empty_names.push(key);
+            }
             return None;
         }
         Some(Item::Key { key, value, expire_at })

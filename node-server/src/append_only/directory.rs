@@ -172,7 +172,7 @@ impl<L: FileLayer> Directory<L> {
         let path = self.file(&self.names.manifest());
         match self.layer.read(&path) {
             Ok(text) => {
-                Manifest::parse(&text).map(Some).map_err(|source| AofError::Manifest { path, source })
+                Manifest::parse(&text).map(Some).map_err(|reason| AofError::Manifest { path, reason })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(system(&path, "read the manifest")(error)),

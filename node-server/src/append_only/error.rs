@@ -18,15 +18,15 @@ pub enum AofError {
         source: io::Error,
     },
     /// The manifest says nothing that can be used.
-    #[error("{path}: {source}. The manifest of the append-only file is corrupt or was not written by a server: restore it from a backup", path = path.display())]
+    #[error("{path}: {reason}. The manifest of the append-only file is corrupt or was not written by a server: restore it from a backup", path = path.display())]
     Manifest {
         /// Which file.
         path: PathBuf,
-        /// Its line and what is wrong with it.
-        source: ManifestError,
+        /// Its line and what is wrong with it. No source: the text has it.
+        reason: ManifestError,
     },
-    /// A file of the manifest is not there.
-    #[error("{path}: the manifest names it and it is not there: restore it from a backup; without it the data is not complete", path = path.display())]
+    /// A file of the manifest is not there. The text begins as Redis's does.
+    #[error("Unable to obtain the AOF file {path} length. stat: No such file or directory: the manifest names it; restore it from a backup, without it the data is not complete", path = path.display())]
     Missing {
         /// Which file.
         path: PathBuf,

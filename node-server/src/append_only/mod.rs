@@ -87,6 +87,12 @@ impl<L: FileLayer> AppendOnly<L> {
         Ok((append_only, to_load))
     }
 
+    /// The files that make up the data set, in the order of loading.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.directory.manifest().to_load().map(|name| self.directory.file(name)).collect()
+    }
+
     /// Whether this is the file that is written to.
     #[must_use]
     pub fn is_increment(&self, path: &Path) -> bool {

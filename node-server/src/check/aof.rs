@@ -1,7 +1,7 @@
 //! `check aof`: reads the parts of an append-only file as the node would, and cuts off a torn tail if it is told to.
 
 use anyhow::{Context, bail};
-use node_server_rdb::aof::{Check, Manifest, Report};
+use node_server_rdb::aof::{AofError, Check, Manifest, Report};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,90 +12,137 @@ const PIECE: usize = 1 << 18;
 const MANIFEST: &str = ".manifest";
 
 /// Writes to `out` what a file holds and where and why it is not whole; a manifest stands for all its files. With `fix`
-/// a torn tail is cut off. True when the file is whole, or is now.
+/// a torn tail is cut off. True when the file is whole, or is now. Lines that scripts look for are those of
+/// redis-check-aof 7.0.15.
 ///
 /// # Errors
 /// A file cannot be read or cut, or `out` not be written.
 pub fn check_aof(path: &Path, fix: bool, out: &mut impl Write) -> anyhow::Result<bool> {
-    let files = files(path)?;
+    if !path.to_string_lossy().ends_with(MANIFEST) {
+        writeln!(out, "Start checking Old-Style AOF")?;
+        return check_one(path, "", true, fix, out);
+    }
+    writeln!(out, "Start checking Multi Part AOF")?;
+    let manifest = manifest(path)?;
+    let files: Vec<PathBuf> = manifest.to_load().map(|name| path.with_file_name(name)).collect();
+    if files.is_empty() {
+        bail!("{}: it names no file", path.display());
+    }
+    let incrs_from = usize::from(manifest.base.is_some());
     // A crash tears the last file that was written to; see `persistence::load`.
     let is_written = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
     let last = files.iter().rposition(is_written).unwrap_or(0);
     let mut is_good = true;
     for (n, file) in files.iter().enumerate() {
-        is_good &= check_one(file, n >= last, fix, out)?;
+        let kind = if n < incrs_from { "BASE " } else { "INCR " };
+        if n < incrs_from {
+            let format = if has_preamble(file)? { "RDB" } else { "RESP" };
+            writeln!(out, "Start to check BASE AOF ({format} format).")?;
+        } else if n == incrs_from {
+            writeln!(out, "Start to check INCR files.")?;
+        }
+        is_good &= check_one(file, kind, n >= last, fix, out)?;
+    }
+    if is_good {
+        writeln!(out, "All AOF files and manifest are valid")?;
     }
     Ok(is_good)
 }
 
-/// Those of a manifest, in order, or the file itself.
-fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !path.to_string_lossy().ends_with(MANIFEST) {
-        return Ok(vec![path.to_owned()]);
-    }
+fn manifest(path: &Path) -> anyhow::Result<Manifest> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest = Manifest::parse(&text).with_context(|| path.display().to_string())?;
-    let files: Vec<PathBuf> = manifest.to_load().map(|name| path.with_file_name(name)).collect();
-    if files.is_empty() {
-        bail!("{}: it names no file", path.display());
-    }
-    Ok(files)
+    Manifest::parse(&text).with_context(|| path.display().to_string())
 }
 
-fn check_one(path: &Path, is_last: bool, fix: bool, out: &mut impl Write) -> anyhow::Result<bool> {
-    let Report { len, whole_until, commands, seals, last_seal, problem, truncate_to } = read(path)?;
+fn has_preamble(path: &Path) -> anyhow::Result<bool> {
+    let mut first = Vec::new();
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    file.take(6).read_to_end(&mut first).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(first.starts_with(b"REDIS") || first.starts_with(b"VALKEY"))
+}
+
+fn check_one(
+    path: &Path,
+    kind: &str,
+    is_last: bool,
+    fix: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let (report, line) = read(path)?;
+    let Report { len, whole_until, commands, seals, last_seal, problem, truncate_to } = report;
     let shown = path.display();
-    writeln!(out, "{shown}: {len} bytes, commands: {commands}, sealed stretches: {seals}")?;
+    let preamble_is_bad = matches!(problem, Some(AofError::Preamble(_)));
+    if !preamble_is_bad && has_preamble(path)? {
+        writeln!(out, "RDB preamble is OK, proceeding with AOF tail...")?;
+    }
+    let diff = len - whole_until;
+    writeln!(
+        out,
+        "AOF analyzed: filename={shown}, size={len}, ok_up_to={whole_until}, ok_up_to_line={line}, diff={diff}"
+    )?;
+    writeln!(out, "commands: {commands}, sealed stretches: {seals}")?;
     if let Some(seal) = last_seal {
         writeln!(out, "last seal: log offset {} of {}", seal.offset, seal.replid.as_str())?;
     }
     let Some(problem) = problem else {
-        writeln!(out, "whole")?;
+        writeln!(out, "{kind}AOF {shown} is valid")?;
         return Ok(true);
     };
     writeln!(out, "BAD: {problem}")?;
     match truncate_to {
-        Some(to) if !is_last => {
-            writeln!(
-                out,
-                "It is whole until byte {to}, but other files follow it: restore it from a backup"
-            )?;
-            Ok(false)
-        }
-        Some(to) if fix => {
+        Some(to) if is_last && fix => {
             truncate(path, to).with_context(|| format!("cannot truncate {shown}"))?;
-            writeln!(out, "truncated to {to} bytes ({} less)", len - to)?;
-            Ok(true)
+            writeln!(out, "Successfully truncated AOF {shown} to {to} bytes ({} less)", len - to)?;
+            return Ok(true);
+        }
+        Some(to) if !is_last => {
+            if fix {
+                writeln!(out, "Failed to truncate AOF {shown} because it is not the last file")?;
+            }
+            let advice = "but other files follow it: restore it from a backup";
+            writeln!(out, "It is whole until byte {to}, {advice}")?;
         }
         Some(to) => {
-            writeln!(
-                out,
-                "--fix cuts off the last {} bytes, which no server has promised to anybody",
-                len - to
-            )?;
-            Ok(false)
+            let cut = len - to;
+            writeln!(out, "--fix cuts off the last {cut} bytes, which no server has promised to anybody")?;
+            writeln!(out, "AOF {shown} is not valid. Use the --fix option to try fixing it.")?;
+            return Ok(false);
         }
         None => {
-            writeln!(
-                out,
-                "It is whole until byte {whole_until}; no cut makes it right: restore it from a backup"
-            )?;
-            Ok(false)
+            let advice = "no cut makes it right: restore it from a backup";
+            writeln!(out, "It is whole until byte {whole_until}; {advice}")?;
         }
     }
+    writeln!(out, "AOF {shown} is not valid")?;
+    Ok(false)
 }
 
-fn read(path: &Path) -> anyhow::Result<Report> {
-    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+/// What is in a file, and the line that follows what is whole, counted from 1.
+fn read(path: &Path) -> anyhow::Result<(Report, usize)> {
     let mut check = Check::new();
+    pieces(path, |piece| {
+        // All of it, for its length.
+        check.feed(piece);
+    })?;
+    let report = check.finish();
+    let (mut lines, mut left) = (0, report.whole_until);
+    pieces(path, |piece| {
+        let whole = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        lines += piece.iter().take(whole).filter(|byte| **byte == b'\n').count();
+        left -= whole as u64;
+    })?;
+    Ok((report, lines + 1))
+}
+
+fn pieces(path: &Path, mut take: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut piece = vec![0; PIECE];
     loop {
         let len = file.read(&mut piece).with_context(|| format!("cannot read {}", path.display()))?;
         if len == 0 {
-            return Ok(check.finish());
+            return Ok(());
         }
-        // All of it, for its length.
-        check.feed(piece.get(..len).unwrap_or_default());
+        take(piece.get(..len).unwrap_or_default());
     }
 }
 
@@ -140,10 +187,49 @@ mod tests {
             "{text}"
         );
         let (is_good, text) = check(&path, true);
-        assert!(is_good && text.contains(&format!("truncated to {} bytes (10 less)", whole.len())), "{text}");
+        assert!(is_good && text.contains(&format!(" to {} bytes (10 less)", whole.len())), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         let (is_good, text) = check(&path, false);
-        assert!(is_good && text.ends_with("whole\n"), "{text}");
+        assert!(is_good && text.ends_with("a.aof is valid\n"), "{text}");
+    }
+
+    /// Scripts look for these lines of redis-check-aof 7.0.15.
+    #[test]
+    fn lines_are_those_of_redis() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let set = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+        let torn = [&set[..], b"*3\r\n$3\r\nSE"].concat();
+        std::fs::write(path("a.1.base.aof"), set).unwrap();
+        std::fs::write(path("a.1.incr.aof"), &torn).unwrap();
+        let manifest = "file a.1.base.aof seq 1 type b\nfile a.1.incr.aof seq 1 type i\n";
+        std::fs::write(path("a.manifest"), manifest).unwrap();
+        let in_order = |text: &str, parts: &[&str]| {
+            let mut rest = text;
+            for part in parts {
+                let at = rest.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
+                rest = &rest[at + part.len()..];
+            }
+        };
+        let begin = [
+            "Start checking Multi Part AOF",
+            "Start to check BASE AOF (RESP format).",
+            "BASE AOF",
+            "is valid",
+        ];
+        let (_, text) = check(&path("a.manifest"), false);
+        in_order(&text, &[&begin[..], &["Start to check INCR files.", "ok_up_to_line=8, diff=10"]].concat());
+        in_order(&text, &["is not valid. Use the --fix option to try fixing it."]);
+        let (_, text) = check(&path("a.manifest"), true);
+        in_order(&text, &["Successfully truncated AOF", "All AOF files and manifest are valid"]);
+        let (_, text) = check(&path("a.manifest"), false);
+        in_order(&text, &[&begin[..], &["INCR AOF", "is valid", "All AOF files"]].concat());
+        std::fs::write(path("a.1.base.aof"), &torn).unwrap();
+        let (is_good, text) = check(&path("a.manifest"), true);
+        assert!(!is_good);
+        in_order(&text, &["Failed to truncate AOF", "because it is not the last file", "is not valid"]);
+        let (_, text) = check(&path("a.1.incr.aof"), false);
+        in_order(&text, &["Start checking Old-Style AOF", "ok_up_to_line=8, diff=0", "is valid"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::workers::{Finished, Job};
 use node_server_cluster::command::{self, Command, Parsed};
 use node_server_engine::{Deferred, Outcome, PsyncRequest};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
+use node_server_rdb::decode_dump_unchecked;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -78,7 +79,11 @@ impl Hub {
             self.defer(at, deferred, args);
             return;
         }
-        self.node.stats.errors.count(connection.output.written(mark));
+        let written = connection.output.written(mark);
+        self.node.stats.errors.count(written);
+        if written.starts_with(BAD_PAYLOAD) {
+            log_refused_payload(args);
+        }
         connection.output.finish(mark, hold);
         connection.closing |= matches!(outcome, Outcome::Close) || connection.client.is_killed();
         if held {
@@ -161,6 +166,9 @@ impl Hub {
                 self.ask_keeper(at, |reply_to| Request::BackgroundSave { reply_to, schedule })
             }
             Deferred::RewriteAof => self.ask_keeper(at, Request::Rewrite),
+            Deferred::Reload(what) => {
+                self.ask_keeper(at, |reply_to| Request::Reload { reply_to, what });
+            }
             Deferred::Shutdown(options) => self.ask(at, |node, reply_to, _| {
                 node.shutdown.request(if options.abort {
                     shutdown::Request::Abort { reply_to }
@@ -274,6 +282,18 @@ impl Hub {
     fn leave(&mut self, at: usize, wanted: PsyncRequest) {
         let Some(connection) = self.connection(at) else { return };
         connection.state = State::Leaving(wanted);
+    }
+}
+
+/// What RESTORE says to a payload that does not decode.
+const BAD_PAYLOAD: &[u8] = b"-ERR Bad data format";
+
+/// Why, for the log: Redis tells no more to the client.
+fn log_refused_payload(args: &[&[u8]]) {
+    let [command, key, _, payload, ..] = args else { return };
+    if let Err(error) = decode_dump_unchecked(payload) {
+        let (command, key) = (command.escape_ascii(), key.escape_ascii());
+        tracing::debug!("{command} of {key}: integrity check failed: {error}");
     }
 }
 

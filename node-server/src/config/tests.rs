@@ -84,10 +84,14 @@ fn the_test_suites_file_parses() {
         slave-serve-stale-data yes\nappendonly no\nappendfsync everysec\nno-appendfsync-on-rewrite no\n\
         activerehashing yes\nenable-protected-configs yes\nenable-debug-command yes\nenable-module-command yes\n\
         propagation-error-behavior panic\nshutdown-on-sigterm force\nenable-debug-assert yes\nunixsocket /tmp/x\n\
-        cluster-ping-interval 100\ncluster-databases 1\ncluster-slot-stats-enabled yes\n";
+        cluster-ping-interval 100\ncluster-databases 1\ncluster-slot-stats-enabled yes\n\
+        hide-user-data-from-log no\nuse-exit-on-panic yes\nrdb-version-check relaxed\nrdb-key-save-delay 1000\n\
+        loading-process-events-interval-bytes 1024\nsave \n";
     let values = load_text(text).unwrap();
     assert_eq!(values.get("replica-serve-stale-data"), "yes");
     assert_eq!(values.get("save"), "");
+    // As redis-server 7.0.15 takes it.
+    assert_eq!(load_text("save 900 1\nsave\n").unwrap().get("save"), "");
 }
 
 #[test]

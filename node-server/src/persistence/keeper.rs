@@ -15,6 +15,7 @@ use node_server_protocol::routing::Serving;
 use node_server_rdb::aof::Names;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ const REST_POWER_MAX_STALE: u32 = 2;
 pub(super) struct Keeper {
     pub(super) node: Arc<Node>,
     requests: Receiver<Request>,
-    open: Option<Open>,
+    pub(super) open: Option<Open>,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) saving: Option<Saving>,
     /// SAVE or BGSAVE was asked for and has not begun.
@@ -143,6 +144,10 @@ impl Keeper {
 
     fn write_and_sync(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| now() >= open.retry_at) else { return };
+        let sleep_us = self.node.persistence.flush_sleep_us.load(Ordering::Relaxed);
+        if sleep_us > 0 && open.is_behind(&self.node) {
+            std::thread::sleep(Duration::from_micros(sleep_us));
+        }
         // What works again is believed when it is on the disk.
         let policy = if self.failing { Fsync::Always } else { self.settings.appendfsync };
         let written = open.catch_up(&self.node, None, &mut self.buffer);
@@ -243,8 +248,10 @@ impl Keeper {
             Request::BackgroundSave { reply_to, schedule } => self.background_save(reply_to, schedule),
             Request::Rewrite(reply_to) => {
                 let text = self.ask_for_rewrite();
+                self.tell();
                 self.node.mailboxes.reply(reply_to, text.into());
             }
+            Request::Reload { reply_to, what } => self.reload(reply_to, what),
             Request::Stop { save, done } => {
                 let result = self.finish(save);
                 // Whoever asked may have given up waiting.
@@ -263,8 +270,12 @@ impl Keeper {
             return "-ERR appendonly is off: there is no append only file to rewrite; CONFIG SET appendonly yes\r\n";
         }
         self.node.persistence.status.update(|s| s.rewrite_scheduled = true);
+        self.begin_rewrite_if_due();
         if self.saving.is_some() {
             return "+Background append only file rewriting scheduled\r\n";
+        }
+        if self.rewrite.is_none() && !self.node.persistence.status.get().rewrite_scheduled {
+            return "-ERR Can't execute an AOF background rewriting. Please check the server logs for more information.\r\n";
         }
         "+Background append only file rewriting started\r\n"
     }
@@ -318,7 +329,7 @@ impl Keeper {
     }
 
     /// Where the file does not continue the data there is nothing to sync.
-    fn sync_everything(&mut self) -> Result<(), AofError> {
+    pub(super) fn sync_everything(&mut self) -> Result<(), AofError> {
         let Some(open) = self.open.as_mut().filter(|open| open.is_good()) else { return Ok(()) };
         open.catch_up(&self.node, None, &mut self.buffer)?;
         if open.is_good() {
@@ -343,7 +354,7 @@ impl Keeper {
     }
 
     /// A master's data may be nowhere else. A replica's comes again, and until then its files show an older moment.
-    fn complete_base(&mut self) -> Result<(), String> {
+    pub(super) fn complete_base(&mut self) -> Result<(), String> {
         let needed = |keeper: &Self| {
             let incomplete = keeper.open.as_ref().is_some_and(|open| !open.is_good());
             incomplete && !keeper.node.engine.is_replica() && !keeper.is_closed_empty()
@@ -364,13 +375,17 @@ impl Keeper {
         Ok(())
     }
 
-    fn tell(&self) {
+    /// For INFO. What has been answered with «started» counts as begun, also where a write keeps it from beginning for a
+    /// moment: who asked must not see that nothing is under way.
+    pub(super) fn tell(&self) {
         let (size, base) = self.open.as_ref().map_or((0, 0), Open::sizes);
-        let since = self.rewrite.as_ref().map(|r| r.begun);
+        let rewriting = self.rewrite.as_ref().map(|rewrite| rewrite.begun);
+        let saving = self.saving.as_ref().map(|saving| saving.begun);
+        let may_rewrite = saving.is_none() && self.open.is_some() && !self.is_closed_empty();
         self.node.persistence.status.update(|s| {
             (s.aof_on, s.aof_size, s.aof_base_size) = (self.open.is_some(), size, base);
-            s.rewriting_since = since;
-            s.saving_since = self.saving.as_ref().map(|saving| saving.begun);
+            s.rewriting_since = rewriting.or_else(|| (s.rewrite_scheduled && may_rewrite).then(now));
+            s.saving_since = saving.or_else(|| (self.save_wanted && rewriting.is_none()).then(now));
         });
     }
 }

@@ -9,7 +9,7 @@ use node_server_engine::{Applier, ApplyError, Engine};
 use node_server_rdb::aof::{Ending, Item, Names, Record, Resume, Scanner, Seal};
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes that are read at a time.
@@ -66,6 +66,22 @@ pub fn load(engine: &Arc<Engine>, settings: &Settings) -> anyhow::Result<Found> 
     Ok(found)
 }
 
+/// Reads the RDB file into `engine`, in the place of what is there; false when there is none.
+pub(super) fn rdb_file(engine: &Arc<Engine>, name: &str) -> anyhow::Result<bool> {
+    let mut found = Found::default();
+    load_rdb(engine, name, &mut found)?;
+    Ok(found.has_data)
+}
+
+/// Reads the parts of an append-only file into `engine`, which nobody else uses.
+pub(super) fn append_only(
+    engine: &Arc<Engine>,
+    settings: &Settings,
+    paths: &[PathBuf],
+) -> anyhow::Result<()> {
+    Reading::default().all(engine, settings, paths, &mut Found::default())
+}
+
 fn load_rdb(engine: &Arc<Engine>, name: &str, found: &mut Found) -> anyhow::Result<()> {
     let path = Path::new(name);
     let file = match File::open(path) {
@@ -103,11 +119,11 @@ impl Reading {
         mut self,
         engine: &Arc<Engine>,
         settings: &Settings,
-        paths: &[std::path::PathBuf],
+        paths: &[PathBuf],
         found: &mut Found,
     ) -> anyhow::Result<()> {
         // A file that was begun and not written to says nothing about whether the one before it was left in order.
-        let is_empty = |path: &std::path::PathBuf| path.metadata().is_ok_and(|file| file.len() == 0);
+        let is_empty = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() == 0);
         let last = paths.iter().rposition(|path| !is_empty(path)).unwrap_or(0);
         let mut cuts = Vec::new();
         for (n, path) in paths.iter().enumerate() {
@@ -249,10 +265,13 @@ impl Reading {
             .collect();
         engine.replay(&mut self.applier, &commands, now()).map_err(|error| match error {
             ApplyError::Unknown(name) => anyhow::anyhow!(
-                "{}: it has the command '{name}', which this version does not know. Let the server that wrote it \
+                "{}: unknown command '{name}': this version does not have it. Let the server that wrote it \
                  rewrite its append only file (BGREWRITEAOF), so that it begins with an RDB base",
                 path.display()
             ),
+            ApplyError::Failed { command, error } => {
+                anyhow::anyhow!("{}: the command '{command}' in it fails: {error}", path.display())
+            }
             other => anyhow::Error::from(other).context(path.display().to_string()),
         })
     }
@@ -275,7 +294,12 @@ impl Reading {
                 bail!("{}: the RDB file ends before its end mark: restore it from a backup", path.display());
             }
             ended = loader.feed(&buffer[..len]).with_context(|| path.display().to_string())?;
+            for name in loader.take_empty_keys().0 {
+                tracing::info!("skipping empty key: {}", name.escape_ascii());
+            }
         }
+        let (keys, (_, empty)) = (loader.keys(), loader.take_empty_keys());
+        tracing::info!("Done loading RDB, keys loaded: {keys}, empty keys skipped: {empty}.");
         found.has_data = true;
         found.history = loader.history().map(|(replid, offset)| (replid.to_owned(), offset));
         found.stream_db = loader.stream_db();

@@ -7,6 +7,7 @@ mod keeper;
 mod load;
 mod open;
 mod rdb_file;
+mod reload;
 mod rewrite;
 mod status;
 
@@ -19,11 +20,11 @@ use crate::append_only::RealFiles;
 use crate::config::{ConfigStore, Fsync};
 use crate::mailbox::ReplyTo;
 use crate::node::{Busy, Node};
-use node_server_engine::Engine;
+use node_server_engine::{Engine, Reload};
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Thread;
 
@@ -51,6 +52,13 @@ pub enum Request {
     },
     /// BGREWRITEAOF.
     Rewrite(ReplyTo),
+    /// DEBUG RELOAD and LOADAOF.
+    Reload {
+        /// Who asked.
+        reply_to: ReplyTo,
+        /// Which files.
+        what: Reload,
+    },
     /// The process leaves: write and sync what there is, save if save points say so, and tell how it went.
     Stop {
         /// SHUTDOWN SAVE and NOSAVE; `None`: if there are save points.
@@ -80,6 +88,8 @@ pub struct PersistenceHandle {
     /// The thread sleeps and wants to be woken by growth.
     asleep: AtomicBool,
     holds: Mutex<Holds>,
+    /// DEBUG AOF-FLUSH-SLEEP: each write of the append-only file waits so many microseconds first.
+    pub(crate) flush_sleep_us: AtomicU64,
     /// For INFO.
     pub status: Status,
 }
@@ -93,6 +103,7 @@ impl Default for PersistenceHandle {
             thread: Mutex::default(),
             asleep: AtomicBool::new(false),
             holds: Mutex::default(),
+            flush_sleep_us: AtomicU64::new(0),
             status: Status::default(),
         }
     }

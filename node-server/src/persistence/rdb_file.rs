@@ -128,6 +128,7 @@ impl Keeper {
         } else {
             self.save_wanted = true;
             let word = if self.rewrite.is_some() { "scheduled" } else { "started" };
+            self.tell();
             format!("+Background saving {word}\r\n")
         };
         self.node.mailboxes.reply(reply_to, text.into_bytes());

@@ -42,7 +42,7 @@ impl Foreign {
         Self::start("redis-server".into(), tempfile::tempdir().unwrap(), &[])
     }
 
-    fn start(program: PathBuf, dir: tempfile::TempDir, args: &[&str]) -> Self {
+    pub(crate) fn start(program: PathBuf, dir: tempfile::TempDir, args: &[&str]) -> Self {
         let port = common::free_port();
         let child = launch(&program, port, dir.path(), args);
         let mut server = Self { child, port, dir, program };
@@ -66,11 +66,11 @@ impl Foreign {
         until("it has loaded", || (!client.text(&["PING"]).starts_with("LOADING")).then_some(()));
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.port)
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -98,7 +98,7 @@ impl Drop for Foreign {
 const KEYS: &[&str] =
     &["a list", "a set", "a hash", "a sorted set", "a stream", "a long list", "a large hash"];
 
-fn fill_types(client: &mut Client) {
+pub(crate) fn fill_types(client: &mut Client) {
     client.text(&["RPUSH", "a list", "one", "2", "three"]);
     client.text(&["SADD", "a set", "one", "2", "three"]);
     client.text(&["HSET", "a hash", "field", "value", "2", "3"]);
@@ -111,7 +111,7 @@ fn fill_types(client: &mut Client) {
     }
 }
 
-fn strings(client: &mut Client) {
+pub(crate) fn strings(client: &mut Client) {
     for n in 0..300 {
         assert_eq!(client.text(&["SET", &format!("key:{n}"), &format!("value {n}")]), "OK");
     }
@@ -138,7 +138,7 @@ fn content(client: &mut Client) -> Vec<(String, String)> {
     content
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -146,9 +146,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-const ON: &[&str] = &["--appendonly", "yes"];
-
-fn others() -> Vec<PathBuf> {
+pub(crate) fn others() -> Vec<PathBuf> {
     vec!["redis-server".into(), valkey_program()]
 }
 
@@ -168,7 +166,7 @@ fn others_load_our_append_only_file() {
         server.kill();
         let dir = tempfile::tempdir().unwrap();
         copy(&appended(&server), &dir.path().join("appendonlydir"));
-        let mut other = Foreign::start(program, dir, ON);
+        let mut other = Foreign::start(program, dir, EVERYSEC);
         let mut client = other.client();
         assert_eq!(content(&mut client), expected);
         let Reply::Array(list) = client.call(&["LRANGE", "a long list", "0", "-1"]) else {
@@ -197,7 +195,7 @@ fn others_load_our_append_only_file() {
 #[test]
 fn we_load_the_append_only_file_of_others() {
     for program in others() {
-        let mut other = Foreign::start(program.clone(), tempfile::tempdir().unwrap(), ON);
+        let mut other = Foreign::start(program.clone(), tempfile::tempdir().unwrap(), EVERYSEC);
         let mut client = other.client();
         fill_types(&mut client);
         client.text(&["BGREWRITEAOF"]);

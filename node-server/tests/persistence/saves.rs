@@ -34,6 +34,30 @@ fn save_and_bgsave_write_what_a_start_loads() {
     assert_eq!(left.filter(|name| name.ends_with(".rdb")).collect::<Vec<_>>(), ["dump.rdb"]);
 }
 
+/// Who was told that it has begun sees it, or its end.
+#[test]
+fn what_has_begun_is_seen_in_info() {
+    let server = Server::start(EVERYSEC);
+    let mut client = server.client();
+    set_many(&mut client, "key", 1000);
+    wait_based(&mut client);
+    let number = |client: &mut Client, field: &str| client.info("persistence", field).parse::<u64>().unwrap();
+    for n in 0..40 {
+        let (command, running, ended) = match n % 2 {
+            0 => ("BGSAVE", "rdb_bgsave_in_progress", "rdb_saves"),
+            _ => ("BGREWRITEAOF", "aof_rewrite_in_progress", "aof_rewrites"),
+        };
+        let before = number(&mut client, ended);
+        let said = client.text(&[command]);
+        assert!(said.ends_with("started"), "{said}");
+        let text = client.text(&["INFO", "persistence"]);
+        let is_running = text.contains(&format!("{running}:1"));
+        let has_ended = text.contains(&format!("{ended}:{}", before + 1));
+        assert!(is_running || has_ended, "{command}: {text}");
+        until("it has ended", || (number(&mut client, running) == 0).then_some(()));
+    }
+}
+
 #[test]
 fn save_answers_under_writes() {
     let server = Server::start(&["--save", "", "--io-threads", "2"]);

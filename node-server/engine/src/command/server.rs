@@ -5,7 +5,7 @@ use super::call::{Access, NodeCall, SessionCall};
 use super::spec::{Argument, Flags, Group, Run, Spec};
 use super::{CommandError, CommandResult};
 use crate::HostCommand;
-use crate::outcome::{Deferred, Outcome, PsyncRequest, Shutdown};
+use crate::outcome::{Deferred, Outcome, PsyncRequest, Reload, Shutdown};
 use node_server_protocol::resp::request::parse_number;
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -274,9 +274,15 @@ fn shutdown(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
 }
 
 /// DEBUG SLEEP keeps only this connection waiting: no command can stop the node. DEBUG SLEEP-SLOT holds one slot, as a
-/// long script would. Everything else is the shell's.
+/// long script would. Everything else is the shell's, but for DIGEST.
 fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let is = |name: &[u8], len: usize| call.args.len() == len && call.args[1].eq_ignore_ascii_case(name);
+    if is(b"DIGEST", 2) {
+        return debug_digest(call);
+    }
+    if let Some(reload) = reload(call.args)? {
+        return if call.in_exec { Err(not_in_exec()) } else { Ok(Outcome::Defer(Deferred::Reload(reload))) };
+    }
     let (seconds, slot) = if is(b"SLEEP", 3) {
         (call.args[2], None)
     } else if is(b"SLEEP-SLOT", 4) {
@@ -288,8 +294,7 @@ fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let ms = (leading_number(seconds).clamp(0.0, SLEEP_MAX_S) * 1000.0) as u64;
     if call.in_exec {
         // A transaction holds its slot, on a thread that other connections need.
-        let refused = CommandError::text("ERR Command not allowed inside a transaction");
-        return if ms > 0 { Err(refused) } else { ok(call) };
+        return if ms > 0 { Err(not_in_exec()) } else { ok(call) };
     }
     if !call.offloaded {
         return Ok(Outcome::Offload);
@@ -298,6 +303,35 @@ fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     call.engine.host.pause(ms);
     drop(guard);
     ok(call)
+}
+
+fn not_in_exec() -> CommandError {
+    CommandError::text("ERR Command not allowed inside a transaction")
+}
+
+fn debug_digest(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    // It waits for writes to end, and a transaction's slot would never come free.
+    if call.in_exec {
+        return Err(not_in_exec());
+    }
+    if !call.offloaded {
+        return Ok(Outcome::Offload);
+    }
+    let digest = call.engine.digest()?;
+    call.reply.simple(&digest);
+    Ok(Outcome::Done)
+}
+
+/// DEBUG RELOAD and LOADAOF. Data that is there is always replaced: MERGE and NOFLUSH are refused.
+fn reload(args: &[&[u8]]) -> CommandResult<Option<Reload>> {
+    let is = |at: usize, word: &[u8]| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
+    match args.len() {
+        2 if is(1, b"LOADAOF") => Ok(Some(Reload::AppendOnly)),
+        2 if is(1, b"RELOAD") => Ok(Some(Reload::Rdb { save: true })),
+        3 if is(1, b"RELOAD") && is(2, b"NOSAVE") => Ok(Some(Reload::Rdb { save: false })),
+        _ if is(1, b"RELOAD") => Err(CommandError::text("ERR DEBUG RELOAD only supports the NOSAVE option.")),
+        _ => Ok(None),
+    }
 }
 
 fn ok(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {

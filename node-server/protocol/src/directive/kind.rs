@@ -173,16 +173,15 @@ fn numbers(args: &[String], count: usize) -> Result<String, Refusal> {
 }
 
 fn save(args: &[String], present: &str) -> Result<String, Refusal> {
-    if let [only] = args
-        && only.is_empty()
-    {
+    // Redis takes «save» without a value as well, in files too.
+    if args.iter().all(String::is_empty) && args.len() <= 1 {
         return Ok(String::new());
     }
     let good = |pair: &[String]| {
         let seconds = pair[0].parse::<i64>().is_ok_and(|n| n >= 1);
         seconds && pair[1].parse::<i64>().is_ok_and(|n| n >= 0)
     };
-    if args.is_empty() || !args.len().is_multiple_of(2) || !args.chunks(2).all(good) {
+    if !args.len().is_multiple_of(2) || !args.chunks(2).all(good) {
         return Err("Invalid save parameters".into());
     }
     let added = args.join(" ");

@@ -106,6 +106,8 @@ pub static DIRECTIVES: &[Directive] = &[
     at_start("syslog-facility", FACILITIES, "local0"),
     live("crash-log-enabled", Bool, "yes"),
     live("crash-memcheck-enabled", Bool, "yes"),
+    hidden(live("use-exit-on-panic", Bool, "no")),
+    live("hide-user-data-from-log", Bool, "yes"),
     live("oom-score-adj", Choice(&["no", "yes", "relative", "absolute"]), "no"),
     live("oom-score-adj-values", Numbers(3), "0 200 800"),
     at_start("server_cpulist", Text, ""),
@@ -238,6 +240,9 @@ pub static DIRECTIVES: &[Directive] = &[
     protected("dbfilename", Text, "dump.rdb"),
     live("stop-writes-on-bgsave-error", Bool, "yes"),
     live("sanitize-dump-payload", Choice(&["no", "yes", "clients"]), "no"),
+    live("rdb-version-check", Choice(&["strict", "relaxed"]), "strict"),
+    hidden(live("rdb-key-save-delay", Number(-INT, INT), "0")),
+    hidden(live("loading-process-events-interval-bytes", Memory(1024, INT), "2097152")),
     // Replication. repl-diskless-sync-delay is 0 and not 5 as in Redis: no fork is shared, so waiting gains nothing.
     at_start("replicaof", Words(2), ""),
     also("slave-serve-stale-data", live("replica-serve-stale-data", Bool, "yes")),
@@ -258,7 +263,12 @@ pub static DIRECTIVES: &[Directive] = &[
     live("repl-diskless-sync", Bool, "yes"),
     live("repl-diskless-sync-delay", Number(0, INT), "0"),
     live("repl-diskless-sync-max-replicas", Number(0, INT), "0"),
-    live("repl-diskless-load", Choice(&["disabled", "on-empty-db", "swapdb"]), "disabled"),
+    live(
+        "repl-diskless-load",
+        Choice(&["disabled", "on-empty-db", "swapdb", "flush-before-load"]),
+        "disabled",
+    ),
+    live("dual-channel-replication-enabled", Bool, "no"),
     live("repl-disable-tcp-nodelay", Bool, "no"),
     hidden(live("key-load-delay", Number(-INT, INT), "0")),
     // Cluster.

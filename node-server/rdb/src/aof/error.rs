@@ -21,8 +21,8 @@ pub enum AofError {
         /// The length to truncate the file to.
         complete_until: u64,
     },
-    /// Not the format.
-    #[error("bad file format at byte {at}: {reason}")]
+    /// Not the format. The text begins as Redis's does.
+    #[error("Bad file format reading the append only file: at byte {at}, {reason}")]
     Format {
         /// Beginning of the record.
         at: u64,
@@ -44,29 +44,30 @@ pub struct ManifestError {
     pub cause: ManifestCause,
 }
 
-/// What is wrong with a line of a manifest.
+/// What is wrong with a line of a manifest. The texts begin with those of Redis 7 (aof.c: AOF_MANIFEST_*), which tools and
+/// test suites look for in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestCause {
     /// Nothing in it, as after a crash of the file system; Redis refuses that as well.
-    #[error("the file is empty")]
+    #[error("Found an empty AOF manifest")]
     Empty,
     /// Redis reads no longer lines.
-    #[error("it is longer than {max} bytes", max = super::manifest::LINE_MAX)]
+    #[error("The AOF manifest file contains too long line: more than {max} bytes", max = super::manifest::LINE_MAX)]
     TooLong,
     /// The end of the file is missing.
-    #[error("it does not end with a newline: the file is cut short")]
+    #[error("Invalid AOF manifest file format: no newline at the end, the file is cut short")]
     CutShort,
     /// Unbalanced quotes.
-    #[error("its quotes are not balanced")]
+    #[error("Invalid AOF manifest file format: quotes are not balanced")]
     Quotes,
     /// No words, or a name without a value.
-    #[error("it is not made of pairs of a name and a value")]
+    #[error("Invalid AOF manifest file format: it is not made of pairs of a name and a value")]
     Pairs,
     /// One of the three that each line must have.
-    #[error("it has no {0}")]
+    #[error("Invalid AOF manifest file format: it has no {0}")]
     Missing(&'static str),
     /// The file name.
-    #[error("file name {name:?}: {error}")]
+    #[error("Invalid AOF manifest file format: file name {name:?}: {error}")]
     Name {
         /// As it stands there.
         name: String,
@@ -74,16 +75,16 @@ pub enum ManifestCause {
         error: NameError,
     },
     /// The sequence number.
-    #[error("{0:?} is no sequence number")]
+    #[error("Invalid AOF manifest file format: {0:?} is no sequence number")]
     Seq(String),
     /// The type.
-    #[error("{0:?} is no file type: b, h and i are")]
+    #[error("Unknown AOF file type: {0:?}; b, h and i are known")]
     Kind(String),
     /// A manifest has at most one.
-    #[error("it is a second base file")]
+    #[error("Found duplicate base file information")]
     SecondBase,
     /// They must increase from line to line.
-    #[error("sequence number {seq} does not follow {before}")]
+    #[error("Found a non-monotonic sequence number: {seq} does not follow {before}")]
     Order {
         /// Of this line.
         seq: u64,

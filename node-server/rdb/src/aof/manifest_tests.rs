@@ -57,7 +57,10 @@ fn what_redis_refuses_is_refused_with_line_and_cause() {
         assert!(name_of(cause(&format!("file {name} seq 1 type i\n"))), "{name}");
     }
     let text = Manifest::parse(b"file a/b seq 1 type i\n").unwrap_err().to_string();
-    assert_eq!(text, "line 1: file name \"a/b\": it must be a file name, not a path");
+    assert_eq!(
+        text,
+        "line 1: Invalid AOF manifest file format: file name \"a/b\": it must be a file name, not a path"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::command::{Call, CommandError, CommandResult};
 use crate::keyspace::Value;
 use node_server_protocol::Millis;
 use node_server_protocol::resp::request::parse_number;
-use node_server_rdb::{RdbError, decode_dump};
+use node_server_rdb::{RdbError, decode_dump, decode_dump_unchecked};
 
 /// DUMP key.
 pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
@@ -35,7 +35,8 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         return Err(CommandError::text("BUSYKEY Target key name already exists."));
     }
     let expire_at = expiry(call, &options)?;
-    let value = decode(payload)?;
+    let skips_checksum = call.engine.skips_dump_checksum();
+    let value = decode(payload, skips_checksum)?;
     if let Some(at) = expire_at
         && is_past(call, at)
     {
@@ -45,6 +46,12 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.ok();
         return Ok(());
     }
+    // Replicas and the append-only file get a payload that is right, as those who read it check it.
+    let mut made = Vec::new();
+    if skips_checksum {
+        value.put_dump(&mut made).map_err(|_| CommandError::text("ERR Bad data format"))?;
+    }
+    let payload = if skips_checksum { made.as_slice() } else { payload };
     call.keys.set(key, value, expire_at);
     if let Some(idle_s) = options.idle_s {
         call.keys.set_idle(key, idle_s);
@@ -68,8 +75,9 @@ fn expiry(call: &Call<'_, '_>, options: &Options) -> CommandResult<Option<Millis
     Ok((ttl > 0).then_some(Millis(at.unsigned_abs())))
 }
 
-fn decode(payload: &[u8]) -> CommandResult<Value> {
-    match decode_dump(payload) {
+fn decode(payload: &[u8], skip_checksum: bool) -> CommandResult<Value> {
+    let decode = if skip_checksum { decode_dump_unchecked } else { decode_dump };
+    match decode(payload) {
         Ok(value) => Ok(value.into()),
         Err(RdbError::Checksum { .. } | RdbError::Version(_) | RdbError::Footer) => {
             Err(CommandError::text("ERR DUMP payload version or checksum are wrong"))
