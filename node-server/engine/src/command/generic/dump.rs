@@ -14,7 +14,7 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     };
     let mut payload = Vec::new();
-    entry.value.put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
+    entry.value().put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
     call.reply.bulk(&payload);
     Ok(())
 }
@@ -45,7 +45,7 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.ok();
         return Ok(());
     }
-    call.keys.set(key, value, expire_at);
+    call.keys.set(key, value.into(), expire_at);
     if let Some(idle_s) = options.idle_s {
         call.keys.set_idle(key, idle_s);
     }
