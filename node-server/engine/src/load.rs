@@ -2,7 +2,7 @@
 //! end, together with the log's new history. A stream that breaks off changes nothing.
 
 use crate::Engine;
-use crate::keyspace::Table;
+use crate::keyspace::{Table, Value};
 use crate::log::NO_REPLID;
 use node_server_protocol::{Millis, SLOT_COUNT, Slot, key_slot};
 use node_server_rdb as rdb;
@@ -129,9 +129,14 @@ impl Loader {
 
     fn insert(&mut self, key: &[u8], value: rdb::Value, expire_at: Option<Millis>) {
         let slot = if self.engine.is_cluster() { Some(key_slot(key)) } else { Slot::new(self.db) };
-        let hash = self.engine.keyspace.hash(key);
         if let Some(table) = slot.and_then(|slot| self.tables.get_mut(slot.index())) {
-            self.keys += u64::from(table.insert(hash, key, value.into(), expire_at, self.clock_s));
+            self.keys += u64::from(table.insert(
+                self.engine.keyspace.hasher(),
+                key,
+                Value::from(value).into(),
+                expire_at,
+                self.clock_s,
+            ));
         }
     }
 

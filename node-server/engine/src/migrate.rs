@@ -210,7 +210,10 @@ impl Engine {
                 continue;
             };
             let mut payload = Vec::new();
-            entry.value.put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
+            entry
+                .value()
+                .put_dump(&mut payload)
+                .map_err(|error| CommandError::text(format!("ERR {error}")))?;
             let ttl_ms = entry.expire_at().map_or(0, |at| at.since(now).max(1));
             keys.push(Leaving { key: key.clone(), ttl_ms, payload, replace, gone: false });
         }

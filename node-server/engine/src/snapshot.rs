@@ -2,7 +2,7 @@
 //! writer that touches a slot which the snapshot has not passed yet hands over that slot's old content first.
 
 use crate::Engine;
-use crate::keyspace::{SlotTable, Table};
+use crate::keyspace::Table;
 use crate::log::{Pin, Standing};
 use node_server_protocol::{Millis, SLOT_COUNT, Slot};
 use node_server_rdb::{Dialect, RdbError, Writer};
@@ -34,17 +34,18 @@ impl Snapshots {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// A writer is about to change a slot it has locked.
-    pub(crate) fn before_write(&self, slot: Slot, table: &mut SlotTable) {
-        if !self.active.load(Ordering::SeqCst) || table.saved_by == self.generation() {
-            return;
-        }
-        table.saved_by = self.generation();
-        if table.keys.is_empty() {
+    /// Whether one is under way.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// A writer is about to change a slot it has locked and that the snapshot does not have: it gets the old content.
+    pub(crate) fn hand_over(&self, slot: Slot, keys: &Table) {
+        if keys.is_empty() {
             return;
         }
         if let Some(handed) = self.handed.lock().as_ref() {
-            handed.slots.lock().push_back((slot, encode(&table.keys, handed.dialect)));
+            handed.slots.lock().push_back((slot, encode(keys, handed.dialect)));
         }
     }
 }
@@ -53,7 +54,7 @@ impl Snapshots {
 fn encode(table: &Table, dialect: Dialect) -> Encoded {
     let mut out = Vec::with_capacity(table.bytes());
     for entry in table.iter() {
-        entry.value.put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), dialect)?;
+        entry.value().put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), dialect)?;
     }
     Ok(out)
 }
@@ -199,15 +200,13 @@ impl Snapshot {
         {
             return Ok(true);
         }
-        let Some(mut guard) = engine.keyspace.try_lock(slot) else { return Ok(false) };
-        let generation = self.generation;
-        let unsaved = guard.table().is_some_and(|t| t.saved_by != generation);
-        let keys = if unsaved {
-            let table = guard.table_mut();
-            table.saved_by = generation;
-            encode(&table.keys, self.handed.dialect)
-        } else {
-            Ok(Vec::new())
+        let Some(guard) = engine.keyspace.try_lock(slot) else { return Ok(false) };
+        let keys = match guard.table().filter(|_| !guard.is_saved_by(self.generation)) {
+            Some(table) => {
+                guard.set_saved_by(self.generation);
+                encode(&table.keys, self.handed.dialect)
+            }
+            None => Ok(Vec::new()),
         };
         drop(guard);
         self.put(slot, keys)?;

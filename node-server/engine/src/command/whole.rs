@@ -259,7 +259,7 @@ fn scan_slots(
 
 fn wanted(options: &ScanOptions<'_>, entry: &Entry) -> bool {
     options.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key()))
-        && options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.value.type_name().as_bytes()))
+        && options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(entry.value().type_name().as_bytes()))
 }
 
 #[cfg(test)]

@@ -3,13 +3,28 @@
 use super::{Keyspace, SlotState, SlotTable, WaitFor};
 use node_server_protocol::Slot;
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// 48 bytes when empty.
-#[derive(Debug)]
+/// What every request to a slot needs: one cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Cell {
-    pub(super) table: Mutex<Option<Box<SlotTable>>>,
-    state: AtomicU8,
+    pub(super) table: Mutex<SlotTable>,
+    /// Where the table's positions are, to be prefetched without the lock: it may be out of date.
+    hint: AtomicU64,
+}
+
+impl Cell {
+    pub(super) fn hint(&self) -> u64 {
+        self.hint.load(Ordering::Relaxed)
+    }
+}
+
+const _: () = assert!(size_of::<Cell>() == 64, "an empty slot is small, and a cell is one cache line");
+
+/// What can be read of a slot without its lock, kept up to date by whoever lets the lock go.
+#[derive(Debug)]
+pub(super) struct Published {
     keys: AtomicU32,
     volatile: AtomicU32,
     unclear: AtomicU32,
@@ -17,23 +32,24 @@ pub(super) struct Cell {
     logged: AtomicU64,
     /// No key expires before this; `u64::MAX` when none does.
     soonest: AtomicU64,
+    /// The snapshot that has this slot already; see `snapshot`. Read and written under the slot's lock.
+    saved_by: AtomicU64,
 }
 
-impl Default for Cell {
+impl Default for Published {
     fn default() -> Self {
         Self {
-            table: Mutex::default(),
-            state: AtomicU8::new(SlotState::FOREIGN.bits()),
             keys: AtomicU32::new(0),
             volatile: AtomicU32::new(0),
             unclear: AtomicU32::new(0),
             logged: AtomicU64::new(0),
             soonest: AtomicU64::new(u64::MAX),
+            saved_by: AtomicU64::new(0),
         }
     }
 }
 
-impl Cell {
+impl Published {
     pub(super) fn len(&self) -> u32 {
         self.keys.load(Ordering::Relaxed)
     }
@@ -53,21 +69,13 @@ impl Cell {
     pub(super) fn soonest(&self) -> u64 {
         self.soonest.load(Ordering::Relaxed)
     }
-
-    pub(super) fn state(&self) -> SlotState {
-        SlotState::from_bits(self.state.load(Ordering::SeqCst))
-    }
-
-    pub(super) fn set_state(&self, state: SlotState) {
-        self.state.store(state.bits(), Ordering::SeqCst);
-    }
 }
 
 /// A slot that is locked. Letting it go wakes those who wait for it.
 pub struct SlotGuard<'k> {
     keyspace: &'k Keyspace,
     slot: Slot,
-    table: Option<MutexGuard<'k, Option<Box<SlotTable>>>>,
+    table: Option<MutexGuard<'k, SlotTable>>,
     before: Sums,
     wake_leaving: bool,
 }
@@ -80,20 +88,11 @@ struct Sums {
     unclear: usize,
     bytes: usize,
     soonest: u64,
+    hint: u64,
 }
 
 impl Sums {
-    fn of(table: &Option<Box<SlotTable>>) -> Self {
-        let Some(table) = table else {
-            return Self {
-                keys: 0,
-                volatile: 0,
-                expiring_hashes: 0,
-                unclear: 0,
-                bytes: 0,
-                soonest: u64::MAX,
-            };
-        };
+    fn of(table: &SlotTable) -> Self {
         Self {
             keys: table.keys.len(),
             volatile: table.keys.volatile(),
@@ -101,16 +100,13 @@ impl Sums {
             unclear: table.unclear().len(),
             bytes: table.keys.bytes(),
             soonest: table.keys.soonest().unwrap_or(u64::MAX),
+            hint: table.keys.hint(),
         }
     }
 }
 
 impl<'k> SlotGuard<'k> {
-    pub(super) fn new(
-        keyspace: &'k Keyspace,
-        slot: Slot,
-        table: MutexGuard<'k, Option<Box<SlotTable>>>,
-    ) -> Self {
+    pub(super) fn new(keyspace: &'k Keyspace, slot: Slot, table: MutexGuard<'k, SlotTable>) -> Self {
         let before = Sums::of(&table);
         Self { keyspace, slot, table: Some(table), before, wake_leaving: false }
     }
@@ -130,30 +126,40 @@ impl<'k> SlotGuard<'k> {
     /// The slot's content, if it has any.
     #[must_use]
     pub fn table(&self) -> Option<&SlotTable> {
-        self.table.as_ref().and_then(|guard| guard.as_deref())
+        self.table.as_deref().filter(|table| !table.is_idle())
     }
 
-    pub(super) fn place(&mut self) -> &mut Option<Box<SlotTable>> {
-        self.table.as_mut().expect("a guard has its table until it is dropped")
-    }
-
-    /// The slot's content, made if there is none. A new one has nothing that a running snapshot lacks.
+    /// The slot's content to be read or marked; an empty one has nothing that a running snapshot lacks.
     pub(crate) fn table_mut(&mut self) -> &mut SlotTable {
-        let generation = self.keyspace.snapshots.generation();
-        self.place().get_or_insert_with(|| {
-            let mut table = Box::<SlotTable>::default();
-            table.saved_by = generation;
-            table
-        })
+        let table = self.table.as_deref_mut().expect("a guard has its table until it is dropped");
+        if table.is_idle() {
+            self.keyspace
+                .published(self.slot)
+                .saved_by
+                .store(self.keyspace.snapshots.generation(), Ordering::Relaxed);
+        }
+        table
     }
 
     /// The slot's content for change; a running snapshot gets its old content first (rule 8).
     pub(crate) fn table_to_write(&mut self) -> &mut SlotTable {
         let keyspace = self.keyspace;
         let slot = self.slot;
-        let table = self.table_mut();
-        keyspace.snapshots.before_write(slot, table);
-        table
+        if keyspace.snapshots.is_active() && !self.is_saved_by(keyspace.snapshots.generation()) {
+            self.set_saved_by(keyspace.snapshots.generation());
+            keyspace.snapshots.hand_over(slot, &self.table_mut().keys);
+        }
+        self.table_mut()
+    }
+
+    /// Whether the snapshot of this number has the slot already.
+    pub(crate) fn is_saved_by(&self, snapshot: u64) -> bool {
+        self.keyspace.published(self.slot).saved_by.load(Ordering::Relaxed) == snapshot
+    }
+
+    /// The snapshot of this number has the slot.
+    pub(crate) fn set_saved_by(&self, snapshot: u64) {
+        self.keyspace.published(self.slot).saved_by.store(snapshot, Ordering::Relaxed);
     }
 
     /// Letting go also wakes those who wait for keys on their way.
@@ -173,18 +179,15 @@ impl<'k> SlotGuard<'k> {
 
     /// Keeps the books and unlocks.
     fn unlock(&mut self) {
-        let Some(mut table) = self.table.take() else { return };
+        let Some(table) = self.table.take() else { return };
         let after = Sums::of(&table);
         if after != self.before {
             self.account(after);
         }
-        if table.as_ref().is_some_and(|t| t.is_idle()) {
-            *table = None;
-        }
     }
 
     fn account(&self, after: Sums) {
-        let cell = self.keyspace.cell(self.slot);
+        let published = self.keyspace.published(self.slot);
         let totals = &self.keyspace.totals;
         let before = self.before;
         let moved = |total: &std::sync::atomic::AtomicI64, before: usize, after: usize| {
@@ -196,10 +199,11 @@ impl<'k> SlotGuard<'k> {
         moved(&totals.volatile, before.volatile, after.volatile);
         moved(&totals.expiring_hashes, before.expiring_hashes, after.expiring_hashes);
         moved(&totals.bytes, before.bytes, after.bytes);
-        cell.keys.store(u32::try_from(after.keys).unwrap_or(u32::MAX), Ordering::Relaxed);
-        cell.volatile.store(u32::try_from(after.volatile).unwrap_or(u32::MAX), Ordering::Relaxed);
-        cell.unclear.store(u32::try_from(after.unclear).unwrap_or(u32::MAX), Ordering::Relaxed);
-        cell.soonest.store(after.soonest, Ordering::Relaxed);
+        published.keys.store(u32::try_from(after.keys).unwrap_or(u32::MAX), Ordering::Relaxed);
+        published.volatile.store(u32::try_from(after.volatile).unwrap_or(u32::MAX), Ordering::Relaxed);
+        published.unclear.store(u32::try_from(after.unclear).unwrap_or(u32::MAX), Ordering::Relaxed);
+        published.soonest.store(after.soonest, Ordering::Relaxed);
+        self.keyspace.cell(self.slot).hint.store(after.hint, Ordering::Relaxed);
     }
 
     fn wake(&self) {

@@ -10,7 +10,7 @@ impl Keyspace {
         let start = self.expiry_at.load(Ordering::Relaxed) % u64::from(SLOT_COUNT);
         (0..u64::from(SLOT_COUNT)).filter_map(move |n| {
             let slot = Slot::new(((start + n) % u64::from(SLOT_COUNT)) as u16)?;
-            (self.cell(slot).soonest() <= now.0).then_some(slot)
+            (self.published(slot).soonest() <= now.0).then_some(slot)
         })
     }
 

@@ -1,7 +1,8 @@
 //! The keys of a locked slot, as commands see them: expired keys are not there.
 
-use super::SlotState;
-use super::{Counters, Entry, Keyspace, SlotGuard, Table, Value};
+use super::hash::HashKeys as _;
+use super::thin::USED_MAX;
+use super::{Content, Counters, Entry, Keyspace, SlotGuard, SlotState, Table, Value};
 use crate::effects::Effects;
 use crate::session::Session;
 use node_server_protocol::{Millis, Slot};
@@ -90,7 +91,7 @@ impl<'a, 'k> Keys<'a, 'k> {
             return Some(position);
         }
         if self.expired == Expired::Delete {
-            self.delete(hash, key);
+            self.delete(position, key);
             self.effects.push(&[b"DEL", key]);
             self.counters().expired.fetch_add(1, Ordering::Relaxed);
         }
@@ -112,48 +113,58 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// A key's entry, for a command that will change it: marks the key as used.
     pub fn find(&mut self, key: &[u8]) -> Option<&Entry> {
+        let position = self.locate(key)?;
+        self.table().map(|table| table.at(position))
+    }
+
+    /// Where a key is that is used now.
+    fn locate(&mut self, key: &[u8]) -> Option<usize> {
         let position = self.live(self.hash(key), key)?;
         if self.touch {
             let clock = self.clock_s();
             self.guard.table_mut().keys.touch_at(position, clock);
         }
-        self.table().map(|table| table.at(position))
+        Some(position)
     }
 
     /// Sets a key to a value with an expiry (`None`: it does not expire). Returns whether it is new.
-    pub fn set(&mut self, key: &[u8], value: Value, expire_at: Option<Millis>) -> bool {
+    pub fn set(&mut self, key: &[u8], content: Content<'_>, expire_at: Option<Millis>) -> bool {
         let hash = self.hash(key);
-        self.live(hash, key);
-        let clock = self.clock_s();
+        // One whose time has passed and that is not to be deleted is replaced as well.
+        let live = self.live(hash, key);
+        let position = live.or_else(|| self.table().and_then(|table| table.position(hash, key)));
+        let (clock, keyspace) = (self.clock_s(), self.keyspace);
         let table = self.guard.table_to_write();
         table.touched(key);
-        table.keys.insert(hash, key, value, expire_at, clock)
+        match position {
+            Some(position) => table.keys.replace_at(position, content, expire_at, clock),
+            None => table.keys.insert_new(&keyspace.hasher, (hash, key), content, expire_at, clock),
+        }
+        position.is_none()
     }
 
     /// Lets `change` have a key's value, keeping its expiry. `None`: there is no such key.
     pub fn update<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Value) -> R) -> Option<R> {
-        self.find(key)?;
-        let hash = self.hash(key);
+        let position = self.locate(key)?;
         let table = self.guard.table_to_write();
         table.touched(key);
-        table.keys.update(hash, key, |entry| change(&mut entry.value))
+        Some(table.keys.update_at(position, change))
     }
 
     /// Sets or clears a key's expiry; false when there is no such key.
     pub fn set_expiry(&mut self, key: &[u8], expire_at: Option<Millis>) -> bool {
-        let hash = self.hash(key);
-        if self.live(hash, key).is_none() {
-            return false;
-        }
+        let Some(position) = self.live(self.hash(key), key) else { return false };
         let table = self.guard.table_to_write();
         table.touched(key);
-        table.keys.set_expiry(hash, key, expire_at)
+        table.keys.set_expiry_at(position, expire_at);
+        true
     }
 
     /// Sets when a key was last used (RESTORE IDLETIME), in seconds before now.
     pub fn set_idle(&mut self, key: &[u8], idle_s: u32) {
         let hash = self.hash(key);
-        let clock = self.clock_s().saturating_sub(idle_s);
+        // What was not used for longer than the clock can say counts as not used for as long as it can.
+        let clock = self.clock_s().wrapping_sub(idle_s.min(USED_MAX));
         if let Some(position) = self.table().and_then(|t| t.position(hash, key)) {
             self.guard.table_mut().keys.touch_at(position, clock);
         }
@@ -162,20 +173,20 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// How long ago a key was last used, in seconds.
     #[must_use]
     pub fn idle_s(&self, key: &[u8]) -> Option<u32> {
-        self.peek(key).map(|e| self.clock_s().saturating_sub(e.used_s))
+        self.peek(key).map(|e| e.idle_s(self.clock_s()))
     }
 
     /// Takes a key out.
-    pub fn remove(&mut self, key: &[u8]) -> Option<Box<Entry>> {
-        let hash = self.hash(key);
-        self.live(hash, key)?;
-        self.delete(hash, key)
+    pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        let position = self.live(self.hash(key), key)?;
+        self.delete(position, key)
     }
 
-    fn delete(&mut self, hash: u64, key: &[u8]) -> Option<Box<Entry>> {
+    fn delete(&mut self, position: usize, key: &[u8]) -> Option<Entry> {
+        let keyspace = self.keyspace;
         let table = self.guard.table_to_write();
         table.touched(key);
-        table.keys.remove(hash, key)
+        table.keys.remove_at(&keyspace.hasher, position)
     }
 
     /// Removes every key of the slot and hands the table over, so that freeing it can happen without the lock.
@@ -225,7 +236,7 @@ impl<'a, 'k> Keys<'a, 'k> {
         let hide = self.expired != Expired::Ignore;
         let now = self.now;
         self.table().map_or(0, |t| {
-            t.scan(cursor, |entry| {
+            t.scan(&self.keyspace.hasher, cursor, |entry| {
                 if !(hide && entry.is_expired(now)) {
                     visit(entry);
                 }

@@ -10,6 +10,7 @@ pub mod state;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+mod thin;
 pub mod value;
 pub mod waiters;
 
@@ -17,22 +18,26 @@ pub use cell::{AllSlots, SlotGuard};
 pub use keys::{Expired, Keys};
 pub use slot_table::SlotTable;
 pub use state::SlotState;
-pub use table::{Entry, Table};
-pub use value::{Text, Value};
+pub use table::Table;
+pub use thin::Entry;
+pub use value::{Content, Text, TextRef, Value, ValueRef};
 pub use waiters::{WaitFor, Waiters};
 
 use crate::Host;
 use crate::session::SessionId;
 use crate::snapshot::Snapshots;
-use cell::Cell;
-use hash::KeyHasher;
+use cell::{Cell, Published};
+use hash::{HashKeys, KeyHasher};
 use node_server_protocol::{Millis, SLOT_COUNT, Slot};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 /// All slots.
 pub struct Keyspace {
     cells: Box<[Cell]>,
+    published: Box<[Published]>,
+    /// What this node may do with each slot, dense because every request looks there.
+    states: Box<[AtomicU8]>,
     pub(crate) waiters: Waiters,
     pub(crate) snapshots: Snapshots,
     pub(crate) counters: Counters,
@@ -67,6 +72,8 @@ impl Keyspace {
     pub(crate) fn new(seed: u64, host: Arc<dyn Host>) -> Self {
         Self {
             cells: (0..SLOT_COUNT).map(|_| Cell::default()).collect(),
+            published: (0..SLOT_COUNT).map(|_| Published::default()).collect(),
+            states: (0..SLOT_COUNT).map(|_| AtomicU8::new(SlotState::FOREIGN.bits())).collect(),
             waiters: Waiters::default(),
             snapshots: Snapshots::default(),
             counters: Counters::default(),
@@ -79,6 +86,10 @@ impl Keyspace {
 
     fn cell(&self, slot: Slot) -> &Cell {
         &self.cells[slot.index()]
+    }
+
+    fn published(&self, slot: Slot) -> &Published {
+        &self.published[slot.index()]
     }
 
     /// How many keys there are, expired ones that are not deleted yet included.
@@ -114,42 +125,43 @@ impl Keyspace {
     /// How many keys a slot has; takes no lock.
     #[must_use]
     pub fn slot_len(&self, slot: Slot) -> u64 {
-        u64::from(self.cell(slot).len())
+        u64::from(self.published(slot).len())
     }
 
     /// How many keys hold back the end of a slot's move: those that are here, and those that may be at the target as
     /// they once were. One that is both counts twice. Takes no lock.
     #[must_use]
     pub fn slot_unmoved(&self, slot: Slot) -> u64 {
-        let unclear = if self.state(slot).has(SlotState::MIGRATING) { self.cell(slot).unclear() } else { 0 };
+        let unclear =
+            if self.state(slot).has(SlotState::MIGRATING) { self.published(slot).unclear() } else { 0 };
         self.slot_len(slot) + u64::from(unclear)
     }
 
     /// How many of a slot's keys expire; takes no lock.
     #[must_use]
     pub fn slot_volatile(&self, slot: Slot) -> u64 {
-        u64::from(self.cell(slot).volatile())
+        u64::from(self.published(slot).volatile())
     }
 
     /// What this node may do with a slot, as last published.
     #[must_use]
     pub fn state(&self, slot: Slot) -> SlotState {
-        self.cell(slot).state()
+        SlotState::from_bits(self.states[slot.index()].load(Ordering::SeqCst))
     }
 
     /// The log ends here behind a change of the slot.
     pub(crate) fn set_logged(&self, slot: Slot, end: u64) {
-        self.cell(slot).logged().store(end, Ordering::Release);
+        self.published(slot).logged().store(end, Ordering::Release);
     }
 
     /// Where the log ended behind the slot's last change that [`Keyspace::set_logged`] was told of.
     pub(crate) fn logged(&self, slot: Slot) -> u64 {
-        self.cell(slot).logged().load(Ordering::Acquire)
+        self.published(slot).logged().load(Ordering::Acquire)
     }
 
     /// Publishes a slot's state. Takes no lock.
     pub(crate) fn set_state(&self, slot: Slot, state: SlotState) {
-        self.cell(slot).set_state(state);
+        self.states[slot.index()].store(state.bits(), Ordering::SeqCst);
     }
 
     /// The slot's lock, if nobody has it.
@@ -186,6 +198,10 @@ impl Keyspace {
 
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
+    }
+
+    pub(crate) fn hasher(&self) -> &impl HashKeys {
+        &self.hasher
     }
 
     /// Whether a key is there and has not expired.

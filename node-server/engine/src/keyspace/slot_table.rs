@@ -10,8 +10,6 @@ use std::sync::{Arc, Weak};
 pub struct SlotTable {
     /// The keys.
     pub keys: Table,
-    /// The snapshot that has this slot already; see `snapshot`.
-    pub saved_by: u64,
     /// Things few slots have.
     rare: Option<Box<Rare>>,
 }

@@ -14,7 +14,7 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     };
     let mut payload = Vec::new();
-    entry.value.put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
+    entry.value().put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
     call.reply.bulk(&payload);
     Ok(())
 }
@@ -52,7 +52,7 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         value.put_dump(&mut made).map_err(|_| CommandError::text("ERR Bad data format"))?;
     }
     let payload = if skips_checksum { made.as_slice() } else { payload };
-    call.keys.set(key, value, expire_at);
+    call.keys.set(key, value.into(), expire_at);
     if let Some(idle_s) = options.idle_s {
         call.keys.set_idle(key, idle_s);
     }

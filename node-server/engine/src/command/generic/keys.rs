@@ -31,7 +31,7 @@ pub(super) fn touch(call: &mut Call<'_, '_>) -> CommandResult {
 
 /// TYPE key.
 pub(super) fn type_of(call: &mut Call<'_, '_>) -> CommandResult {
-    let name = call.keys.peek(call.args[1]).map_or("none", |entry| entry.value.type_name());
+    let name = call.keys.peek(call.args[1]).map_or("none", |entry| entry.value().type_name());
     call.reply.simple(name);
     Ok(())
 }
@@ -58,7 +58,7 @@ fn move_key(call: &mut Call<'_, '_>, replace: bool) -> CommandResult<bool> {
     }
     let entry = call.keys.remove(from).ok_or(CommandError::NoSuchKey)?;
     let expire_at = entry.expire_at();
-    call.keys.set(to, entry.value, expire_at);
+    call.keys.set(to, entry.into_value().into(), expire_at);
     call.replicate(&[b"RENAME", from, to]);
     Ok(true)
 }
@@ -71,7 +71,7 @@ pub(super) fn copy(call: &mut Call<'_, '_>) -> CommandResult {
     if from == to {
         return Err(CommandError::text("ERR source and destination objects are the same"));
     }
-    let source = call.keys.read(from).map(|entry| (entry.value.clone(), entry.expire_at()));
+    let source = call.keys.read(from).map(|entry| (entry.value().to_owned(), entry.expire_at()));
     let Some((value, expire_at)) = source else {
         call.reply.integer(0);
         return Ok(());
@@ -80,7 +80,7 @@ pub(super) fn copy(call: &mut Call<'_, '_>) -> CommandResult {
         call.reply.integer(0);
         return Ok(());
     }
-    call.keys.set(to, value, expire_at);
+    call.keys.set(to, value.into(), expire_at);
     call.replicate(&[b"COPY", from, to, b"REPLACE"]);
     call.reply.integer(1);
     Ok(())

@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 /// OBJECT ENCODING key.
 pub(super) fn encoding(call: &mut Call<'_, '_>) -> CommandResult {
     match call.keys.peek(call.args[2]) {
-        Some(entry) => call.reply.bulk(entry.value.encoding().as_bytes()),
+        Some(entry) => call.reply.bulk(entry.value().encoding().as_bytes()),
         None => call.reply.null(),
     }
     Ok(())

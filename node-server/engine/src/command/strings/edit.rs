@@ -1,10 +1,9 @@
 //! Commands that change strings in place.
 
 use super::long_double::LongDouble;
-use super::{check_length, integer, string, text_mut, text_of};
+use super::{check_length, integer, text_mut, text_of};
 use crate::command::{Call, CommandError, CommandResult};
-use crate::keyspace::{Text, Value};
-use node_server_protocol::resp::request::parse_number;
+use crate::keyspace::{Content, Text, Value};
 
 /// APPEND key value.
 pub(super) fn append(call: &mut Call<'_, '_>) -> CommandResult {
@@ -23,7 +22,7 @@ pub(super) fn append(call: &mut Call<'_, '_>) -> CommandResult {
             total
         }
         None => {
-            call.keys.set(key, string(more), None);
+            call.keys.set(key, Content::text(more), None);
             more.len()
         }
     };
@@ -47,7 +46,7 @@ pub(super) fn setrange(call: &mut Call<'_, '_>) -> CommandResult {
     }
     let end = check_length(offset.checked_add(piece.len()))?;
     if before.is_none() {
-        call.keys.set(key, Value::String(Text::Raw(Vec::new())), None);
+        call.keys.set(key, Content::text(b""), None);
     }
     let change =
         |value: &mut Value| text_mut(value).map(|text| text.edit(|bytes| overwrite(bytes, offset, piece)));
@@ -90,10 +89,7 @@ pub(super) fn decrby(call: &mut Call<'_, '_>) -> CommandResult {
 fn add(call: &mut Call<'_, '_>, increment: i64) -> CommandResult {
     let key = call.args[1];
     let before = match call.keys.find(key) {
-        Some(entry) => Some(match text_of(entry)? {
-            Text::Int(n) => *n,
-            Text::Raw(bytes) => parse_number(bytes).ok_or(CommandError::NotInteger)?,
-        }),
+        Some(entry) => Some(text_of(entry)?.number().ok_or(CommandError::NotInteger)?),
         None => None,
     };
     let after = before.unwrap_or(0).checked_add(increment);
@@ -101,7 +97,7 @@ fn add(call: &mut Call<'_, '_>, increment: i64) -> CommandResult {
     if before.is_some() {
         call.keys.update(key, |value| *value = Value::String(Text::Int(after)));
     } else {
-        call.keys.set(key, Value::String(Text::Int(after)), None);
+        call.keys.set(key, Content::Int(after), None);
     }
     call.replicate_verbatim();
     call.reply.integer(after);
@@ -124,6 +120,6 @@ pub(super) fn incrbyfloat(call: &mut Call<'_, '_>) -> CommandResult {
     text.shrink_to_fit();
     call.reply.bulk(&text);
     call.replicate(&[b"SET", key, &text, b"KEEPTTL"]);
-    call.keys.set(key, Value::String(Text::Raw(text)), expire_at);
+    call.keys.set(key, Value::String(Text::Raw(text)).into(), expire_at);
     Ok(())
 }

@@ -12,17 +12,17 @@ mod write;
 pub use table::TABLE;
 
 use super::{Call, CommandError, CommandResult};
-use crate::keyspace::{Entry, Text, Value};
+use crate::keyspace::{Entry, Text, TextRef, Value, ValueRef};
 use node_server_protocol::resp::request::parse_number;
 
 /// The longest string (Redis: the default of `proto-max-bulk-len`, 512 MiB).
 pub const STRING_MAX: usize = 512 * 1024 * 1024;
 
 /// The string that a key holds.
-fn text_of(entry: &Entry) -> CommandResult<&Text> {
-    match &entry.value {
-        Value::String(text) => Ok(text),
-        Value::Collection(_) => Err(CommandError::WrongType),
+fn text_of(entry: &Entry) -> CommandResult<TextRef<'_>> {
+    match entry.value() {
+        ValueRef::String(text) => Ok(text),
+        ValueRef::Collection(_) => Err(CommandError::WrongType),
     }
 }
 
@@ -32,10 +32,6 @@ fn text_mut(value: &mut Value) -> CommandResult<&mut Text> {
         Value::String(text) => Ok(text),
         Value::Collection(_) => Err(CommandError::WrongType),
     }
-}
-
-fn string(bytes: &[u8]) -> Value {
-    Value::String(Text::new(bytes))
 }
 
 /// A 64-bit integer as Redis reads it.

@@ -1,9 +1,10 @@
 //! Commands that set or delete whole strings.
 
 use super::options::{Expiry, Of, Options, Unit, moment, parse};
-use super::{reply_with_value, string, text_of};
+use super::{reply_with_value, text_of};
 use crate::command::generic::expire_at;
 use crate::command::{Call, CommandError, CommandResult};
+use crate::keyspace::Content;
 use node_server_protocol::Millis;
 
 /// SET key value \[NX|XX] \[GET] \[EX s|PX ms|EXAT s|PXAT ms|KEEPTTL].
@@ -59,15 +60,15 @@ fn put(call: &mut Call<'_, '_>, key: &[u8], value: &[u8], keep: Keep) {
     match keep {
         Keep::Yes => {
             let before = call.keys.find(key).and_then(|entry| entry.expire_at());
-            call.keys.set(key, string(value), before);
+            call.keys.set(key, Content::text(value), before);
             call.replicate(&[b"SET", key, value, b"KEEPTTL"]);
         }
         Keep::No(None) => {
-            call.keys.set(key, string(value), None);
+            call.keys.set(key, Content::text(value), None);
             call.replicate(&[b"SET", key, value]);
         }
         Keep::No(Some(at)) => {
-            call.keys.set(key, string(value), Some(at));
+            call.keys.set(key, Content::text(value), Some(at));
             call.replicate(&[b"SET", key, value, b"PXAT", at.to_string().as_bytes()]);
         }
     }
@@ -154,7 +155,7 @@ fn pairs<'a>(args: &[&'a [u8]], name: &'static str) -> CommandResult<Vec<(&'a [u
 
 fn put_all(call: &mut Call<'_, '_>, pairs: &[(&[u8], &[u8])]) {
     for (key, value) in pairs {
-        call.keys.set(key, string(value), None);
+        call.keys.set(key, Content::text(value), None);
     }
     let mut effect: Vec<&[u8]> = vec![b"MSET"];
     effect.extend_from_slice(&call.args[1..]);
