@@ -4,10 +4,18 @@
 use crate::Engine;
 use crate::command::CommandResult;
 use crate::gate::node_is_busy;
-use crate::keyspace::{Entry, Value};
-use crate::sha1::{Digest, sha1};
+use crate::keyspace::Entry;
+use crate::keyspace::value::ValueRef;
 use node_server_protocol::Slot;
 use node_server_rdb as rdb;
+use sha1::{Digest as _, Sha1};
+
+/// A SHA-1, which tells data sets apart and protects nothing here.
+type Digest = [u8; 20];
+
+fn sha1(bytes: &[u8]) -> Digest {
+    Sha1::digest(bytes).into()
+}
 
 /// Added for a key that expires, whenever that is.
 const EXPIRES: &[u8] = b"!!expire!!";
@@ -47,12 +55,12 @@ impl Engine {
 fn of_key(entry: &Entry) -> Digest {
     let mut digest = Digest::default();
     mix(&mut digest, entry.key());
-    match &entry.value {
-        Value::String(text) => {
+    match entry.value() {
+        ValueRef::String(text) => {
             mix(&mut digest, &0_u32.to_be_bytes());
             text.with(|bytes| mix(&mut digest, bytes));
         }
-        Value::Collection(collection) => of_collection(&mut digest, collection.value()),
+        ValueRef::Collection(collection) => of_collection(&mut digest, collection.value()),
     }
     if entry.expire_at().is_some() {
         add(&mut digest, EXPIRES);

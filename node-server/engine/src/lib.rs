@@ -30,7 +30,6 @@ pub mod outcome;
 mod password;
 mod route;
 pub mod session;
-mod sha1;
 pub mod snapshot;
 mod transaction;
 

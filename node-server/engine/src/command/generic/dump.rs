@@ -5,7 +5,7 @@ use crate::command::{Call, CommandError, CommandResult};
 use crate::keyspace::Value;
 use node_server_protocol::Millis;
 use node_server_protocol::resp::request::parse_number;
-use node_server_rdb::{RdbError, decode_dump, decode_dump_unchecked};
+use node_server_rdb::{self as rdb, RdbError, decode_dump, decode_dump_unchecked, encode_dump};
 
 /// DUMP key.
 pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
@@ -47,12 +47,14 @@ pub(super) fn restore(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     }
     // Replicas and the append-only file get a payload that is right, as those who read it check it.
-    let mut made = Vec::new();
-    if skips_checksum {
-        value.put_dump(&mut made).map_err(|_| CommandError::text("ERR Bad data format"))?;
-    }
-    let payload = if skips_checksum { made.as_slice() } else { payload };
-    call.keys.set(key, value.into(), expire_at);
+    let made;
+    let payload = if skips_checksum {
+        made = encode_dump(&value).map_err(|_| CommandError::text("ERR Bad data format"))?;
+        made.as_slice()
+    } else {
+        payload
+    };
+    call.keys.set(key, Value::from(value).into(), expire_at);
     if let Some(idle_s) = options.idle_s {
         call.keys.set_idle(key, idle_s);
     }
@@ -75,10 +77,10 @@ fn expiry(call: &Call<'_, '_>, options: &Options) -> CommandResult<Option<Millis
     Ok((ttl > 0).then_some(Millis(at.unsigned_abs())))
 }
 
-fn decode(payload: &[u8], skip_checksum: bool) -> CommandResult<Value> {
+fn decode(payload: &[u8], skip_checksum: bool) -> CommandResult<rdb::Value> {
     let decode = if skip_checksum { decode_dump_unchecked } else { decode_dump };
     match decode(payload) {
-        Ok(value) => Ok(value.into()),
+        Ok(value) => Ok(value),
         Err(RdbError::Checksum { .. } | RdbError::Version(_) | RdbError::Footer) => {
             Err(CommandError::text("ERR DUMP payload version or checksum are wrong"))
         }
