@@ -74,9 +74,12 @@ fn waitaof_counts(master: Binary, replica: Binary) -> Result<()> {
 
 #[test]
 fn waitaof_counts_disks_of_valkey_and_valkey_ours() -> Result<()> {
-    waitaof_counts(Binary::NodeServer, Binary::Valkey)?;
-    waitaof_counts(Binary::Valkey, Binary::NodeServer)?;
-    waitaof_counts(Binary::NodeServer, Binary::NodeServer)
+    let pairs = [
+        (Binary::NodeServer, Binary::Valkey),
+        (Binary::Valkey, Binary::NodeServer),
+        (Binary::NodeServer, Binary::NodeServer),
+    ];
+    at_once(pairs, waitaof_counts)
 }
 
 /// Redis 7.0 has no FACK: its replica is waited for in vain, and the master's own disk counts.
@@ -181,9 +184,16 @@ fn who_waits_is_told_of_changes() -> Result<()> {
 #[test]
 fn signs_of_life_go_both_ways() -> Result<()> {
     let pairs = [(Binary::NodeServer, Binary::Redis), (Binary::Redis, Binary::NodeServer)];
-    // At the same time: each has to last longer than `repl-timeout`.
-    let live = pairs.map(|(master, replica)| std::thread::spawn(move || both_live(master, replica)));
-    live.into_iter().try_for_each(|live| live.join().map_err(|_| anyhow::anyhow!("a panic"))?)
+    at_once(pairs, both_live)
+}
+
+/// Each of them lasts some seconds in which nothing happens.
+fn at_once<const N: usize>(
+    pairs: [(Binary, Binary); N],
+    test: fn(Binary, Binary) -> Result<()>,
+) -> Result<()> {
+    let tests = pairs.map(|(master, replica)| std::thread::spawn(move || test(master, replica)));
+    tests.into_iter().try_for_each(|test| test.join().map_err(|_| anyhow::anyhow!("a panic"))?)
 }
 
 fn both_live(master: Binary, replica: Binary) -> Result<()> {
