@@ -200,6 +200,8 @@ impl Node {
         }
         let config = Config {
             node_timeout_ms: NODE_TIMEOUT_MS,
+            // As in what the operator writes: it places replicas itself.
+            migration_barrier: u64::MAX,
             announce_ip: Some(self.address.ip),
             announce_port: self.address.port,
             announce_bus_port: self.address.bus_port,

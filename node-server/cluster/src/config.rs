@@ -48,8 +48,11 @@ pub struct Config {
     pub replica_validity_factor: u64,
     /// `cluster-replica-no-failover`.
     pub replica_no_failover: bool,
-    /// `cluster-allow-replica-migration`: a master that lost its last slot to another shard becomes its replica.
+    /// `cluster-allow-replica-migration`: a master that lost its last slot to another shard becomes its replica, and a
+    /// replica of a master that has several goes to one that has none left.
     pub allow_replica_migration: bool,
+    /// `cluster-migration-barrier`: so many replicas stay with a master.
+    pub migration_barrier: u64,
     /// `cluster-announce-ip`; `None`: learned from the sockets that other nodes reach this one by.
     pub announce_ip: Option<IpAddr>,
     /// `cluster-announce-hostname`.
@@ -79,6 +82,7 @@ impl Default for Config {
             replica_validity_factor: 10,
             replica_no_failover: false,
             allow_replica_migration: true,
+            migration_barrier: 1,
             announce_ip: None,
             announce_hostname: None,
             announce_port: 6379,

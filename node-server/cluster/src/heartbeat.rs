@@ -26,6 +26,7 @@ impl Cluster {
         self.ping_the_quiet();
         self.ping_while_paused();
         self.find_suspects();
+        self.join_an_orphan();
         self.guard_tick();
     }
 

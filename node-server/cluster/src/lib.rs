@@ -24,6 +24,7 @@ mod heartbeat;
 pub mod io;
 mod link;
 mod manual_failover;
+mod migration;
 mod node;
 pub mod nodes_conf;
 mod ownership;
@@ -47,6 +48,7 @@ use guard::Guard;
 use handover::Handover;
 use link::Links;
 use manual_failover::ManualFailover;
+use migration::Migration;
 use node::Node;
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::routing::{Routing, Serving};
@@ -105,6 +107,7 @@ pub struct Cluster {
     replication: ReplicationStatus,
     election: Election,
     manual: ManualFailover,
+    migration: Migration,
     handover: Option<Handover>,
     guard: Guard,
     blacklist: BTreeMap<NodeId, Millis>,
@@ -164,6 +167,7 @@ impl Cluster {
             replication: ReplicationStatus::default(),
             election: Election::default(),
             manual: ManualFailover::default(),
+            migration: Migration::default(),
             handover: None,
             guard: Guard::new(closed),
             blacklist: BTreeMap::new(),

@@ -39,6 +39,9 @@ impl Cluster {
         let Some(node) = self.view.node_mut(id) else { return };
         let before = node.master;
         node.make_master();
+        if before.is_some() {
+            self.migration.took_over(id);
+        }
         if let Some(before) = before.filter(|b| self.view.same_shard(*b, id)) {
             let gone = self.view.node(before).is_none_or(|n| n.is_failed() || !n.is_master());
             if gone {

@@ -28,6 +28,7 @@ pub(crate) fn core_config(settings: &Settings) -> anyhow::Result<Config> {
         replica_validity_factor: settings.cluster_replica_validity_factor,
         replica_no_failover: settings.cluster_replica_no_failover,
         allow_replica_migration: settings.cluster_allow_replica_migration,
+        migration_barrier: settings.cluster_migration_barrier,
         announce_ip,
         announce_hostname: text(&settings.cluster_announce_hostname),
         announce_port: or(settings.cluster_announce_port, settings.port),

@@ -6,6 +6,7 @@ mod durable;
 mod failover;
 mod files;
 mod migrate;
+mod orphan;
 mod passwords;
 mod peer;
 mod replicas;

@@ -47,6 +47,10 @@ pub const fn files(on_volume: bool) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Replicas stay where the operator places them: by default a node that has one too many would go to another master by
+/// itself. (`cluster-allow-replica-migration no` would also keep drained masters from following.)
+pub const STAY: (&str, &str) = ("cluster-migration-barrier", "2147483647");
+
 /// The value as redis.conf has it.
 #[must_use]
 pub fn text(value: &IntOrString) -> String {

@@ -39,6 +39,10 @@ pub(super) fn redis_conf(blueprint: &Blueprint<'_>) -> String {
     if !is_set("cluster-node-timeout") {
         lines.push(format!("cluster-node-timeout {NODE_TIMEOUT_MS}"));
     }
+    let (name, value) = operator_api::config::STAY;
+    if !is_set(name) {
+        lines.push(format!("{name} {value}"));
+    }
     for (name, value) in config {
         let text = operator_api::config::text(value);
         let text = if text.is_empty() { "\"\"".to_owned() } else { text };

@@ -98,6 +98,9 @@ fn waitaof_answers_at_once_where_it_can() {
     assert_eq!(waits, Outcome::Defer(expected));
     node.engine.durability().set_synced(end);
     assert_eq!(client.line("WAITAOF 1 0 0"), pair(1, 0));
+    let out_of_range = "ERR timeout is out of range";
+    assert_eq!(client.error("WAITAOF 0 0 9223372036854775807"), out_of_range);
+    assert_eq!(client.error("WAIT 0 9223372036854775807"), out_of_range);
     node.engine.set_replica(true);
     assert!(client.error("WAITAOF 0 0 0").starts_with("ERR WAITAOF cannot be used with replica instances."));
 }

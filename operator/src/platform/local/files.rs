@@ -221,6 +221,10 @@ impl Layout {
                 text.push_str(&format!("{name} {value}\n"));
             }
         }
+        let (name, value) = operator_api::config::STAY;
+        if !self.settings.config.contains_key(name) {
+            text.push_str(&format!("{name} {value}\n"));
+        }
         if !self.settings.config.contains_key("cluster-node-timeout") {
             text.push_str(&format!("cluster-node-timeout {NODE_TIMEOUT_MS}\n"));
         }

@@ -1,0 +1,15 @@
+//! Replication of our node with redis-server 7.0.15 and Valkey 9.1.2, both ways. `REPLICATION_COMMANDS` says how many
+//! random commands each pairing gets.
+#![allow(unreachable_pub, clippy::print_stdout, reason = "tests")]
+
+mod cascade;
+mod digest;
+mod failover;
+mod generate;
+mod pairings;
+mod proxy;
+mod refused;
+mod restart;
+mod role;
+mod support;
+mod waiting;

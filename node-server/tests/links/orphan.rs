@@ -1,0 +1,40 @@
+//! A master whose only replica has died gets one of another master.
+
+use super::*;
+use node_server_protocol::topology::NodeLine;
+
+fn replicas(lines: &[NodeLine], of: NodeId) -> Vec<NodeId> {
+    let works = |line: &&NodeLine| line.master == Some(of) && !line.to_string().contains("fail");
+    lines.iter().filter(works).map(|line| line.id).collect()
+}
+
+#[test]
+fn a_replica_goes_to_a_master_that_has_none_left() {
+    let shape = Shape::new(3, 1).with_spares(1).with("cluster-allow-replica-migration", "yes");
+    let mut cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
+    let keys = keys_of(2, 3, "k", 500);
+    set_all(&mut cluster.nodes[2].client().unwrap(), &keys);
+    let (rich, poor) = (id(&cluster.nodes[0]), id(&cluster.nodes[2]));
+    let spare = cluster.nodes[6].port().to_string();
+    cluster.nodes[0].client().unwrap().call(&["CLUSTER", "MEET", "127.0.0.1", &spare]).unwrap();
+    wait::until("the spare may follow the first master", SOON, || {
+        let reply = cluster.nodes[6].client().unwrap().command(&["CLUSTER", "REPLICATE", &rich.to_string()]);
+        reply.unwrap() == Reply::Simple("OK".into())
+    })
+    .unwrap();
+    wait_roles(&cluster, 4);
+    let stays = |cluster: &LocalCluster| replicas(&cluster.view(2).unwrap(), rich).len();
+    assert_eq!(stays(&cluster), 2);
+    cluster.nodes[5].kill().unwrap();
+    wait::until("a replica has come", SOON + SOON, || {
+        replicas(&cluster.view(2).unwrap(), poor).len() == 1 && stays(&cluster) == 1
+    })
+    .unwrap();
+    let came = replicas(&cluster.view(2).unwrap(), poor)[0];
+    let came = [3, 6].map(|n| &cluster.nodes[n]).into_iter().find(|node| id(node) == came).unwrap();
+    assert!(came.log().contains(&format!("Migrating to orphaned master {poor}")), "{}", came.log());
+    wait_same_offset(&cluster.nodes[2], came);
+    let mut reader = came.client().unwrap();
+    reader.call(&["READONLY"]).unwrap();
+    assert!(has_all(&mut reader, &keys));
+}
