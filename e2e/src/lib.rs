@@ -7,6 +7,7 @@ pub mod binary;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod crashes;
 #[cfg(feature = "operator")]
 pub mod declared;
 pub mod helm;

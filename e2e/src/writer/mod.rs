@@ -36,6 +36,8 @@ use worker::Worker;
 pub struct Options {
     /// Nodes to begin with, as `host:port`.
     pub seeds: Vec<String>,
+    /// The only seed serves all keys and knows no CLUSTER commands: a server outside cluster mode.
+    pub standalone: bool,
     /// Connections that write; each has one TCP connection per node.
     pub connections: usize,
     /// Commands per second of all connections together.
@@ -60,6 +62,7 @@ impl Options {
     pub fn new<A: ToString>(seeds: &[A]) -> Self {
         Self {
             seeds: seeds.iter().map(A::to_string).collect(),
+            standalone: false,
             connections: 8,
             operations_per_second: 2000,
             loss: Loss::None,
@@ -72,7 +75,8 @@ impl Options {
     }
 
     fn router(&self) -> Router {
-        Router::new(self.seeds.clone(), self.password.clone(), self.reply_limit)
+        let router = Router::new(self.seeds.clone(), self.password.clone(), self.reply_limit);
+        if self.standalone { router.standalone() } else { router }
     }
 }
 

@@ -87,6 +87,7 @@ pub(super) struct Router {
     seeds: Vec<String>,
     password: Option<String>,
     reply_limit: Duration,
+    standalone: bool,
     map: SlotMap,
     links: BTreeMap<String, Link>,
     pub(super) counts: Counts,
@@ -103,7 +104,14 @@ struct Tries {
 impl Router {
     pub(super) fn new(seeds: Vec<String>, password: Option<String>, reply_limit: Duration) -> Self {
         let (map, links, counts) = (SlotMap::new(), BTreeMap::new(), Counts::default());
-        Self { seeds, password, reply_limit, map, links, counts, latency: Latency::default() }
+        let (standalone, latency) = (false, Latency::default());
+        Self { seeds, password, reply_limit, standalone, map, links, counts, latency }
+    }
+
+    /// For one server outside cluster mode: it serves all slots.
+    pub(super) fn standalone(mut self) -> Self {
+        self.standalone = true;
+        self
     }
 
     pub(super) const fn map(&self) -> &SlotMap {
@@ -201,6 +209,10 @@ impl Router {
     /// Asks one node after the other for the owners until one answers: first those that are connected, for a pod that is gone
     /// does not even refuse; the one that was not reached comes last.
     pub(super) async fn refresh(&mut self, unreachable: Option<&str>) -> bool {
+        if let (true, Some(node)) = (self.standalone, self.seeds.first().cloned()) {
+            Slot::all().for_each(|slot| self.map.set_owner(slot, &node));
+            return self.link(&node).await.is_some();
+        }
         let known: BTreeSet<String> = self.map.nodes().iter().chain(&self.seeds).cloned().collect();
         let mut nodes: Vec<String> = known.into_iter().collect();
         nodes.sort_by_key(|node| (unreachable == Some(node.as_str()), !self.links.contains_key(node)));
