@@ -293,7 +293,25 @@ fn log_refused_payload(args: &[&[u8]]) {
     let [command, key, _, payload, ..] = args else { return };
     if let Err(error) = decode_dump_unchecked(payload) {
         let (command, key) = (command.escape_ascii(), key.escape_ascii());
-        tracing::debug!("{command} of {key}: integrity check failed: {error}");
+        let encoding = encoding_words(payload.first().copied());
+        tracing::debug!("{command} of {key}: {encoding} integrity check failed: {error}");
+    }
+}
+
+/// How Redis's log calls the encodings that it checks, by the type of the payload (Redis: RDB_TYPE_*).
+const fn encoding_words(kind: Option<u8>) -> &'static str {
+    match kind {
+        Some(9) => "Zipmap",
+        Some(11) => "Intset",
+        Some(12) => "Zset ziplist",
+        Some(13) => "Hash ziplist",
+        Some(14) => "Ziplist",
+        Some(15 | 19 | 21) => "Stream listpack",
+        Some(16) => "Hash listpack",
+        Some(17) => "Zset listpack",
+        Some(18) => "Listpack",
+        Some(20) => "Set listpack",
+        _ => "Payload",
     }
 }
 

@@ -178,7 +178,7 @@ fn why_a_payload_is_refused_is_in_the_log() {
     payload.extend(node_server_rdb::crc64::crc64(0, &payload).to_le_bytes());
     let refused = call(&mut client, &[b"RESTORE", b"key", b"0", &payload]);
     assert_eq!(refused, Reply::Error("ERR Bad data format".into()));
-    let why = "RESTORE of key: integrity check failed: ";
+    let why = "RESTORE of key: Ziplist integrity check failed: ";
     until("the log says why", || server.log().contains(why).then_some(()));
 }
 
