@@ -95,6 +95,8 @@ impl Keeper {
             self.end_rewrite();
             self.end_saving();
             while let Ok(request) = self.requests.try_recv() {
+                // What CONFIG SET has answered before holds for it.
+                self.follow_settings();
                 if !self.answer(request) {
                     return;
                 }

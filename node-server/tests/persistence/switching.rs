@@ -98,3 +98,28 @@ fn a_directory_that_cannot_be_opened_is_tried_again() {
     until("writes are taken", || (client.text(&["SET", "key", "4"]) == "OK").then_some(()));
     wait_based(&mut client);
 }
+
+/// BGREWRITEAOF right behind it, while a write was under way, found the files still open.
+#[test]
+fn what_config_set_has_answered_holds_for_the_next_command() {
+    let server = Server::start(&["--save", "", "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    for n in 0..5 {
+        assert_eq!(client.text(&["CONFIG", "SET", "appendonly", "yes"]), "OK");
+        until("its base is complete", || {
+            (client.info("persistence", "aof_rewrites") == (n + 1).to_string()).then_some(())
+        });
+        assert_eq!(client.text(&["DEBUG", "AOF-FLUSH-SLEEP", "200000"]), "OK");
+        assert_eq!(client.text(&["SET", "key", "value"]), "OK");
+        // Long enough for the write to begin.
+        (0..500).for_each(|_| assert_eq!(client.text(&["PING"]), "PONG"));
+        client.send(&["CONFIG", "SET", "appendonly", "no"]);
+        client.send(&["BGREWRITEAOF"]);
+        assert_eq!(client.receive(), Reply::Simple("OK".into()));
+        assert!(
+            matches!(client.receive(), Reply::Error(said) if said.starts_with("ERR appendonly is off")),
+            "the files are off"
+        );
+        assert_eq!(client.text(&["DEBUG", "AOF-FLUSH-SLEEP", "0"]), "OK");
+    }
+}
