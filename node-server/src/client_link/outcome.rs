@@ -9,7 +9,7 @@ use crate::persistence::Request;
 use crate::shutdown;
 use crate::workers::{Finished, Job};
 use node_server_cluster::command::{self, Command, Parsed};
-use node_server_engine::{Deferred, Outcome};
+use node_server_engine::{Deferred, Outcome, Prepared};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const TRY_AGAIN: &[u8] = b"-TRYAGAIN the server is overloaded, try again\r\n";
 
 impl Hub {
     /// Executes one request whose bytes end at `end` of the connection's input.
-    pub(super) fn execute(&mut self, at: usize, args: &[&[u8]], end: usize) {
+    pub(super) fn execute(&mut self, at: usize, args: &[&[u8]], prepared: &Prepared, end: usize) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
         if args.is_empty() {
@@ -45,7 +45,8 @@ impl Hub {
         }
         let Some(session) = connection.session.as_mut() else { return };
         let mark = connection.output.mark();
-        let outcome = self.node.engine.execute(session, args, now, connection.output.begin());
+        let outcome =
+            self.node.engine.execute_prepared(session, args, prepared, now, connection.output.begin());
         self.executed += 1;
         match outcome {
             Outcome::Park => {
