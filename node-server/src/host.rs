@@ -2,7 +2,7 @@
 
 use crate::commands;
 use crate::mailbox::Mail;
-use crate::node::Node;
+use crate::node::{Node, ReplicationHandle};
 use node_server_engine::{Host, HostCommand, Session, SessionId};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::ReplyWriter;
@@ -40,6 +40,10 @@ impl Host for NodeHost {
     }
 
     fn log_grew(&self) {
+        // First, since every write comes here.
+        if ReplicationHandle::note_later() {
+            return;
+        }
         if let Some(node) = self.node()
             && node.replication.note_growth()
         {

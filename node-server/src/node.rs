@@ -226,14 +226,21 @@ impl ReplicationHandle {
     /// notice waits for the turn's end.
     /// True: now; tell the persistence thread as well.
     pub fn note_growth(&self) -> bool {
-        if IN_TURN.get() {
-            GREW.set(true);
+        if Self::note_later() {
             return false;
         }
         if !self.status.load().replicas.is_empty() {
             self.log_grew.notify_one();
         }
         true
+    }
+
+    /// Within a turn: the notice will be given at its end.
+    pub(crate) fn note_later() -> bool {
+        if IN_TURN.get() {
+            GREW.set(true);
+        }
+        IN_TURN.get()
     }
 
     /// This data thread begins to execute a turn's requests.

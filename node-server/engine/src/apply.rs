@@ -279,7 +279,7 @@ impl Engine {
                 let Some(guard) = slot.and_then(|slot| locks.get(slot)) else {
                     return Err(failed(args, "ERR syntax error"));
                 };
-                let request = Request { command, args, now, offloaded: false };
+                let request = Request { command, args, now, offloaded: false, place: None };
                 self.run_handler(session, &request, guard, &mut effects, reply)
             }
             Run::Node(handler) => {

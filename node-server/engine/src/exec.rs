@@ -255,7 +255,8 @@ impl Engine {
         ReplyWriter::new(out, session.protocol).array(multi.queue.len());
         for queued in &multi.queue {
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
-            let request = Request { command: queued.command, args: &args, now, offloaded: false };
+            let request =
+                Request { command: queued.command, args: &args, now, offloaded: false, place: None };
             let start = out.len();
             let result = self.run_queued(session, &request, locks, effects, out);
             if queued.command.spec.is_write() {

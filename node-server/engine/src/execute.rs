@@ -9,10 +9,12 @@ use crate::effects::Effects;
 use crate::keyspace::{Expired, Keys, SlotGuard, WaitFor};
 use crate::options::HOLD_MS;
 use crate::outcome::Outcome;
+use crate::prefetch::{Place, Prepared};
 use crate::route::{Need, Present};
 use crate::session::{Origin, Session};
 use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::{Millis, Slot};
+use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 
 /// A write while there are too few replicas (`min-replicas-to-write`).
@@ -27,12 +29,26 @@ pub(crate) struct Request<'a> {
     pub now: Millis,
     /// On a worker thread: it may wait.
     pub offloaded: bool,
+    /// Where its one key is, if that is known already.
+    pub place: Option<Place>,
 }
 
 impl Engine {
     /// Runs a request of a connection and appends its reply to `out`. Never waits: see [`Outcome`].
     pub fn execute(&self, session: &mut Session, args: &[&[u8]], now: Millis, out: &mut Vec<u8>) -> Outcome {
-        self.request(session, args, now, out, false)
+        self.request(session, args, &Prepared::default(), now, out, false)
+    }
+
+    /// The same for a request that was prepared by [`Engine::prepare`].
+    pub fn execute_prepared(
+        &self,
+        session: &mut Session,
+        args: &[&[u8]],
+        prepared: &Prepared,
+        now: Millis,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        self.request(session, args, prepared, now, out, false)
     }
 
     /// Runs a request for which [`Engine::execute`] returned [`Outcome::Offload`]. It may take as long as it likes, so
@@ -44,16 +60,14 @@ impl Engine {
         now: Millis,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        self.request(session, args, now, out, true)
+        self.request(session, args, &Prepared::default(), now, out, true)
     }
-
-    /// Brings what a request will touch nearer to the processor. A hint; does nothing yet.
-    pub fn prefetch(&self, _args: &[&[u8]]) {}
 
     fn request(
         &self,
         session: &mut Session,
         args: &[&[u8]],
+        prepared: &Prepared,
         now: Millis,
         out: &mut Vec<u8>,
         offloaded: bool,
@@ -62,7 +76,7 @@ impl Engine {
             return Outcome::Done;
         }
         let start = out.len();
-        let command = match lookup(args) {
+        let command = match prepared.command.map_or_else(|| lookup(args), Ok) {
             Ok(command) => command,
             Err(CommandError::Arity("exec")) => {
                 return self.reject_exec(session, &CommandError::Arity("exec"), out);
@@ -77,7 +91,7 @@ impl Engine {
                 _ => self.reject(session, &error, out),
             };
         }
-        let request = Request { command, args, now, offloaded };
+        let request = Request { command, args, now, offloaded, place: prepared.place };
         let result = if session.in_multi() && !command.spec.flags.has(Flags::IN_MULTI_NOW) {
             self.queue(session, &request, out)
         } else {
@@ -196,7 +210,7 @@ impl Engine {
         request: &Request<'_>,
         out: &mut Vec<u8>,
     ) -> CommandResult<Outcome> {
-        let &Request { command, args, now, offloaded } = request;
+        let &Request { command, args, now, offloaded, .. } = request;
         let spec = command.spec;
         if spec.flags.has(Flags::OFFLOAD) && !offloaded {
             return Ok(Outcome::Offload);
@@ -240,9 +254,15 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> CommandResult<Outcome> {
         let spec = request.command.spec;
-        let indexes = key_indexes(spec, request.args);
+        let indexes = match request.place {
+            Some(place) => SmallVec::from_slice(&[place.at]),
+            None => key_indexes(spec, request.args),
+        };
         let keys = || indexes.iter().map(|at| request.args[*at]);
-        let Some(slot) = self.slot_of(session, keys())? else { return Err(CommandError::Syntax) };
+        let slot = match request.place {
+            Some(place) => place.slot,
+            None => self.slot_of(session, keys())?.ok_or(CommandError::Syntax)?,
+        };
         let need =
             Need::of(spec, slot, indexes.iter().any(|at| request.args[*at] != request.args[indexes[0]]));
         self.route_hint(session, &need)?;
@@ -316,7 +336,8 @@ impl Engine {
     ) -> CommandResult {
         let Run::Slot(handler) = request.command.spec.run else { return Err(CommandError::Syntax) };
         let expired = self.expired(session, guard);
-        let keys = Keys::new(&self.keyspace, guard, effects, request.now, expired, session);
+        let known = request.place.map(|place| (request.args[place.at], place.hash));
+        let keys = Keys::new(&self.keyspace, guard, effects, request.now, expired, session).with_known(known);
         let reply = ReplyWriter::new(out, session.protocol);
         handler(&mut Call { args: request.args, keys, reply, session, engine: self })
     }

@@ -9,7 +9,7 @@ use crate::persistence::Request;
 use crate::shutdown;
 use crate::workers::{Finished, Job};
 use node_server_cluster::command::{self, Command, Parsed};
-use node_server_engine::{Deferred, Outcome, PsyncRequest};
+use node_server_engine::{Deferred, Outcome, Prepared, PsyncRequest};
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use node_server_rdb::decode_dump_unchecked;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ const TRY_AGAIN: &[u8] = b"-TRYAGAIN the server is overloaded, try again\r\n";
 
 impl Hub {
     /// Executes one request whose bytes end at `end` of the connection's input.
-    pub(super) fn execute(&mut self, at: usize, args: &[&[u8]], end: usize) {
+    pub(super) fn execute(&mut self, at: usize, args: &[&[u8]], prepared: &Prepared, end: usize) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
         if args.is_empty() {
@@ -46,7 +46,8 @@ impl Hub {
         }
         let Some(session) = connection.session.as_mut() else { return };
         let mark = connection.output.mark();
-        let outcome = self.node.engine.execute(session, args, now, connection.output.begin());
+        let outcome =
+            self.node.engine.execute_prepared(session, args, prepared, now, connection.output.begin());
         self.executed += 1;
         match outcome {
             Outcome::Park => {

@@ -69,7 +69,7 @@ pub(super) fn memory(node: &Node, _: Millis, out: &mut InfoText) {
     out.field("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
     out.field("mem_fragmentation_bytes", resident.saturating_sub(used));
     out.field("mem_replication_backlog", node.engine.log().backlog().1);
-    out.field("mem_allocator", "libc");
+    out.field("mem_allocator", "mimalloc");
     out.field("active_defrag_running", 0);
     out.field("lazyfree_pending_objects", 0);
 }

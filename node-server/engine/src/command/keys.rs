@@ -20,6 +20,19 @@ pub fn key_indexes(spec: &Spec, args: &[&[u8]]) -> KeyIndexes {
     indexes
 }
 
+/// Which argument is the key of a command that always has one, and only one, there.
+#[must_use]
+pub fn only_key(spec: &Spec) -> Option<usize> {
+    match spec.keys {
+        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, step: 1, .. }, .. }]
+            if !spec.flags.has(Flags::MIGRATES) =>
+        {
+            usize::try_from(*at).ok()
+        }
+        _ => None,
+    }
+}
+
 /// MIGRATE has its keys behind the word KEYS, or one in front of its numbers; not even Redis's key specs can say that
 /// (`incomplete`). Both at once is an error and gives none.
 fn migrate_keys(args: &[&[u8]]) -> KeyIndexes {

@@ -133,6 +133,15 @@ pub fn lookup(args: &[&[u8]]) -> CommandResult<&'static Command> {
     }
 }
 
+/// The command or subcommand that a request names, if it can be run; counts nothing.
+#[must_use]
+pub fn recognise(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = by_name(args.first()?)?;
+    let named = args.get(1).filter(|_| !command.subcommands.is_empty());
+    let command = named.map_or(Some(command), |name| subcommand(command, name))?;
+    command.spec.accepts(args.len()).then_some(command)
+}
+
 /// A subcommand by its name in any case.
 #[must_use]
 pub fn subcommand(command: &'static Command, name: &[u8]) -> Option<&'static Command> {

@@ -27,6 +27,8 @@ pub struct Keys<'a, 'k> {
     now: Millis,
     expired: Expired,
     touch: bool,
+    /// A key whose hash is known already.
+    known: Option<(&'a [u8], u64)>,
 }
 
 impl<'a, 'k> Keys<'a, 'k> {
@@ -38,7 +40,12 @@ impl<'a, 'k> Keys<'a, 'k> {
         expired: Expired,
         session: &Session,
     ) -> Self {
-        Self { keyspace, guard, effects, now, expired, touch: !session.no_touch }
+        Self { keyspace, guard, effects, now, expired, touch: !session.no_touch, known: None }
+    }
+
+    /// The hash of a key is known already.
+    pub(crate) fn with_known(self, known: Option<(&'a [u8], u64)>) -> Self {
+        Self { known, ..self }
     }
 
     /// The slot.
@@ -59,7 +66,10 @@ impl<'a, 'k> Keys<'a, 'k> {
     }
 
     fn hash(&self, key: &[u8]) -> u64 {
-        self.keyspace.hasher.hash(key)
+        match self.known {
+            Some((known, hash)) if std::ptr::eq(known, key) => hash,
+            _ => self.keyspace.hasher.hash(key),
+        }
     }
 
     fn table(&self) -> Option<&Table> {

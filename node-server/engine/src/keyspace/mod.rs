@@ -196,6 +196,30 @@ impl Keyspace {
         Some(all)
     }
 
+    /// Prefetches what every request to a slot needs.
+    pub(crate) fn prefetch_cell(&self, slot: Slot) {
+        thin::prefetch(std::ptr::from_ref(self.cell(slot)).addr());
+    }
+
+    /// Prefetches where a hash is in a slot's table.
+    pub(crate) fn prefetch_position(&self, slot: Slot, hash: u64) {
+        Table::prefetch_position(self.cell(slot).hint(), hash);
+    }
+
+    /// Prefetches the key with a hash, if the slot is free.
+    pub(crate) fn prefetch_entry(&self, slot: Slot, hash: u64) {
+        let cell = self.cell(slot);
+        if cell.hint() == 0 {
+            return;
+        }
+        if let Some(table) = cell.table.try_lock() {
+            table.keys.prefetch_entry(hash);
+            drop(table);
+            // As after every lock: somebody may have found it taken.
+            self.wake(WaitFor::Slot(slot));
+        }
+    }
+
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
     }

@@ -2,6 +2,7 @@
 
 use super::collection::Collection;
 use node_server_protocol::resp::request::parse_number;
+use node_server_protocol::resp::{NUMBER_TEXT_MAX, format_number};
 use node_server_rdb::dump::encode_string_dump;
 use node_server_rdb::writer::{put_key, put_string_key};
 use node_server_rdb::{self as rdb, Dialect, RdbError};
@@ -27,8 +28,6 @@ pub enum Text {
 
 /// The longest string that Redis keeps in one allocation with its object (OBJ_ENCODING_EMBSTR_SIZE_LIMIT).
 const EMBEDDED_MAX: usize = 44;
-/// The longest decimal text of a 64-bit integer.
-const INT_TEXT_MAX: usize = 20;
 
 /// The longest string that is kept in one allocation with its key, in bytes. Longer ones would be copied too often: by
 /// RENAME, or when the key gets an expiry.
@@ -64,7 +63,7 @@ impl Text {
 
 /// The integer whose canonical decimal text `bytes` are.
 fn integer(bytes: &[u8]) -> Option<i64> {
-    if bytes.len() <= INT_TEXT_MAX { parse_number(bytes) } else { None }
+    if bytes.len() <= NUMBER_TEXT_MAX { parse_number(bytes) } else { None }
 }
 
 /// A string, to look at.
@@ -85,8 +84,8 @@ impl TextRef<'_> {
             Self::Embedded(bytes) => f(bytes),
             Self::Apart(bytes) => f(bytes),
             Self::Int(n) => {
-                let mut buffer = [0; INT_TEXT_MAX];
-                f(format_integer(n, &mut buffer))
+                let mut buffer = [0; NUMBER_TEXT_MAX];
+                f(format_number(n, &mut buffer))
             }
         }
     }
@@ -276,25 +275,6 @@ impl From<rdb::Value> for Value {
             other => Self::Collection(Box::new(Collection::new(other))),
         }
     }
-}
-
-/// Writes `n` to the end of `buffer` and returns the text.
-fn format_integer(n: i64, buffer: &mut [u8; INT_TEXT_MAX]) -> &[u8] {
-    let mut at = buffer.len();
-    let mut rest = n.unsigned_abs();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if n < 0 {
-        at -= 1;
-        buffer[at] = b'-';
-    }
-    &buffer[at..]
 }
 
 #[cfg(test)]

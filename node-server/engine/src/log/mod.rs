@@ -10,6 +10,7 @@ mod tests;
 pub use history::{History, NO_REPLID};
 
 use crate::options::{BACKLOG_MIN, LOG_PIN_MAX};
+use node_server_protocol::resp::put_number;
 use parking_lot::Mutex;
 use skips::Skips;
 use std::collections::{BTreeMap, VecDeque};
@@ -400,10 +401,6 @@ pub fn put_command(out: &mut Vec<u8>, args: &[&[u8]]) {
 
 fn put_head(out: &mut Vec<u8>, kind: u8, n: usize) {
     out.push(kind);
-    if n < 10 {
-        out.push(b'0' + n as u8);
-    } else {
-        out.extend_from_slice(n.to_string().as_bytes());
-    }
+    put_number(out, n as i64);
     out.extend_from_slice(b"\r\n");
 }

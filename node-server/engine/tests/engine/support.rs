@@ -142,7 +142,13 @@ impl Node {
     pub(crate) fn client(&self) -> Client {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let session = self.engine.new_session(id, NOW);
-        Client { engine: Arc::clone(&self.engine), host: Arc::clone(&self.host), session, now: NOW }
+        Client {
+            engine: Arc::clone(&self.engine),
+            host: Arc::clone(&self.host),
+            session,
+            now: NOW,
+            prepares: false,
+        }
     }
 
     /// Everything that is there: value and expiry by key.
@@ -195,13 +201,22 @@ pub(crate) struct Client {
     pub(crate) host: Arc<TestHost>,
     pub(crate) session: Session,
     pub(crate) now: Millis,
+    /// The last request was prepared.
+    prepares: bool,
 }
 
 impl Client {
-    /// One attempt.
+    /// One attempt; every second one as a data thread makes it.
     pub(crate) fn try_once(&mut self, args: &[&[u8]]) -> (Outcome, Vec<u8>) {
         let mut out = Vec::new();
-        let outcome = self.engine.execute(&mut self.session, args, self.now, &mut out);
+        self.prepares = !self.prepares;
+        if !self.prepares {
+            return (self.engine.execute(&mut self.session, args, self.now, &mut out), out);
+        }
+        let prepared = self.engine.prepare(args);
+        self.engine.prefetch_position(&prepared);
+        self.engine.prefetch_entry(&prepared);
+        let outcome = self.engine.execute_prepared(&mut self.session, args, &prepared, self.now, &mut out);
         (outcome, out)
     }
 

@@ -7,7 +7,7 @@ pub mod writer;
 
 pub use reply::{Reply, ReplyError, parse_reply};
 pub use request::{Limits, Parsed, RequestError, parse_request};
-pub use writer::{Protocol, ReplyWriter, until_nul};
+pub use writer::{NUMBER_TEXT_MAX, Protocol, ReplyWriter, format_number, put_number, until_nul};
 
 #[cfg(test)]
 mod tests;

@@ -95,10 +95,13 @@ pub fn parse_request<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Parsed<'b>
 }
 
 fn parse_array<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Parsed<'b>, RequestError> {
-    let Some((line, mut at)) = read_line(buffer, 1, limits).map_err(|()| RequestError::LongCount)? else {
-        return Ok(Parsed::Incomplete { at_least: buffer.len() + 1 });
+    let (count, mut at) = match short_line(buffer, 1) {
+        Some((count, at)) => (i64::from(count), at),
+        None => match read_line(buffer, 1, limits).map_err(|()| RequestError::LongCount)? {
+            Some((line, at)) => (parse_number(line).ok_or(RequestError::ArgumentCount)?, at),
+            None => return Ok(Parsed::Incomplete { at_least: buffer.len() + 1 }),
+        },
     };
-    let count = parse_number(line).ok_or(RequestError::ArgumentCount)?;
     if count <= 0 {
         return Ok(Parsed::Request { args: SmallVec::new(), consumed: at });
     }
@@ -114,12 +117,14 @@ fn parse_array<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Parsed<'b>, Requ
             Some(other) => return Err(RequestError::ExpectedDollar(char::from(*other))),
             None => return Ok(Parsed::Incomplete { at_least: at + 4 }),
         }
-        let Some((line, start)) = read_line(buffer, at + 1, limits).map_err(|()| RequestError::LongLength)?
-        else {
-            return Ok(Parsed::Incomplete { at_least: buffer.len() + 1 });
+        let (len, start) = match short_line(buffer, at + 1) {
+            Some((len, start)) => (Some(len as usize), start),
+            None => match read_line(buffer, at + 1, limits).map_err(|()| RequestError::LongLength)? {
+                Some((line, start)) => (parse_number(line).and_then(|n| usize::try_from(n).ok()), start),
+                None => return Ok(Parsed::Incomplete { at_least: buffer.len() + 1 }),
+            },
         };
-        let len = parse_number(line).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= limits.bulk_len);
-        let len = len.ok_or(RequestError::BulkLength)?;
+        let len = len.filter(|len| *len <= limits.bulk_len).ok_or(RequestError::BulkLength)?;
         if limits.stranger && len > STRANGER_BULK_LEN {
             return Err(RequestError::StrangersLength);
         }
@@ -131,6 +136,21 @@ fn parse_array<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Parsed<'b>, Requ
         at = end + 2;
     }
     Ok(Parsed::Request { args, consumed: at })
+}
+
+/// The number of a line of at most three digits, as nearly all are, and the position after it. `None`: look closer.
+fn short_line(buffer: &[u8], from: usize) -> Option<(u32, usize)> {
+    let mut number = 0;
+    for (at, byte) in buffer.get(from..)?.iter().enumerate().take(4) {
+        match byte {
+            b'0'..=b'9' if at == 0 || number > 0 => number = number * 10 + u32::from(byte - b'0'),
+            b'\r' if at > 0 && buffer.get(from + at + 1) == Some(&b'\n') => {
+                return Some((number, from + at + 2));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The line from `from` up to CRLF and the position after it. `None`: no end yet. `Err`: too long.

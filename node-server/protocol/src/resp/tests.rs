@@ -195,3 +195,42 @@ fn strangers_may_say_little() {
     assert_eq!(parse_request(b"*1\r\n$16385\r\n", &limits), Err(RequestError::StrangersLength));
     assert!(matches!(parse_request(&request(11, 16_385), &Limits::default()), Ok(Parsed::Request { .. })));
 }
+
+/// Short lines are read in another way than long ones: what is taken and refused is the same.
+#[test]
+fn lengths_of_every_kind_are_read_alike() {
+    let limits = Limits { bulk_len: 2000, ..Limits::default() };
+    for len in [0, 1, 9, 10, 99, 100, 999, 1000, 2000] {
+        let text = format!("*2\r\n$1\r\na\r\n${len}\r\n{}\r\n", "x".repeat(len));
+        let Ok(Parsed::Request { args, consumed }) = parse_request(text.as_bytes(), &limits) else {
+            panic!("{len} bytes are within the limit");
+        };
+        assert_eq!((args.len(), args[1].len(), consumed), (2, len, text.len()));
+        for cut in 0..text.len().min(20) {
+            let cut = parse_request(&text.as_bytes()[..cut], &limits);
+            assert!(matches!(cut, Ok(Parsed::Incomplete { at_least }) if at_least <= text.len()), "{cut:?}");
+        }
+    }
+    for (line, expected) in [
+        ("$01\r\na\r\n", RequestError::BulkLength),
+        ("$00\r\n\r\n", RequestError::BulkLength),
+        ("$-1\r\n", RequestError::BulkLength),
+        ("$\r\n", RequestError::BulkLength),
+        ("$1x\r\na\r\n", RequestError::BulkLength),
+        ("$2001\r\n", RequestError::BulkLength),
+        ("$+1\r\na\r\n", RequestError::BulkLength),
+        (":1\r\n", RequestError::ExpectedDollar(':')),
+    ] {
+        assert_eq!(parse_request(format!("*1\r\n{line}").as_bytes(), &limits), Err(expected), "{line}");
+    }
+    for line in ["*01\r\n", "*1x\r\n", "*x\r\n"] {
+        let refused = parse_request(line.as_bytes(), &limits);
+        assert_eq!(refused, Err(RequestError::ArgumentCount), "{line}");
+    }
+    for line in ["*0\r\n", "*-1\r\n"] {
+        let nothing = parse_request(line.as_bytes(), &limits);
+        assert!(
+            matches!(nothing, Ok(Parsed::Request { args, consumed }) if args.is_empty() && consumed == line.len())
+        );
+    }
+}

@@ -1,7 +1,5 @@
 //! Replies as bytes. Commands describe what they answer once; the protocol version decides how it looks.
 
-use std::io::Write as _;
-
 /// The version a connection chose with HELLO; 2 until then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -17,6 +15,33 @@ pub enum Protocol {
 #[must_use]
 pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|b| *b == 0).next().unwrap_or(bytes)
+}
+
+/// The longest decimal text of a 64-bit integer.
+pub const NUMBER_TEXT_MAX: usize = 20;
+
+/// Appends the decimal text of `n`.
+pub fn put_number(out: &mut Vec<u8>, n: i64) {
+    out.extend_from_slice(format_number(n, &mut [0; NUMBER_TEXT_MAX]));
+}
+
+/// Writes the decimal text of `n` to the end of `buffer` and returns it.
+pub fn format_number(n: i64, buffer: &mut [u8; NUMBER_TEXT_MAX]) -> &[u8] {
+    let mut at = buffer.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    &buffer[at..]
 }
 
 /// Appends replies to a connection's output buffer.
@@ -172,12 +197,7 @@ impl<'a> ReplyWriter<'a> {
 
     fn number_line(&mut self, kind: u8, number: i64) {
         self.out.push(kind);
-        if (0..10).contains(&number) {
-            self.out.push(b'0' + number as u8);
-        } else {
-            // Writing to a Vec cannot fail.
-            let _ = write!(self.out, "{number}");
-        }
+        put_number(self.out, number);
         self.raw(b"\r\n");
     }
 }
