@@ -176,12 +176,12 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         polls.iter().map(|poll| Waker::new(poll.registry(), MAIL_TOKEN)).collect::<Result<Vec<_>, _>>()?;
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
-    let found = persistence::load(&engine, &settings)?;
-    begin_history(&engine, &found, storage.is_replica())?;
-    storage.set_has_data(found.has_data);
+    let (plan, is_replica) = (persistence::plan(Arc::new(settings.clone()))?, storage.is_replica());
+    storage.set_has_data(plan.has_data());
     let parts = Parts {
         config: ConfigStore::new(loaded),
         mailboxes: Mailboxes::new(wakers),
+        loading: plan.loading(),
         engine,
         shutdown,
         started: now(),
@@ -191,26 +191,24 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let (node, receivers) = Node::new(parts, &host);
     node.set_refusals();
     tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
-    persistence::start(&node, found).context("the persistence thread")?;
+    // With data to load: it answers from here on, with LOADING. Without, it is there before anybody asks.
+    let plan = match plan.has_data() {
+        true => Some(plan),
+        false => {
+            persistence::load(&node, plan, is_replica)?;
+            None
+        }
+    };
     start_threads(&node, receivers, &mut storage, polls, listeners)?;
     admin::start(Arc::clone(&node), admin)?;
     tracing::warn!("Server initialized");
-    tracing::info!("Ready to accept connections tcp");
+    match plan {
+        Some(plan) => persistence::load(&node, plan, is_replica).context("the thread that loads the data")?,
+        None => tracing::info!("{}", persistence::READY),
+    }
     let code = shutdown::run(&node, &requests);
     drop(pidfile);
     Ok(code)
-}
-
-/// The log goes on where the files end. A master's replicas may have more of the old history than the files: it goes on
-/// under a new name, and only what is older than that is shared (Redis: loadDataFromDisk).
-fn begin_history(engine: &Engine, found: &persistence::Found, is_replica: bool) -> anyhow::Result<()> {
-    if let Some((replid, offset)) = &found.history {
-        engine.log().restart(replid.clone(), *offset);
-        if !is_replica {
-            engine.log().promote(random_id()?.to_string());
-        }
-    }
-    Ok(())
 }
 
 fn mode(settings: &Settings) -> &'static str {

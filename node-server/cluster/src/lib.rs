@@ -23,6 +23,7 @@ mod handshake;
 mod heartbeat;
 pub mod io;
 mod link;
+mod loading;
 mod manual_failover;
 mod node;
 pub mod nodes_conf;
@@ -107,6 +108,10 @@ pub struct Cluster {
     manual: ManualFailover,
     handover: Option<Handover>,
     guard: Guard,
+    /// The files of the start are being loaded.
+    loading: bool,
+    /// Slots without owner whose keys were among what was loaded.
+    stranded: SlotSet,
     blacklist: BTreeMap<NodeId, Millis>,
     stats: Stats,
     /// The write of nodes.conf after which a PONG to all was promised last.
@@ -166,6 +171,8 @@ impl Cluster {
             manual: ManualFailover::default(),
             handover: None,
             guard: Guard::new(closed),
+            loading: false,
+            stranded: SlotSet::new(),
             blacklist: BTreeMap::new(),
             stats: Stats::default(),
             pong_promised: 0,
@@ -210,6 +217,7 @@ impl Cluster {
             Input::ReplicatedSetSlot { args } => self.on_replicated_set_slot(&args),
             Input::ReplicaSynced => self.on_replica_synced(),
             Input::HandOver { deadline, replicas } => self.on_handover(deadline, &replicas),
+            Input::Loaded { occupied } => self.on_loaded(&occupied),
         }
         self.finish();
     }
@@ -320,6 +328,10 @@ impl Cluster {
     fn flush_after_publish(&mut self) {
         let after = std::mem::take(&mut self.after_publish);
         self.outputs.extend(after);
+        // What is deleted now would come again.
+        if self.loading {
+            return;
+        }
         // After writes may go on: what cannot be logged is not deleted.
         let slots = std::mem::take(&mut self.drop_keys).difference(&self.view.myself().slots);
         if !slots.is_empty() {

@@ -10,6 +10,8 @@ mod durability;
 #[cfg(test)]
 mod gates;
 #[cfg(test)]
+mod loading;
+#[cfg(test)]
 mod migration;
 #[cfg(test)]
 mod model;

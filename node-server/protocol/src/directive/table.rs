@@ -328,6 +328,7 @@ pub static ACTED_ON: &[&str] = &[
     "enable-protected-configs",
     "hz",
     "io-threads",
+    "key-load-delay",
     "logfile",
     "loglevel",
     "masterauth",
