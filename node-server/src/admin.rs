@@ -140,13 +140,16 @@ fn route(line: &str, node: &Node) -> Answer {
     }
 }
 
-/// Alive is a process that does its background work; what the cluster does is not asked.
+/// Alive is a process that does its background work, be it that it still loads; what the cluster does is not asked.
 fn live(node: &Node) -> Result<&'static str, String> {
     let silent = now().since(node.last_round());
     if silent > HUNG_MS { Err(format!("no background work for {silent} ms")) } else { Ok("alive") }
 }
 
 fn ready(node: &Node) -> Result<&'static str, String> {
+    if let Some(progress) = node.loading.progress() {
+        return Err(format!("it is loading its data from the disk: {:.2} %", progress.percent()));
+    }
     if !node.config.settings().cluster_enabled {
         return Ok("serves");
     }

@@ -94,7 +94,7 @@ pub(crate) struct Between {
     roles_done: AtomicU64,
     /// How many snapshots for replicas have begun.
     snapshots: AtomicU64,
-    /// Whether this node may give its data to replicas: not while its empty restart is guarded.
+    /// Whether this node may give its data to replicas: not while its empty restart is guarded, or its files are read.
     gives_data: AtomicBool,
 }
 

@@ -5,7 +5,7 @@ use crate::clients::{Clients, ReplicaHello};
 use crate::config::ConfigStore;
 use crate::host::NodeHost;
 use crate::mailbox::{Mail, Mailboxes, ReplyTo};
-use crate::persistence::PersistenceHandle;
+use crate::persistence::{Loading, PersistenceHandle};
 use crate::rates::Rates;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::Stats;
@@ -43,6 +43,8 @@ pub struct Node {
     pub migrate: Sender<ToMigrate>,
     /// The way to the persistence thread.
     pub persistence: PersistenceHandle,
+    /// How the load of the start stands.
+    pub loading: Loading,
     /// The way to the thread that ends the process.
     pub shutdown: ShutdownHandle,
     /// The keys and the commands on them.
@@ -70,6 +72,8 @@ pub struct Parts {
     pub config: ConfigStore,
     /// One box per data thread.
     pub mailboxes: Mailboxes,
+    /// What will be loaded.
+    pub loading: Loading,
     /// Made with the host that [`Node::new`] gets.
     pub engine: Arc<Engine>,
     /// The way to the thread that ends the process.
@@ -350,7 +354,8 @@ impl Node {
     /// A node and the ends that its other threads take. `host` is what the engine was made with.
     #[must_use]
     pub fn new(parts: Parts, host: &NodeHost) -> (Arc<Self>, Receivers) {
-        let Parts { config, mailboxes, engine, shutdown, started, run_id, clients_max } = parts;
+        let Parts { config, mailboxes, loading, engine, shutdown, started, run_id, clients_max } = parts;
+        engine.set_loading_files(!loading.is_over());
         let (bus_sender, bus) = mpsc::channel(BUS_QUEUE_MAX);
         let (replication_sender, replication) = mpsc::channel(REPLICATION_QUEUE_MAX);
         let (migrate_sender, migrate) = mpsc::channel(MIGRATE_QUEUE_MAX);
@@ -368,6 +373,7 @@ impl Node {
             replication: replication_handle,
             migrate: migrate_sender,
             persistence: PersistenceHandle::default(),
+            loading,
             shutdown,
             engine,
             clients: Clients::default(),

@@ -97,6 +97,9 @@ pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
             Request::Command { now, save, force, reply_to } => (now, save, force, Some(reply_to)),
         };
         tracing::warn!("User requested shutdown...");
+        if node.loading.give_up() {
+            return leave_unloaded(node);
+        }
         let waited = if immediately { Waited::Over(HandOver::NotNeeded) } else { hand_over(node, requests) };
         match waited {
             Waited::Aborted => {
@@ -180,6 +183,15 @@ fn leave(node: &Node, handed_over: HandOver, save: Option<bool>, force: bool) ->
     }
     tracing::warn!("Slotkeeper is now ready to exit, bye bye...");
     if written.is_ok() || force { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// While the data is being loaded nobody is served, nothing is handed over and nothing written, as by Redis: what is on
+/// the disk is more than what is in memory.
+fn leave_unloaded(node: &Node) -> ExitCode {
+    tracing::warn!("The data was not loaded yet: nothing is written");
+    stop_threads(node, now().after(DRAIN_MS));
+    tracing::warn!("Slotkeeper is now ready to exit, bye bye...");
+    ExitCode::SUCCESS
 }
 
 /// The end of the append-only file, and the last save.

@@ -176,19 +176,16 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         polls.iter().map(|poll| Waker::new(poll.registry(), MAIL_TOKEN)).collect::<Result<Vec<_>, _>>()?;
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
-    // As Redis: who waits for these lines knows that what follows is the data, or why it was refused.
-    tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
-    tracing::warn!("Server initialized");
-    let found = persistence::load(&engine, &settings).context("Fatal error loading the DB")?;
-    let follows = settings.replicaof.is_some();
-    if follows {
+    if settings.replicaof.is_some() {
         engine.set_replica(true);
     }
-    begin_history(&engine, &found, follows || storage.is_replica())?;
-    storage.set_has_data(found.has_data);
+    let plan = persistence::plan(Arc::new(settings.clone())).context("Fatal error loading the DB")?;
+    let is_replica = storage.is_replica();
+    storage.set_has_data(plan.has_data());
     let parts = Parts {
         config: ConfigStore::new(loaded),
         mailboxes: Mailboxes::new(wakers),
+        loading: plan.loading(),
         engine,
         shutdown,
         started: now(),
@@ -197,25 +194,25 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let (node, receivers) = Node::new(parts, &host);
     node.set_refusals();
-    persistence::start(&node, found).context("the persistence thread")?;
+    tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
+    // With data to load: it answers from here on, with LOADING. Without, it is there before anybody asks.
+    let plan = match plan.has_data() {
+        true => Some(plan),
+        false => {
+            persistence::load(&node, plan, is_replica)?;
+            None
+        }
+    };
     start_threads(&node, receivers, &mut storage, polls, listeners)?;
     admin::start(Arc::clone(&node), admin)?;
-    tracing::info!("Ready to accept connections tcp");
+    tracing::warn!("Server initialized");
+    match plan {
+        Some(plan) => persistence::load(&node, plan, is_replica).context("the thread that loads the data")?,
+        None => tracing::info!("{}", persistence::READY),
+    }
     let code = shutdown::run(&node, &requests);
     drop(pidfile);
     Ok(code)
-}
-
-/// The log goes on where the files end. A master's replicas may have more of the old history than the files: it goes on
-/// under a new name, and only what is older than that is shared (Redis: loadDataFromDisk).
-fn begin_history(engine: &Engine, found: &persistence::Found, is_replica: bool) -> anyhow::Result<()> {
-    if let Some((replid, offset)) = &found.history {
-        engine.log().restart(replid.clone(), *offset, found.stream_db);
-        if !is_replica {
-            engine.log().promote(random_id()?.to_string());
-        }
-    }
-    Ok(())
 }
 
 fn mode(settings: &Settings) -> &'static str {

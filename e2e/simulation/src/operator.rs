@@ -252,7 +252,7 @@ impl World {
         let data = &self.nodes[node].data;
         let total = data.slots().iter().map(|s| data.keys_in(*s).count() as u64).sum();
         let in_slot = command.slot_to_count().map_or(0, |s| data.keys_in(s).count() as u64);
-        let keys = DatasetInfo { total, in_slot };
+        let keys = DatasetInfo { total, in_slot, ..DatasetInfo::default() };
         self.input(node, Input::Command { token, command, protocol: Protocol::Resp2, keys });
         Some(())
     }

@@ -64,8 +64,8 @@ impl Cluster {
         // new to this node, which only heard that it had failed.
         let crossed = !self.view.importing.is_empty() && (manual || !self.replication.master_link_up);
         let worth = !master.slots.is_empty() || crossed;
-        // Half a full sync is no data; CLUSTER FAILOVER TAKEOVER alone passes this by.
-        (master.is_failed() || manual) && willing && worth && !self.replication.loading
+        // Half a full sync is no data, nor are files half read; CLUSTER FAILOVER TAKEOVER alone passes this by.
+        (master.is_failed() || manual) && willing && worth && !self.replication.loading && !self.loading
     }
 
     pub(crate) fn run_election(&mut self) {

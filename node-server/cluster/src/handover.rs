@@ -40,6 +40,7 @@ impl Cluster {
         let myself = self.view.myself();
         let owns = !myself.slots.is_empty() || !self.view.importing.is_empty();
         let needed = myself.is_master() && owns && !self.guard.is_closed() && !replicas.is_empty();
+        let needed = needed && !self.loading;
         let able = if needed { self.candidates(replicas) } else { Vec::new() };
         let mut candidates: VecDeque<NodeId> = (0..ROUNDS).flat_map(|_| able.iter().copied()).collect();
         // One that is taking over already is the one.

@@ -34,6 +34,10 @@ pub struct DatasetInfo {
     pub total: u64,
     /// Keys in [`Command::slot_to_count`]'s slot; 0 where it names none.
     pub in_slot: u64,
+    /// For CLUSTER INFO: how many of [`crate::Cluster::foreign_slots`] have keys, …
+    pub quarantined_slots: u64,
+    /// … and how many keys those are.
+    pub quarantined_keys: u64,
 }
 
 /// This node's replication.
@@ -128,6 +132,11 @@ pub enum Input {
         deadline: Millis,
         /// Client addresses of the replicas that are online and in sync, the one that acknowledged most first.
         replicas: Vec<SocketAddr>,
+    },
+    /// The files of the start are loaded; after [`crate::Cluster::begin_load`].
+    Loaded {
+        /// Slots that have keys now.
+        occupied: SlotSet,
     },
 }
 

@@ -23,6 +23,7 @@ mod handshake;
 mod heartbeat;
 pub mod io;
 mod link;
+mod loading;
 mod manual_failover;
 mod migration;
 mod node;
@@ -110,6 +111,10 @@ pub struct Cluster {
     migration: Migration,
     handover: Option<Handover>,
     guard: Guard,
+    /// The files of the start are being loaded.
+    loading: bool,
+    /// Slots without owner whose keys were among what was loaded.
+    stranded: SlotSet,
     blacklist: BTreeMap<NodeId, Millis>,
     stats: Stats,
     /// The write of nodes.conf after which a PONG to all was promised last.
@@ -170,6 +175,8 @@ impl Cluster {
             migration: Migration::default(),
             handover: None,
             guard: Guard::new(closed),
+            loading: false,
+            stranded: SlotSet::new(),
             blacklist: BTreeMap::new(),
             stats: Stats::default(),
             pong_promised: 0,
@@ -214,6 +221,7 @@ impl Cluster {
             Input::ReplicatedSetSlot { args } => self.on_replicated_set_slot(&args),
             Input::ReplicaSynced => self.on_replica_synced(),
             Input::HandOver { deadline, replicas } => self.on_handover(deadline, &replicas),
+            Input::Loaded { occupied } => self.on_loaded(&occupied),
         }
         self.finish();
     }
@@ -324,6 +332,10 @@ impl Cluster {
     fn flush_after_publish(&mut self) {
         let after = std::mem::take(&mut self.after_publish);
         self.outputs.extend(after);
+        // What is deleted now would come again.
+        if self.loading {
+            return;
+        }
         // After writes may go on: what cannot be logged is not deleted.
         let slots = std::mem::take(&mut self.drop_keys).difference(&self.view.myself().slots);
         if !slots.is_empty() {

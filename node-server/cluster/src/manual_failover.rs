@@ -65,7 +65,8 @@ impl Cluster {
     /// On the master: its replica wants to take over. On the replica: its master wants it to (ours; a Redis or Valkey
     /// replica ignores this message, since it does not come from its replica).
     pub(crate) fn on_mf_start(&mut self, sender: Option<NodeId>) {
-        let Some(sender) = sender else { return };
+        // Until its files are read a master has no log to catch up with, and a replica no data to take over with.
+        let Some(sender) = sender.filter(|_| !self.loading) else { return };
         if self.view.myself().master == Some(sender) {
             if self.manual.end.is_none() {
                 self.start_manual_failover(false);

@@ -310,6 +310,7 @@ impl Cluster {
         self.become_master = false;
         self.drop_keys = SlotSet::new();
         self.lost_slots = SlotSet::new();
+        self.stranded = SlotSet::new();
         self.open_guard();
         self.election.reset();
         self.end_manual_failover();

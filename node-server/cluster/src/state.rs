@@ -37,7 +37,8 @@ impl Cluster {
         let reachable = voters().filter(|n| !n.has(NodeFlags::FAIL.with(NodeFlags::PFAIL))).count();
         let minority = reachable < self.view.quorum();
         let covered = !self.config.require_full_coverage || self.is_covered();
-        let ok = covered && !minority;
+        // A node that reads its files serves nothing.
+        let ok = covered && !minority && !self.loading;
         let now = self.now;
         if minority {
             self.state.minority = Some(now);

@@ -362,7 +362,7 @@ fn a_resharded_slot_is_known_to_all() {
     let mut net = Net::three_masters();
     net.ok(1, &format!("SETSLOT 100 IMPORTING {}", id_of(0)));
     net.ok(0, &format!("SETSLOT 100 MIGRATING {}", id_of(1)));
-    let full = node_server_cluster::DatasetInfo { total: 1, in_slot: 1 };
+    let full = node_server_cluster::DatasetInfo { total: 1, in_slot: 1, ..Default::default() };
     let token = net.ask(0, &format!("SETSLOT 100 NODE {}", id_of(1)), full);
     assert_eq!(
         net.replies[&token],

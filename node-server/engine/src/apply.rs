@@ -8,6 +8,7 @@ use crate::command::{NodeCall, Run};
 use crate::effects::Effects;
 use crate::execute::Request;
 use crate::keyspace::AllSlots;
+use crate::options::BARRIER_TRIES;
 use crate::session::Session;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::resp::{Limits, Parsed, ReplyWriter, RequestError, parse_request};
@@ -178,11 +179,10 @@ impl Engine {
     }
 
     /// Runs what an append-only file holds, in order; MULTI and EXEC are passed over, as is what changes nothing and runs
-    /// in the shell. Nothing is logged. To be called before anybody else uses the engine: a slot that is locked is an
-    /// error.
+    /// in the shell. Nothing is logged. Waits for a slot that somebody holds (DEBUG SLEEP-SLOT): not on a data thread.
     ///
     /// # Errors
-    /// A command is not known or fails; those before it have been run.
+    /// A command is not known or fails, or its slot was held for too long; those before it have been run.
     pub fn replay(
         &self,
         applier: &mut Applier,
@@ -195,16 +195,24 @@ impl Engine {
             if is(b"SELECT") {
                 applier.session.db = self.database(&args)?;
             } else if !is(b"MULTI") && !is(b"EXEC") {
-                match self.run_piece(applier, std::slice::from_ref(&args), now) {
-                    Ok(true) => {}
-                    Ok(false) => return Err(failed(&args, "ERR a slot is in use")),
+                match self.replay_piece(applier, &args, now) {
                     // Redis runs CLUSTER SLOTS and the like when they stand in a file: they change nothing.
                     Err(ApplyError::Unknown(_)) if lookup(&args).is_ok_and(|c| !c.spec.is_write()) => {}
-                    Err(error) => return Err(error),
+                    other => other?,
                 }
             }
         }
         Ok(())
+    }
+
+    fn replay_piece(&self, applier: &mut Applier, args: &Args<'_>, now: Millis) -> Result<(), ApplyError> {
+        for _ in 0..BARRIER_TRIES {
+            if self.run_piece(applier, std::slice::from_ref(args), now)? {
+                return Ok(());
+            }
+            self.host.pause(1);
+        }
+        Err(failed(args, "ERR a slot is in use"))
     }
 
     /// Records that touch no key.

@@ -12,7 +12,12 @@ use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::routing::{Routing, Serving};
 use node_server_protocol::{Millis, NodeId, Role, SLOT_COUNT, Slot};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// A full sync is being loaded, and there is no data to serve meanwhile.
+const LOADING_SYNC: u8 = 1;
+/// The files of the start are being loaded.
+const LOADING_FILES: u8 = 2;
 
 /// One node's data and commands. Shared by all threads; every method takes `&self`.
 pub struct Engine {
@@ -28,7 +33,8 @@ pub struct Engine {
     pub(crate) password: Password,
     routing: ArcSwap<Routing>,
     replica: AtomicBool,
-    loading: AtomicBool,
+    /// One word for both, since every request looks at it.
+    loading: AtomicU8,
     refuse_stale: AtomicBool,
     lacks_replicas: AtomicBool,
     resync: AtomicBool,
@@ -55,7 +61,7 @@ impl Engine {
             password: Password::default(),
             routing: ArcSwap::from_pointee(routing),
             replica: AtomicBool::new(false),
-            loading: AtomicBool::new(false),
+            loading: AtomicU8::new(0),
             refuse_stale: AtomicBool::new(false),
             lacks_replicas: AtomicBool::new(false),
             resync: AtomicBool::new(false),
@@ -183,14 +189,34 @@ impl Engine {
         &self.keyspace.counters
     }
 
-    /// Whether a data set is being loaded; see [`Engine::begin_load`].
+    /// Whether a data set is being loaded; see [`Engine::begin_load`] and [`Engine::set_loading_files`].
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.loading.load(Ordering::Acquire)
+        self.loading.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether the files of the start are being loaded.
+    #[must_use]
+    pub fn is_loading_files(&self) -> bool {
+        self.loading.load(Ordering::Acquire) & LOADING_FILES != 0
+    }
+
+    /// The files of the start are being loaded, or are loaded. Meanwhile commands are refused with LOADING as by Redis,
+    /// nothing expires and nothing is logged: the log begins where the files end.
+    pub fn set_loading_files(&self, loading: bool) {
+        self.note_loading(LOADING_FILES, loading);
     }
 
     pub(crate) fn set_loading(&self, loading: bool) {
-        self.loading.store(loading, Ordering::Release);
+        self.note_loading(LOADING_SYNC, loading);
+    }
+
+    fn note_loading(&self, what: u8, loading: bool) {
+        if loading {
+            self.loading.fetch_or(what, Ordering::AcqRel);
+        } else {
+            self.loading.fetch_and(!what, Ordering::AcqRel);
+        }
     }
 
     /// A replica without its master refuses to answer (`replica-serve-stale-data no` and the link is down).

@@ -6,7 +6,7 @@ use crate::command::keys::key_indexes;
 use crate::command::table::{Command, lookup};
 use crate::command::{Call, CommandError, CommandResult, Flags, NodeCall, Run, SessionCall, Spec};
 use crate::effects::Effects;
-use crate::keyspace::{Expired, Keys, SlotGuard, WaitFor};
+use crate::keyspace::{Expired, Keys, SlotGuard, SlotState, WaitFor};
 use crate::options::HOLD_MS;
 use crate::outcome::Outcome;
 use crate::prefetch::{Place, Prepared};
@@ -169,8 +169,8 @@ impl Engine {
         if spec.is_write() && self.is_read_only() {
             return Err(CommandError::text(READ_ONLY));
         }
-        if self.is_loading() && !spec.flags.has(Flags::LOADING) {
-            self.redirect(session, spec, args)?;
+        if self.is_loading() && !self.answers_while_loading(spec) {
+            self.redirect_while_loading(session, spec, args)?;
             return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
         }
         if self.refuses_stale() && !spec.flags.has(Flags::STALE) {
@@ -189,6 +189,30 @@ impl Engine {
     /// A replica that cannot redirect.
     pub(crate) fn is_read_only(&self) -> bool {
         !self.options.cluster && self.is_replica()
+    }
+
+    /// Unlike Redis's, our cluster core answers while a full sync is loaded. While a node reads its own files it says no
+    /// more than Redis's does.
+    fn answers_while_loading(&self, spec: &Spec) -> bool {
+        spec.flags.has(Flags::LOADING) || (spec.flags.has(Flags::BY_CORE) && !self.is_loading_files())
+    }
+
+    /// As [`Engine::redirect`]. A node that reads its files says that the cluster is down, whatever it hears, and is not
+    /// asked about that: what others serve they serve.
+    fn redirect_while_loading(&self, session: &mut Session, spec: &Spec, args: &[&[u8]]) -> CommandResult {
+        if !self.is_loading_files() {
+            return self.redirect(session, spec, args);
+        }
+        let indexes = key_indexes(spec, args);
+        if indexes.is_empty() || !self.options.cluster {
+            return Ok(());
+        }
+        let Some(slot) = self.slot_of(session, indexes.iter().map(|at| args[*at]))? else { return Ok(()) };
+        let reads_here = session.readonly && spec.flags.has(Flags::READONLY);
+        if reads_here && self.keyspace.state(slot).has(SlotState::REPLICA) {
+            return Ok(());
+        }
+        self.moved_to(slot).map_or(Ok(()), Err)
     }
 
     /// A node that cannot answer yet still says who does: a drained master that copies the data of its new one, to

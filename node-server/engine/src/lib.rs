@@ -40,7 +40,7 @@ pub use durability::Durability;
 pub use engine::Engine;
 pub use gate::Barrier;
 pub use host::{Host, HostCommand};
-pub use load::{LoadError, Loader};
+pub use load::{LoadError, Loader, Step as LoadStep};
 pub use log::{History, Log, NotInBacklog, Pin, Standing};
 pub use migrate::{Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 pub use options::Options;

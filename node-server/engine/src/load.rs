@@ -29,6 +29,17 @@ impl From<rdb::RdbError> for LoadError {
     }
 }
 
+/// How far [`Loader::step`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A key has been read.
+    Key,
+    /// It needs more bytes.
+    Hungry,
+    /// The stream has ended.
+    Ended,
+}
+
 /// Reads a stream; see [`Engine::begin_load`].
 pub struct Loader {
     engine: Arc<Engine>,
@@ -73,7 +84,21 @@ impl Loader {
     /// # Errors
     /// It cannot be loaded.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, LoadError> {
+        self.push(bytes);
+        while self.step()? == Step::Key {}
+        Ok(self.ended)
+    }
+
+    /// More of the stream, for [`Loader::step`].
+    pub fn push(&mut self, bytes: &[u8]) {
         self.reader.feed(bytes);
+    }
+
+    /// Reads up to the next key, for those who do something between two.
+    ///
+    /// # Errors
+    /// It cannot be loaded.
+    pub fn step(&mut self) -> Result<Step, LoadError> {
         while let Some(item) = self.reader.next_item()? {
             match item {
                 rdb::Item::Select(db) => {
@@ -81,7 +106,10 @@ impl Loader {
                     let known = u16::try_from(db).ok().filter(|db| *db < databases);
                     self.db = known.ok_or(LoadError::Database(db, databases))?;
                 }
-                rdb::Item::Key { key, value, expire_at } => self.insert(&key, value, expire_at.map(Millis)),
+                rdb::Item::Key { key, value, expire_at } => {
+                    self.insert(&key, value, expire_at.map(Millis));
+                    return Ok(Step::Key);
+                }
                 rdb::Item::End => self.ended = true,
                 // Keys of an import under way follow like any others; they are out of reach until their slot is owned.
                 rdb::Item::SlotImport { .. } => {}
@@ -89,7 +117,7 @@ impl Loader {
                 rdb::Item::Aux { name, value } => self.note(&name, &value)?,
             }
         }
-        Ok(self.ended)
+        Ok(if self.ended { Step::Ended } else { Step::Hungry })
     }
 
     fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {

@@ -13,10 +13,10 @@ const DELETE_BATCH: usize = 1024;
 
 impl Engine {
     /// To be called every 100 ms or sooner: ends a pause whose time is over and deletes up to `budget` keys whose time
-    /// has passed (a master does; a replica and a paused master do not). Returns how many. Skips slots that are locked.
+    /// has passed (a master does; a replica, a paused master and one that reads its files do not). Returns how many. Skips slots that are locked.
     pub fn tick(&self, now: Millis, budget: usize) -> usize {
         self.end_pause(now);
-        if self.is_replica() {
+        if self.is_replica() || self.is_loading_files() {
             return 0;
         }
         let mut left = budget;
@@ -66,11 +66,12 @@ impl Engine {
     }
 
     /// Appends a record that belongs to no key, such as CLUSTER SETSLOT; the offset behind it. `None` on a replica and
-    /// while writes are held back.
+    /// while writes are held back or the files of the start are read.
     pub fn append_record(&self, args: &[&[u8]]) -> Option<u64> {
         let mut record = Vec::new();
         put_command(&mut record, args);
-        let end = self.log.append_plain(&record, || !self.is_replica() && !self.gate.is_closed());
+        let may_log = || !self.is_replica() && !self.gate.is_closed() && !self.is_loading_files();
+        let end = self.log.append_plain(&record, may_log);
         if end.is_some() {
             self.host.log_grew();
         }

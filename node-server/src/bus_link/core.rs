@@ -5,7 +5,7 @@ use crate::node::{ToBus, now};
 use crate::replica_link::candidates;
 use node_server_cluster::command::Command;
 use node_server_cluster::{DatasetInfo, Input, ReplicationStatus};
-use node_server_protocol::Millis;
+use node_server_protocol::{Millis, Slot};
 use std::time::Duration;
 
 /// How often a pause that has not taken effect is looked at again.
@@ -41,7 +41,7 @@ impl Bus {
     async fn wait(&mut self, inboxes: &mut Inboxes) -> Option<First> {
         let sleep = Duration::from_millis(self.next_look().since(now()));
         let quiet = Duration::from_millis(self.replication.at.after(PROGRESS_MS).since(now()));
-        let between = &self.between;
+        let (between, loading) = (&self.between, &self.node.loading);
         let progress = async {
             tokio::time::sleep(quiet).await;
             between.progress.notified().await;
@@ -53,6 +53,7 @@ impl Bus {
             Some(request) = inboxes.requests.recv() => Some(First::Request(request)),
             () = between.acks.notified(), if self.replies.wait_for_acks() => None,
             () = between.roles.notified() => None,
+            () = loading.over(), if self.loading => None,
             () = progress => None,
             () = tokio::time::sleep(sleep) => None,
         }
@@ -75,6 +76,7 @@ impl Bus {
     fn turn(&mut self, inboxes: &mut Inboxes, first: Option<First>) {
         // A clock that was set back stands still for the core.
         self.clock = self.clock.max(now());
+        self.look_at_load();
         self.feed_replication();
         if let Some(first) = first {
             self.take(first);
@@ -101,6 +103,8 @@ impl Bus {
     }
 
     fn take(&mut self, first: First) {
+        // Commands are let through as soon as the load is over, and the core has to know it before.
+        self.look_at_load();
         match first {
             First::Event(event) => self.take_event(event),
             First::Request(request) => self.take_request(request),
@@ -187,7 +191,40 @@ impl Bus {
     fn keys_for(&self, command: &Command) -> DatasetInfo {
         let engine = &self.node.engine;
         let in_slot = command.slot_to_count().map_or(0, |slot| engine.keyspace().slot_unmoved(slot));
-        DatasetInfo { total: engine.keyspace().len(), in_slot }
+        let quarantined = if *command == Command::Info { self.quarantined() } else { Vec::new() };
+        DatasetInfo {
+            total: engine.keyspace().len(),
+            in_slot,
+            quarantined_slots: quarantined.len() as u64,
+            quarantined_keys: quarantined.iter().sum(),
+        }
+    }
+
+    /// How many keys each slot has that this shard does not own, where it has any.
+    fn quarantined(&self) -> Vec<u64> {
+        let keyspace = self.node.engine.keyspace();
+        let foreign = self.cluster.foreign_slots();
+        foreign.iter().map(|slot| keyspace.slot_len(slot)).filter(|keys| *keys > 0).collect()
+    }
+
+    /// Tells the core that the data is there.
+    fn look_at_load(&mut self) {
+        if !self.loading || !self.node.loading.is_over() {
+            return;
+        }
+        self.loading = false;
+        let quarantined = self.quarantined();
+        if !quarantined.is_empty() {
+            let (slots, keys) = (quarantined.len(), quarantined.iter().sum::<u64>());
+            tracing::warn!(
+                "{keys} keys in {slots} slots that this node does not own were loaded: they are kept and served to \
+                 nobody, see cluster_quarantined_keys of CLUSTER INFO"
+            );
+        }
+        let keyspace = self.node.engine.keyspace();
+        let occupied = Slot::all().filter(|slot| keyspace.slot_len(*slot) > 0).collect();
+        self.input(Input::Loaded { occupied });
+        self.give_data_or_not(self.node.engine.routing().serving);
     }
 
     /// Tells the core how replication stands, if that has changed or some time has passed.

@@ -114,7 +114,11 @@ pub(crate) fn start(
             let _ = written.blocking_send(Event::Persisted(seq, result));
         }),
     )?;
-    let cluster = Cluster::new(config, begin, !has_data, random_u64()?, now());
+    let mut cluster = Cluster::new(config, begin, !has_data, random_u64()?, now());
+    let loading = !node.loading.is_over();
+    if loading {
+        cluster.begin_load();
+    }
     let thread = std::thread::Builder::new().name("bus".into()).spawn(move || {
         runtime.block_on(async move {
             let sockets = Sockets::new(sender.clone());
@@ -124,7 +128,7 @@ pub(crate) fn start(
                     Err(error) => tracing::error!("the cluster bus does not listen: {error}"),
                 }
             }
-            let bus = Bus::new(node, between, cluster, sockets, writer, sender);
+            let bus = Bus { loading, ..Bus::new(node, between, cluster, sockets, writer, sender) };
             bus.run(Inboxes { events, requests, records }).await;
         });
     })?;
@@ -154,6 +158,8 @@ struct Bus {
     replies: replies::Replies,
     role: role::RoleChange,
     replication: core::ReplicationFeed,
+    /// The core knows that the files of the start are being read.
+    loading: bool,
     /// When writes go on by themselves, while the core waits for the pause to take effect.
     pausing: Option<Millis>,
     handover: Option<std::sync::mpsc::SyncSender<node_server_cluster::HandOver>>,
@@ -182,6 +188,7 @@ impl Bus {
             replies: replies::Replies::default(),
             role: role::RoleChange::default(),
             replication: core::ReplicationFeed::default(),
+            loading: false,
             pausing: None,
             handover: None,
             unlogged: VecDeque::new(),

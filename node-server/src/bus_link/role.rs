@@ -66,10 +66,15 @@ impl Bus {
     }
 
     fn publish_now(&mut self, routing: Arc<Routing>) {
-        self.between.set_gives_data(routing.serving != Serving::ClosedEmpty);
+        self.give_data_or_not(routing.serving);
         self.node.engine.publish_routing(routing);
         self.role.frames_until = None;
         self.send_held_frames();
+    }
+
+    /// Whether replicas may have this node's data: when it is there, and is what it should be.
+    pub(super) fn give_data_or_not(&self, serving: Serving) {
+        self.between.set_gives_data(serving != Serving::ClosedEmpty && !self.loading);
     }
 
     /// Keeps a frame that would tell others of a table which is not published yet. `None`: it is kept.

@@ -152,6 +152,8 @@ pub struct Settings {
     pub auto_aof_rewrite_percentage: u64,
     /// `auto-aof-rewrite-min-size` in bytes.
     pub auto_aof_rewrite_min_size: u64,
+    /// `key-load-delay`: microseconds behind each key that is loaded, for tests.
+    pub key_load_delay_us: i64,
     /// `dbfilename`, in `dir`.
     pub dbfilename: String,
     /// `save`: seconds and changes.
@@ -234,6 +236,7 @@ impl Settings {
             aof_load_truncated: v.is_yes("aof-load-truncated"),
             auto_aof_rewrite_percentage: v.unsigned("auto-aof-rewrite-percentage"),
             auto_aof_rewrite_min_size: v.unsigned("auto-aof-rewrite-min-size"),
+            key_load_delay_us: v.number("key-load-delay"),
             dbfilename: v.get("dbfilename").into(),
             save: save_points(v.get("save")),
             stop_writes_on_bgsave_error: v.is_yes("stop-writes-on-bgsave-error"),

@@ -79,10 +79,17 @@ pub(super) fn persistence(node: &Node, now: Millis, out: &mut InfoText) {
     let word = |failed: bool| if failed { "err" } else { "ok" };
     let running = |since: Option<Millis>| since.map_or(-1, |at| (now.since(at) / 1000) as i64);
     let took = |ms: Option<u64>| ms.map_or(-1, |ms| (ms / 1000) as i64);
-    let loading = node.replication.status.load().loading || node.engine.is_loading();
     out.heading("Persistence");
-    out.field("loading", u8::from(loading));
+    out.field("loading", u8::from(node.engine.is_loading()));
     out.field("async_loading", 0);
+    if let Some(progress) = node.loading.progress() {
+        out.field("loading_start_time", progress.started.0 / 1000);
+        out.field("loading_total_bytes", progress.total_bytes);
+        out.field("loading_rdb_used_mem", 0);
+        out.field("loading_loaded_bytes", progress.loaded_bytes);
+        out.field("loading_loaded_perc", format_args!("{:.2}", progress.percent()));
+        out.field("loading_eta_seconds", progress.eta_s(now));
+    }
     out.field("rdb_changes_since_last_save", node.engine.changes().saturating_sub(status.saved_changes));
     out.field("rdb_bgsave_in_progress", u8::from(status.saving_since.is_some()));
     out.field("rdb_last_save_time", status.last_save.0 / 1000);

@@ -1,11 +1,13 @@
-//! At the start: the files are read into the engine, before anybody is served.
+//! At the start: the files are read into the engine, beside the threads that answer LOADING meanwhile.
 
 use super::Files;
+use super::key_delay::KeyDelay;
+use super::loading::Loading;
 use crate::append_only::{AppendOnly, RealFiles};
 use crate::config::Settings;
-use crate::node::now;
+use crate::node::{Node, now};
 use anyhow::{Context as _, bail};
-use node_server_engine::{Applier, ApplyError, Engine};
+use node_server_engine::{Applier, ApplyError, Engine, LoadStep, Loader};
 use node_server_rdb::aof::{Ending, Item, Names, Record, Resume, Scanner, Seal};
 use std::fs::File;
 use std::io::Read as _;
@@ -30,67 +32,115 @@ pub struct Found {
     pub needs_base: bool,
 }
 
-/// Loads the append-only file if it is on and there is one, else the RDB file.
+/// What is to be loaded.
+#[derive(Debug)]
+pub struct Plan {
+    found: Found,
+    settings: Arc<Settings>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Nothing,
+    AppendOnly(Vec<PathBuf>),
+    Rdb(File, PathBuf),
+}
+
+/// Looks what there is: the append-only file if it is on and there is one, else the RDB file.
 ///
 /// # Errors
-/// A file cannot be read, or is damaged; nothing is changed on the disk then.
-pub fn load(engine: &Arc<Engine>, settings: &Settings) -> anyhow::Result<Found> {
+/// What should be there is not, or cannot be opened; nothing is changed on the disk then.
+pub fn plan(settings: Arc<Settings>) -> anyhow::Result<Plan> {
     let mut found = Found::default();
-    let mut to_load = Vec::new();
+    let mut source = Source::Nothing;
     if settings.appendonly {
         let names = Names::new(&settings.appendfilename)?;
         let (mut files, paths) = AppendOnly::open(RealFiles, Path::new("."), &settings.appenddirname, names)?;
         if files.manifest().base.is_none() && files.size() == 0 {
             // Of a start whose first base was not completed: nothing was ever written here.
             files.leave_unloaded()?;
-        } else {
-            to_load = paths;
+        } else if !paths.is_empty() {
+            source = Source::AppendOnly(paths);
         }
         found.files = Some(files);
     }
-    if to_load.is_empty() {
-        load_rdb(engine, &settings.dbfilename, &mut found)?;
+    if matches!(source, Source::Nothing) {
         found.needs_base = true;
-    } else {
-        found.has_data = true;
-        Reading::default().all(engine, settings, &to_load, &mut found)?;
+        let path = PathBuf::from(&settings.dbfilename);
+        match File::open(&path) {
+            Ok(file) => source = Source::Rdb(file, path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("could not open {}", path.display())),
+        }
     }
-    if let Some(files) = &mut found.files
-        && let Err(error) = files.remove_history()
-    {
-        tracing::warn!("{error}");
-    }
-    if found.has_data {
-        tracing::info!("DB loaded from disk: {} keys", engine.keyspace().len());
-    }
-    Ok(found)
+    found.has_data = !matches!(source, Source::Nothing);
+    Ok(Plan { found, settings, source })
 }
 
-/// Reads the RDB file into `engine`, in the place of what is there; false when there is none.
-pub(super) fn rdb_file(engine: &Arc<Engine>, name: &str) -> anyhow::Result<bool> {
-    let mut found = Found::default();
-    load_rdb(engine, name, &mut found)?;
-    Ok(found.has_data)
+impl Plan {
+    /// Whether there is data, be it empty. If it turns out to be damaged the process ends.
+    #[must_use]
+    pub fn has_data(&self) -> bool {
+        self.found.has_data
+    }
+
+    /// How the load stands before it has begun.
+    #[must_use]
+    pub fn loading(&self) -> Loading {
+        // What cannot be measured cannot be read either, which is told then.
+        let len = |path: &PathBuf| path.metadata().map_or(0, |file| file.len());
+        match &self.source {
+            Source::Nothing => Loading::nothing(),
+            Source::AppendOnly(paths) => Loading::of(paths.iter().map(len).sum()),
+            Source::Rdb(file, _) => Loading::of(file.metadata().map_or(0, |file| file.len())),
+        }
+    }
+
+    /// Loads it.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is damaged; nothing is changed on the disk then. Or the load was given up.
+    pub(super) fn load(self, node: &Node) -> anyhow::Result<Found> {
+        let Self { mut found, settings, source } = self;
+        let reading = Reading::new(node, &node.engine, &settings);
+        match source {
+            Source::Nothing => {}
+            Source::AppendOnly(paths) => reading.all(&paths, &mut found)?,
+            Source::Rdb(file, path) => reading.rdb_alone(file, &path, &mut found)?,
+        }
+        if let Some(files) = &mut found.files
+            && let Err(error) = files.remove_history()
+        {
+            tracing::warn!("{error}");
+        }
+        if found.has_data {
+            tracing::info!("DB loaded from disk: {} keys", node.engine.keyspace().len());
+        }
+        Ok(found)
+    }
+}
+
+/// Reads the RDB file again, in the place of what is there; false when there is none.
+pub(super) fn rdb_file(node: &Node, settings: &Settings) -> anyhow::Result<bool> {
+    let path = PathBuf::from(&settings.dbfilename);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("could not open {}", path.display())),
+    };
+    Reading::new(node, &node.engine, settings).rdb_alone(file, &path, &mut Found::default())?;
+    Ok(true)
 }
 
 /// Reads the parts of an append-only file into `engine`, which nobody else uses.
 pub(super) fn append_only(
+    node: &Node,
     engine: &Arc<Engine>,
     settings: &Settings,
     paths: &[PathBuf],
 ) -> anyhow::Result<()> {
-    Reading::default().all(engine, settings, paths, &mut Found::default())
-}
-
-fn load_rdb(engine: &Arc<Engine>, name: &str, found: &mut Found) -> anyhow::Result<()> {
-    let path = Path::new(name);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("could not open {}", path.display())),
-    };
-    let rest = Reading::default().rdb(engine, file, Vec::new(), path, found)?;
-    if rest.is_empty() { Ok(()) } else { bail!("{}: bytes behind the end of the RDB file", path.display()) }
+    Reading::new(node, engine, settings).all(paths, &mut Found::default())
 }
 
 /// What an increment may begin with before its first seal.
@@ -105,29 +155,41 @@ fn truncate(path: &Path, len: u64) -> std::io::Result<()> {
 }
 
 /// Reading the files of a manifest, one after the other.
-#[derive(Default)]
-struct Reading {
+struct Reading<'n> {
+    node: &'n Node,
+    /// Where it goes: the node's, or one aside.
+    engine: &'n Arc<Engine>,
+    settings: &'n Settings,
     applier: Applier,
     /// What the last seal said, over all files.
     last_seal: Option<Seal>,
     /// Something stands behind the last seal.
     unsealed: bool,
+    delay: KeyDelay,
 }
 
-impl Reading {
-    fn all(
-        mut self,
-        engine: &Arc<Engine>,
-        settings: &Settings,
-        paths: &[PathBuf],
-        found: &mut Found,
-    ) -> anyhow::Result<()> {
+impl<'n> Reading<'n> {
+    fn new(node: &'n Node, engine: &'n Arc<Engine>, settings: &'n Settings) -> Self {
+        let delay = KeyDelay::new(&node.config);
+        Self { node, engine, settings, applier: Applier::default(), last_seal: None, unsealed: false, delay }
+    }
+
+    fn rdb_alone(mut self, file: File, path: &Path, found: &mut Found) -> anyhow::Result<()> {
+        let rest = self.rdb(file, Vec::new(), path, found)?;
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            bail!("{}: bytes behind the end of the RDB file", path.display())
+        }
+    }
+
+    fn all(mut self, paths: &[PathBuf], found: &mut Found) -> anyhow::Result<()> {
         // A file that was begun and not written to says nothing about whether the one before it was left in order.
         let is_empty = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() == 0);
         let last = paths.iter().rposition(|path| !is_empty(path)).unwrap_or(0);
         let mut cuts = Vec::new();
         for (n, path) in paths.iter().enumerate() {
-            let (resume, is_torn) = self.file(engine, settings, path, n >= last, found)?;
+            let (resume, is_torn) = self.file(path, n >= last, found)?;
             let is_increment = found.files.as_ref().is_some_and(|f| f.is_increment(path));
             if let Some(files) = found.files.as_mut().filter(|_| is_increment) {
                 files.resume(resume)?;
@@ -148,14 +210,7 @@ impl Reading {
         Ok(())
     }
 
-    fn file(
-        &mut self,
-        engine: &Arc<Engine>,
-        settings: &Settings,
-        path: &Path,
-        is_last: bool,
-        found: &mut Found,
-    ) -> anyhow::Result<(Resume, bool)> {
+    fn file(&mut self, path: &Path, is_last: bool, found: &mut Found) -> anyhow::Result<(Resume, bool)> {
         // As a server that begins a file: its first record is in database 0, or says in which.
         self.applier = Applier::default();
         let mut file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
@@ -166,12 +221,13 @@ impl Reading {
             .with_context(|| format!("could not read {}", path.display()))?;
         let is_rdb = first.starts_with(b"REDIS") || first.starts_with(b"VALKEY");
         let mut scanner = if is_rdb {
-            let rest = self.rdb(engine, &mut file, first, path, found)?;
+            let rest = self.rdb(&mut file, first, path, found)?;
             let mut scanner = Scanner::new(std::io::Seek::stream_position(&mut file)? - rest.len() as u64);
             scanner.feed(&rest);
             scanner
         } else {
             let mut scanner = Scanner::new(0);
+            self.node.loading.add(first.len() as u64);
             scanner.feed(&first);
             scanner
         };
@@ -179,10 +235,10 @@ impl Reading {
         let mut at_begin = true;
         loop {
             while let Some(item) = scanner.next_item().with_context(|| path.display().to_string())? {
-                self.item(engine, item, path, at_begin)?;
+                self.item(item, path, at_begin)?;
                 at_begin = false;
             }
-            let len = file.read(&mut buffer).with_context(|| format!("could not read {}", path.display()))?;
+            let len = self.read(&mut file, &mut buffer, path)?;
             if len == 0 {
                 break;
             }
@@ -190,10 +246,10 @@ impl Reading {
         }
         let ending = scanner.finish().with_context(|| path.display().to_string())?;
         let is_torn = ending.torn.is_some();
-        self.end(engine, settings, ending, path, is_last).map(|resume| (resume, is_torn))
+        self.end(ending, path, is_last).map(|resume| (resume, is_torn))
     }
 
-    fn item(&mut self, engine: &Engine, item: Item, path: &Path, at_begin: bool) -> anyhow::Result<()> {
+    fn item(&mut self, item: Item, path: &Path, at_begin: bool) -> anyhow::Result<()> {
         match item {
             Item::Sealed { records, seal } => {
                 // An increment begins with what the one before it ended with.
@@ -208,25 +264,18 @@ impl Reading {
                         last.offset
                     );
                 }
-                self.replay(engine, &records, path)?;
+                self.replay(&records, path)?;
                 (self.last_seal, self.unsealed) = (Some(seal), false);
             }
             Item::Loose(records) => {
                 self.unsealed = true;
-                self.replay(engine, &records, path)?;
+                self.replay(&records, path)?;
             }
         }
         Ok(())
     }
 
-    fn end(
-        &mut self,
-        engine: &Engine,
-        settings: &Settings,
-        ending: Ending,
-        path: &Path,
-        is_last: bool,
-    ) -> anyhow::Result<Resume> {
+    fn end(&mut self, ending: Ending, path: &Path, is_last: bool) -> anyhow::Result<Resume> {
         if let Some(torn) = ending.torn {
             let path = path.display();
             if !is_last {
@@ -236,7 +285,7 @@ impl Reading {
                     torn.at
                 );
             }
-            if !settings.aof_load_truncated {
+            if !self.settings.aof_load_truncated {
                 bail!(
                     "Unexpected end of file reading the append only file {path} at byte {}. You can: 1) Make a \
                      backup of your AOF file, then use node-server check aof {path} --fix. 2) Alternatively you \
@@ -251,11 +300,11 @@ impl Reading {
             );
         }
         self.unsealed |= !ending.tail.is_empty();
-        self.replay(engine, &ending.tail, path)?;
+        self.replay(&ending.tail, path)?;
         Ok(ending.resume)
     }
 
-    fn replay(&mut self, engine: &Engine, records: &[Record], path: &Path) -> anyhow::Result<()> {
+    fn replay(&mut self, records: &[Record], path: &Path) -> anyhow::Result<()> {
         let commands: Vec<Vec<Vec<u8>>> = records
             .iter()
             .filter_map(|record| match record {
@@ -263,7 +312,19 @@ impl Reading {
                 Record::Timestamp(_) => None,
             })
             .collect();
-        engine.replay(&mut self.applier, &commands, now()).map_err(|error| match error {
+        let mut commands = commands.as_slice();
+        while self.delay.is_on()
+            && let Some((first, others)) = commands.split_first()
+        {
+            self.run(std::slice::from_ref(first), path)?;
+            commands = others;
+            self.pause()?;
+        }
+        self.run(commands, path)
+    }
+
+    fn run(&mut self, commands: &[Vec<Vec<u8>>], path: &Path) -> anyhow::Result<()> {
+        self.engine.replay(&mut self.applier, commands, now()).map_err(|error| match error {
             ApplyError::Unknown(name) => anyhow::anyhow!(
                 "{}: unknown command '{name}': this version does not have it. Let the server that wrote it \
                  rewrite its append only file (BGREWRITEAOF), so that it begins with an RDB base",
@@ -279,32 +340,72 @@ impl Reading {
     /// Loads an RDB stream that begins with `first`; returns what stands behind it in what was read.
     fn rdb(
         &mut self,
-        engine: &Arc<Engine>,
         mut file: impl std::io::Read,
         first: Vec<u8>,
         path: &Path,
         found: &mut Found,
     ) -> anyhow::Result<Vec<u8>> {
-        let mut loader = engine.begin_load(now());
+        let mut loader = self.engine.begin_load(now());
         let mut buffer = vec![0; READ_LEN];
-        let mut ended = loader.feed(&first).with_context(|| path.display().to_string())?;
-        while !ended {
-            let len = file.read(&mut buffer).with_context(|| format!("could not read {}", path.display()))?;
+        self.node.loading.add(first.len() as u64);
+        loader.push(&first);
+        while !self.feed(&mut loader, path)? {
+            let len = self.read(&mut file, &mut buffer, path)?;
             if len == 0 {
                 bail!("{}: the RDB file ends before its end mark: restore it from a backup", path.display());
             }
-            ended = loader.feed(&buffer[..len]).with_context(|| path.display().to_string())?;
-            for name in loader.take_empty_keys().0 {
-                tracing::info!("skipping empty key: {}", name.escape_ascii());
-            }
+            loader.push(&buffer[..len]);
         }
         let (keys, (_, empty)) = (loader.keys(), loader.take_empty_keys());
         tracing::info!("Done loading RDB, keys loaded: {keys}, empty keys skipped: {empty}.");
-        found.has_data = true;
-        found.history = loader.history().map(|(replid, offset)| (replid.to_owned(), offset));
         found.stream_db = loader.stream_db();
+        found.history = loader.history().map(|(replid, offset)| (replid.to_owned(), offset));
         let rest = loader.take_rest();
         loader.commit_file().with_context(|| path.display().to_string())?;
         Ok(rest)
+    }
+
+    /// True: the stream has ended.
+    fn feed(&mut self, loader: &mut Loader, path: &Path) -> anyhow::Result<bool> {
+        let ended = loop {
+            match loader.step().with_context(|| path.display().to_string())? {
+                LoadStep::Key => self.pause()?,
+                LoadStep::Hungry => break false,
+                LoadStep::Ended => break true,
+            }
+        };
+        for name in loader.take_empty_keys().0 {
+            tracing::info!("skipping empty key: {}", name.escape_ascii());
+        }
+        Ok(ended)
+    }
+
+    /// A piece of a file, unless the process leaves.
+    fn read(
+        &mut self,
+        file: &mut impl std::io::Read,
+        buffer: &mut [u8],
+        path: &Path,
+    ) -> anyhow::Result<usize> {
+        self.unless_given_up()?;
+        self.delay.look(&self.node.config);
+        let len = file.read(buffer).with_context(|| format!("could not read {}", path.display()))?;
+        self.node.loading.add(len as u64);
+        Ok(len)
+    }
+
+    fn unless_given_up(&self) -> anyhow::Result<()> {
+        if self.node.loading.is_given_up() { bail!("the process leaves") } else { Ok(()) }
+    }
+
+    /// `key-load-delay`.
+    fn pause(&mut self) -> anyhow::Result<()> {
+        let pause = self.delay.next();
+        if pause.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(pause);
+        self.delay.look(&self.node.config);
+        self.unless_given_up()
     }
 }

@@ -4,14 +4,18 @@
 //! written by threads of their own. Nothing here holds a slot's lock while it writes.
 
 mod keeper;
+mod key_delay;
 mod load;
+mod loading;
 mod open;
 mod rdb_file;
 mod reload;
 mod rewrite;
 mod status;
 
-pub use load::{Found, load};
+pub(crate) use key_delay::KeyDelay;
+pub use load::{Found, Plan, plan};
+pub use loading::Loading;
 pub use rdb_file::SaveError;
 pub use status::Status;
 
@@ -20,6 +24,7 @@ use crate::append_only::RealFiles;
 use crate::config::{ConfigStore, Fsync};
 use crate::mailbox::ReplyTo;
 use crate::node::{Busy, Node};
+use crate::{shutdown, start};
 use node_server_engine::{Engine, Reload};
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
@@ -34,6 +39,9 @@ const REQUESTS_MAX: usize = 4096;
 /// With `everysec` replies wait for a disk that has not answered for so long; what it was asked to sync may be a second
 /// old.
 const HANGS_MS: u64 = 800;
+
+/// Logged when clients are served (Redis's words, which scripts wait for).
+pub const READY: &str = "Ready to accept connections tcp";
 
 /// The append-only file of this process.
 pub type Files = AppendOnly<RealFiles>;
@@ -175,11 +183,71 @@ impl PersistenceHandle {
     }
 }
 
-/// Starts the thread.
+/// Loads what there is, on a thread of its own if there is something, and starts the thread that writes. `is_replica`:
+/// nodes.conf says so.
 ///
 /// # Errors
 /// The system has no more threads.
-pub fn start(node: &Arc<Node>, found: Found) -> std::io::Result<()> {
+pub fn load(node: &Arc<Node>, plan: Plan, is_replica: bool) -> anyhow::Result<()> {
+    if !plan.has_data() {
+        return begin(node, plan.load(node)?, is_replica);
+    }
+    let node = Arc::clone(node);
+    let work = move || {
+        let _guard = Guard(Arc::clone(&node));
+        let loaded = plan.load(&node).and_then(|found| match node.loading.all_is_read() {
+            true => begin(&node, found, is_replica),
+            false => anyhow::bail!("the process leaves"),
+        });
+        match loaded {
+            Ok(()) => tracing::info!("{READY}"),
+            Err(_) if node.loading.is_given_up() => {}
+            Err(error) => {
+                let message = format!("Fatal error loading the DB: {error:#}");
+                node.shutdown.request(shutdown::Request::Fatal(message));
+            }
+        }
+    };
+    std::thread::Builder::new().name("load".into()).spawn(work)?;
+    Ok(())
+}
+
+/// Nobody waits for a load that has ended by a panic.
+struct Guard(Arc<Node>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "the thread that loads the data has ended by a panic";
+            self.0.shutdown.request(shutdown::Request::Fatal(message.into()));
+        }
+    }
+}
+
+/// From here on the log grows, and is written: in this order, so that nothing is in the log that no file has.
+fn begin(node: &Arc<Node>, found: Found, is_replica: bool) -> anyhow::Result<()> {
+    begin_history(&node.engine, &found, is_replica || node.engine.is_replica())?;
+    start_keeper(node, found)?;
+    // The bus thread and the link to the master look at the first, clients' commands at the second: what these ask of the
+    // others comes behind it.
+    node.loading.end();
+    node.engine.set_loading_files(false);
+    Ok(())
+}
+
+/// The log goes on where the files end. A master's replicas may have more of the old history than the files: it goes on
+/// under a new name, and only what is older than that is shared (Redis: loadDataFromDisk).
+fn begin_history(engine: &Engine, found: &Found, is_replica: bool) -> anyhow::Result<()> {
+    if let Some((replid, offset)) = &found.history {
+        engine.log().restart(replid.clone(), *offset, found.stream_db);
+        if !is_replica {
+            engine.log().promote(start::random_id()?.to_string());
+        }
+    }
+    Ok(())
+}
+
+fn start_keeper(node: &Arc<Node>, found: Found) -> std::io::Result<()> {
     let handle = &node.persistence;
     let Some(requests) = handle.receiver.lock().take() else { return Ok(()) };
     let keeper = keeper::Keeper::new(Arc::clone(node), requests, found);

@@ -46,7 +46,7 @@ impl Keeper {
     fn read_rdb_back(&mut self, save: bool) -> anyhow::Result<()> {
         let engine = Arc::clone(&self.node.engine);
         let barrier = if save { self.save_behind_barrier(&engine)? } else { barrier(&engine)? };
-        if !load::rdb_file(&engine, &self.settings.dbfilename)? {
+        if !load::rdb_file(&self.node, &self.settings)? {
             bail!("{}: there is no such file", self.settings.dbfilename);
         }
         drop(barrier);
@@ -86,7 +86,7 @@ impl Keeper {
         let paths = open.files().paths();
         // Commands are replayed where nobody else looks; clients are served from the old data until the end.
         let aside = Arc::new(Engine::new(options_aside(&self.settings), Arc::new(Nobody)));
-        load::append_only(&aside, &self.settings, &paths)?;
+        load::append_only(&self.node, &aside, &self.settings, &paths)?;
         put_in_place(&aside, &engine)?;
         drop(barrier);
         tracing::info!("Append Only File loaded by DEBUG LOADAOF");

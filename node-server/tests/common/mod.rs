@@ -59,13 +59,16 @@ pub struct Server {
 impl Server {
     /// Starts one on a free port, in a directory of its own, and waits until it answers.
     pub fn start(args: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), args)
+        let mut server = Self::spawn(args);
+        server.wait_ready();
+        server
     }
 
     /// Starts one in a directory that has been prepared.
     pub fn start_in(dir: tempfile::TempDir, args: &[&str]) -> Self {
         let mut server = Self::spawn_in(dir, args);
         server.wait_ready();
+        server.wait_loaded();
         server
     }
 
@@ -80,10 +83,26 @@ impl Server {
         Self { child, port, dir }
     }
 
-    /// Starts one again, in the same place, after the first has ended.
+    /// Starts one again, in the same place, after the first has ended, and waits until its data is there.
     pub fn start_again(&mut self, args: &[&str]) {
+        self.start_loading(args);
+        self.wait_loaded();
+    }
+
+    /// The same, and does not wait for its data.
+    pub fn start_loading(&mut self, args: &[&str]) {
         self.child = launch(self.port, self.dir.path(), args);
         self.wait_ready();
+    }
+
+    pub fn wait_loaded(&mut self) {
+        until("the data is loaded", || {
+            assert!(self.child.try_wait().unwrap().is_none(), "the server ended:\n{}", self.log());
+            let mut client = self.client();
+            client.send(&["PING"]);
+            let reply = client.try_receive();
+            reply.filter(|r| !matches!(r, Reply::Error(text) if text.starts_with("LOADING"))).map(drop)
+        });
     }
 
     /// Kills it as a crash of the process would.

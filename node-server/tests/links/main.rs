@@ -5,6 +5,7 @@ mod bus;
 mod durable;
 mod failover;
 mod files;
+mod loading;
 mod migrate;
 mod orphan;
 mod passwords;

@@ -55,15 +55,28 @@ impl Foreign {
         self.wait();
     }
 
+    /// Starts redis-server on files that it may take long to load.
+    pub(crate) fn redis_loading(dir: tempfile::TempDir, args: &[&str]) -> Self {
+        let (port, program) = (common::free_port(), PathBuf::from("redis-server"));
+        let child = launch(&program, port, dir.path(), args);
+        let mut server = Self { child, port, dir, program };
+        server.wait_listening();
+        server
+    }
+
     fn wait(&mut self) {
+        self.wait_listening();
+        let mut client = self.client();
+        until("it has loaded", || (!client.text(&["PING"]).starts_with("LOADING")).then_some(()));
+    }
+
+    fn wait_listening(&mut self) {
         let log = self.dir.path().join("foreign.log");
         until("the foreign server answers", || {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "{}", std::fs::read_to_string(&log).unwrap_or_default());
             std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
-        let mut client = self.client();
-        until("it has loaded", || (!client.text(&["PING"]).starts_with("LOADING")).then_some(()));
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -9,6 +9,7 @@ mod crashes;
 mod damage;
 mod foreign;
 mod full_disk;
+mod loading;
 mod reload;
 mod restarts;
 mod saves;

@@ -97,7 +97,7 @@ fn how_the_file_is_written_is_the_users_to_say() {
     assert_eq!(of("aof-load-truncated"), ["aof-load-truncated no"]);
 }
 
-/// A node answers nobody before it has read its files.
+/// A node of an older image answers nobody before it has read its files.
 #[test]
 fn a_node_with_a_volume_may_take_long_to_start() {
     let container = |spec: Value| {

@@ -15,6 +15,9 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// How long a node may take to reply.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(2_000);
 
+/// The code of the error that a node gives to nearly everything while it reads its files.
+const LOADING: &str = "LOADING";
+
 /// What a node said, and to which look.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -97,6 +100,7 @@ pub(crate) async fn report(connection: &mut MultiplexedConnection) -> Result<Nod
         Some(Value::BulkString(bytes)) => Ok(String::from_utf8_lossy(bytes).into_owned()),
         Some(Value::VerbatimString { text, .. }) => Ok(text.clone()),
         Some(Value::SimpleString(text)) => Ok(text.clone()),
+        Some(Value::ServerError(e)) if e.code() == LOADING => Err(Why::Loading),
         Some(Value::ServerError(e)) => {
             Err(Why::Failed(format!("{}: {}", QUERIES[i].join(" "), e.details().unwrap_or(e.code()))))
         }
@@ -180,11 +184,59 @@ fn why(error: &RedisError) -> Why {
         Why::Refused
     } else if error.is_timeout() {
         Why::TimedOut
-    } else if error.code() == Some("LOADING")
+    } else if error.code() == Some(LOADING)
         || matches!(error.kind(), ErrorKind::Server(redis::ServerErrorKind::BusyLoading))
     {
         Why::Loading
     } else {
         Why::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// Answers as redis-server 7.0.15 and our node do while they load: what is flagged `loading` runs.
+    async fn loading_node() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 65_536];
+                    while let Ok(len @ 1..) = stream.read(&mut buffer).await {
+                        let text = String::from_utf8_lossy(&buffer[..len]).to_uppercase();
+                        let mut replies = String::new();
+                        // A request begins with its number of arguments, and its name comes with the second line behind.
+                        for request in text.split("*").filter(|r| !r.is_empty()) {
+                            replies.push_str(match request.split("\r\n").nth(2).unwrap_or_default() {
+                                "HELLO" => "%1\r\n$5\r\nproto\r\n:3\r\n",
+                                "CLIENT" => "+OK\r\n",
+                                "INFO" => "$14\r\n# Replication\n\r\n",
+                                "COMMAND" => "*1\r\n_\r\n",
+                                _ => "-LOADING Redis is loading the dataset in memory\r\n",
+                            });
+                        }
+                        if stream.write_all(replies.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    /// It was taken for one that says nonsense.
+    #[tokio::test]
+    async fn a_node_that_reads_its_files_is_loading() {
+        let disturbed = Arc::new(Notify::new());
+        let mut kept = Kept { address: loading_node().await, connection: None, disturbed };
+        for _ in 0..2 {
+            assert_eq!(kept.ask().await.unwrap_err(), Why::Loading);
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Cluster {
     fn execute(&mut self, command: &Command, keys: DatasetInfo, reply: &mut ReplyWriter<'_>) -> Outcome {
         match command {
             Command::Nodes => reply.verbatim("txt", self.nodes_reply().as_bytes()),
-            Command::Info => reply.verbatim("txt", self.info_reply().as_bytes()),
+            Command::Info => reply.verbatim("txt", self.info_reply(keys).as_bytes()),
             Command::MyId => reply.bulk(&self.view.me.to_hex()),
             Command::MyShardId => reply.bulk(&self.view.myself().shard_id.to_hex()),
             Command::Slots => self.slots_reply(reply),

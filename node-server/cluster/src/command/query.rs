@@ -3,6 +3,7 @@
 use super::NodeName;
 use crate::Cluster;
 use crate::config::EndpointType;
+use crate::io::DatasetInfo;
 use crate::node::Node;
 use crate::stats::TYPES;
 use node_server_protocol::resp::ReplyWriter;
@@ -46,7 +47,7 @@ impl Cluster {
         Ok(())
     }
 
-    pub(super) fn info_reply(&self) -> String {
+    pub(super) fn info_reply(&self, keys: DatasetInfo) -> String {
         let count = |wanted: fn(&Node) -> bool| -> usize {
             self.view.nodes.values().filter(|n| wanted(n)).map(|n| n.slots.len()).sum()
         };
@@ -73,9 +74,12 @@ impl Cluster {
         if self.guard.is_closed() {
             text.push_str("cluster_closed_empty:1\r\n");
         }
+        let _ = write!(text, "cluster_quarantined_slots:{}\r\n", keys.quarantined_slots);
+        let _ = write!(text, "cluster_quarantined_keys:{}\r\n", keys.quarantined_keys);
         // Their keys are still here; the operator asks before it opens an owner without data.
-        if !self.lost_slots.is_empty() {
-            let _ = write!(text, "cluster_lost_slots:{}\r\n", self.lost_slots);
+        let kept = self.slots_kept_for_others();
+        if !kept.is_empty() {
+            let _ = write!(text, "cluster_lost_slots:{kept}\r\n");
         }
         text
     }

@@ -59,9 +59,21 @@ impl Lone {
     }
 
     pub(crate) fn start(me: u8, empty: bool, config: Config) -> Self {
+        Self::begin(me, empty, config, false)
+    }
+
+    /// As [`Lone::new`], and it still reads its files.
+    pub(crate) fn loading(me: u8, config: Config) -> Self {
+        Self::begin(me, false, config, true)
+    }
+
+    fn begin(me: u8, empty: bool, config: Config, loading: bool) -> Self {
         let start = Start::Loaded(NodesConf::parse(&conf(me)).unwrap());
         let now = Millis(1_700_000_000_000);
-        let core = Cluster::new(config, start, empty, 1, now);
+        let mut core = Cluster::new(config, start, empty, 1, now);
+        if loading {
+            core.begin_load();
+        }
         let mut lone = Self { core, now, to: BTreeMap::new(), inbound: 0 };
         lone.settle();
         lone.pass(100);

@@ -407,7 +407,7 @@ impl Net {
     /// Sends a CLUSTER command and waits for its reply.
     pub(crate) fn reply(&mut self, node: usize, command: &str) -> String {
         let total = self.peers[node].keys;
-        let token = self.ask(node, command, DatasetInfo { total, in_slot: 0 });
+        let token = self.ask(node, command, DatasetInfo { total, ..DatasetInfo::default() });
         self.run_until(1000, |n| n.replies.contains_key(&token));
         self.replies[&token].clone()
     }

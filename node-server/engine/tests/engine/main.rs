@@ -12,6 +12,8 @@ mod durability;
 #[cfg(test)]
 mod gates;
 #[cfg(test)]
+mod loading;
+#[cfg(test)]
 mod migration;
 #[cfg(test)]
 mod model;

@@ -20,6 +20,11 @@ fn read_all(snapshot: &mut Snapshot, between: &mut dyn FnMut()) -> Vec<u8> {
     }
 }
 
+/// All that is on a node.
+pub(crate) fn whole(node: &Node) -> Vec<u8> {
+    read_all(&mut node.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap(), &mut || {})
+}
+
 fn load(bytes: &[u8], offset: u64) -> Node {
     let replica = Node::replica();
     let mut loader = replica.engine.begin_load(NOW);

@@ -339,6 +339,7 @@ pub static ACTED_ON: &[&str] = &[
     "enable-protected-configs",
     "hz",
     "io-threads",
+    "key-load-delay",
     "logfile",
     "loglevel",
     "masterauth",

@@ -2,13 +2,17 @@
 
 use super::{Connection, Link, LinkError};
 use crate::node::now;
-use node_server_engine::Loader;
+use crate::persistence::KeyDelay;
+use node_server_engine::{LoadStep, Loader};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Length of the mark that ends a snapshot of unknown length.
 const MARK_LEN: usize = 40;
 /// Bytes that are parsed before other links get their turn.
 const FEED_LEN: usize = 64 * 1024;
+/// The runtime's clock has this step: shorter pauses of `key-load-delay` are gathered.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
 
 /// How the snapshot's end is told.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +78,7 @@ async fn read_until_mark(
         let ready = connection.buffer.len().saturating_sub(MARK_LEN);
         let at_end = connection.buffer.ends_with(mark);
         if ready > 0 {
-            ended = feed(connection, loader, ready).await?;
+            ended = feed(connection, loader, ready, hub).await?;
         }
         if at_end {
             connection.buffer.clear();
@@ -95,7 +99,7 @@ async fn read_len(
     while left > 0 {
         let ready = connection.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         if ready > 0 {
-            feed(connection, loader, ready).await?;
+            feed(connection, loader, ready, hub).await?;
             left -= ready as u64;
         } else {
             received(connection.fill().await?, hub);
@@ -105,11 +109,28 @@ async fn read_len(
 }
 
 /// Gives the first `len` bytes to the loader, in portions.
-async fn feed(connection: &mut Connection, loader: &mut Loader, len: usize) -> Result<bool, LinkError> {
+async fn feed(
+    connection: &mut Connection,
+    loader: &mut Loader,
+    len: usize,
+    hub: &super::Hub,
+) -> Result<bool, LinkError> {
     let bytes: Vec<u8> = connection.buffer.drain(..len).collect();
     let mut ended = false;
+    let mut delay = KeyDelay::new(&hub.node.config);
     for portion in bytes.chunks(FEED_LEN) {
-        ended = loader.feed(portion)?;
+        loader.push(portion);
+        let mut owed = Duration::ZERO;
+        loop {
+            match loader.step()? {
+                LoadStep::Key => owed += delay.next(),
+                step => break ended = step == LoadStep::Ended,
+            }
+            if owed >= SLEEP_MIN {
+                tokio::time::sleep(std::mem::take(&mut owed)).await;
+                delay.look(&hub.node.config);
+            }
+        }
         tokio::task::yield_now().await;
     }
     Ok(ended)

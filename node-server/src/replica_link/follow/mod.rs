@@ -79,6 +79,15 @@ pub(super) struct Link {
 /// Keeps a link to the master up until `stop` becomes true.
 pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Receiver<bool>) {
     let mut link = Link { hub, stop };
+    // What comes from the master goes behind what is in the files.
+    let hub = Arc::clone(&link.hub);
+    let loaded = async {
+        hub.node.loading.over().await;
+        Ok(())
+    };
+    if link.unless_stopped(loaded).await.is_err() {
+        return;
+    }
     let mut rest = RETRY_MIN;
     let mut said = String::new();
     loop {

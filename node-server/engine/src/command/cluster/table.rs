@@ -1,10 +1,10 @@
-//! The rows of CLUSTER. Unlike Redis's, our cluster core answers while data is loaded.
+//! The rows of CLUSTER. Flags are Redis's; that our cluster core answers during a full sync is `execute`'s.
 
 use super::{cluster, count_keys, get_keys, keyslot};
 use crate::command::arguments::{block, integer, one_of, text, word};
 use crate::command::spec::{Argument, Deprecated, Flags, Group, Run, Spec};
 
-const OPEN: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::BY_CORE);
+const OPEN: Flags = Flags::STALE.with(Flags::BY_CORE);
 const ADMIN: Flags = OPEN.with(Flags::ADMIN);
 const CHANGES: Flags = ADMIN.with(Flags::NO_ASYNC_LOADING);
 
@@ -100,7 +100,10 @@ const SUBCOMMANDS: &[Spec] = &[
         run: Run::Node(get_keys),
         ..CLUSTER
     },
-    Spec { since: "5.0.0", ..core("cluster|help", 2, OPEN, "Answers with a list of the subcommands.") },
+    Spec {
+        since: "5.0.0",
+        ..core("cluster|help", 2, OPEN.with(Flags::LOADING), "Answers with a list of the subcommands.")
+    },
     Spec { tips: VARIES, ..core("cluster|info", 2, OPEN, "Answers with the state of the cluster.") },
     Spec {
         name: "cluster|keyslot",

@@ -52,7 +52,6 @@ fn captured(line: &str) -> (&str, Vec<String>) {
 
 /// What we say otherwise, and why.
 fn explained(name: &str, field: usize, ours: &str) -> bool {
-    let is_core = name.starts_with("cluster|");
     match (name, field, ours) {
         // Redis 7.2.
         ("command|getkeys" | "command|getkeysandflags", 0, "-3") => true,
@@ -60,12 +59,11 @@ fn explained(name: &str, field: usize, ours: &str) -> bool {
         ("wait", 1, "blocking") | ("wait", 3, "blocking,connection,slow") => true,
         ("randomkey", 4, _) | ("scan", 4, _) => ours.contains("response_policy:special"),
         ("config|resetstat" | "config|rewrite" | "client|setname", 4, _) => ours.contains("all_succeeded"),
-        // The shell answers later, so it cannot be queued. The cluster core answers while data is loaded.
+        // The shell answers later, so it cannot be queued.
         ("migrate", 1, _) => ours == "movablekeys,no_multi,write",
         // The same; and no data is loaded here while other data is served.
         ("bgrewriteaof" | "bgsave" | "save", 1, _) => ours == "admin,no_multi,noscript",
         ("replicaof" | "slaveof", 1, _) => ours == "admin,no_async_loading,no_multi,noscript,stale",
-        (_, 1, _) if is_core => ours.contains("loading"),
         _ => false,
     }
 }
