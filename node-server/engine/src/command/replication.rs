@@ -9,8 +9,10 @@ use crate::outcome::{Deferred, MasterAddress, Outcome};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::request::parse_number;
 
+/// Unlike Redis's, which first receives a snapshot and then loads it, ours loads while it receives: whoever waits for a
+/// slow master has to be able to leave it.
 const FOLLOW: Flags =
-    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE).with(Flags::NO_ASYNC_LOADING).with(Flags::NO_MULTI);
+    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE).with(Flags::LOADING).with(Flags::NO_MULTI);
 const MASTER: &[Argument] = &[
     one_of("host", &[text("host"), word("no", "NO")]),
     one_of("port", &[integer("port"), word("one", "ONE")]),

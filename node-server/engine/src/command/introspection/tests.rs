@@ -64,7 +64,8 @@ fn explained(name: &str, field: usize, ours: &str) -> bool {
         ("migrate", 1, _) => ours == "movablekeys,no_multi,write",
         // The same; and no data is loaded here while other data is served.
         ("bgrewriteaof" | "bgsave" | "save", 1, _) => ours == "admin,no_multi,noscript",
-        ("replicaof" | "slaveof", 1, _) => ours == "admin,no_async_loading,no_multi,noscript,stale",
+        // The shell answers later; and a snapshot is loaded while it is received, for as long as that takes.
+        ("replicaof" | "slaveof", 1, _) => ours == "admin,loading,no_multi,noscript,stale",
         (_, 1, _) if is_core => ours.contains("loading"),
         _ => false,
     }
