@@ -176,6 +176,9 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         polls.iter().map(|poll| Waker::new(poll.registry(), MAIL_TOKEN)).collect::<Result<Vec<_>, _>>()?;
     let host = Arc::new(NodeHost::default());
     let engine = Arc::new(Engine::new(engine_options(&settings)?, Arc::clone(&host) as _));
+    // As Redis: who waits for these lines knows that what follows is the data, or why it was refused.
+    tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
+    tracing::warn!("Server initialized");
     if settings.replicaof.is_some() {
         engine.set_replica(true);
     }
@@ -194,7 +197,6 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let (node, receivers) = Node::new(parts, &host);
     node.set_refusals();
-    tracing::info!("Running mode={}, port={}, PID: {}.", mode(&settings), settings.port, std::process::id());
     // With data to load: it answers from here on, with LOADING. Without, it is there before anybody asks.
     let plan = match plan.has_data() {
         true => Some(plan),
@@ -205,7 +207,6 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     start_threads(&node, receivers, &mut storage, polls, listeners)?;
     admin::start(Arc::clone(&node), admin)?;
-    tracing::warn!("Server initialized");
     match plan {
         Some(plan) => persistence::load(&node, plan, is_replica).context("the thread that loads the data")?,
         None => tracing::info!("{}", persistence::READY),

@@ -3,7 +3,7 @@
 use crate::digest::{tail, wait_equal};
 use crate::generate::Generator;
 use crate::support::{
-    DATABASES, alone, commands, follow, info, payloads, ports, preload, stat, wait_up, write,
+    DATABASES, alone, commands, follow, info, payloads, ports, preload, seed, stat, wait_up, write,
 };
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server, wait};
@@ -31,7 +31,7 @@ fn cascade(top: Binary, between: Binary, below: Binary) -> Result<()> {
     let below = Server::start(alone(below, ports.port(2)))?;
     follow(&below, between.port())?;
     wait_up(&below)?;
-    let mut generator = Generator::new(4, payloads, false);
+    let mut generator = Generator::new(seed(), payloads, false);
     let mut client = top.client()?;
     let count = commands() / 2;
     write(&mut client, &mut generator, count, |_| Ok(()))?;

@@ -3,7 +3,7 @@
 
 use crate::digest::{tail, wait_equal};
 use crate::generate::Generator;
-use crate::support::{SOON, alone, commands, fill_types, payloads, ports, stat, wait_up, write};
+use crate::support::{SOON, alone, commands, fill_types, payloads, ports, seed, stat, wait_up, write};
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server, wait};
 use e2e_compat::views;
@@ -50,7 +50,7 @@ fn change_places(master: Binary, replica: Binary) -> Result<()> {
     form(&master, &replica)?;
     let full = stat(&master, "sync_full")?;
     ensure!(full == 1, "{full} full syncs at the beginning");
-    let mut generator = Generator::new(2, payloads, true);
+    let mut generator = Generator::new(seed(), payloads, true);
     let count = commands() / 3;
     write(&mut master.client()?, &mut generator, count, |_| Ok(()))?;
     wait_equal(&master, &replica, &[0])?;

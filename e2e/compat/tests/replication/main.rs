@@ -1,5 +1,5 @@
 //! Replication of our node with redis-server 7.0.15 and Valkey 9.1.2, both ways. `REPLICATION_COMMANDS` says how many
-//! random commands each pairing gets.
+//! random commands each pairing gets, `REPLICATION_SEED` which.
 #![allow(unreachable_pub, clippy::print_stdout, reason = "tests")]
 
 mod cascade;

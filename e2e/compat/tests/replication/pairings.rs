@@ -4,7 +4,9 @@
 use crate::digest::{Digest, wait_equal};
 use crate::generate::Generator;
 use crate::proxy::Proxy;
-use crate::support::{DATABASES, alone, commands, follow, payloads, ports, preload, stat, wait_up, write};
+use crate::support::{
+    DATABASES, alone, commands, follow, payloads, ports, preload, seed, stat, wait_up, write,
+};
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server, wait};
 
@@ -35,7 +37,7 @@ fn follows(master: Binary, replica: Binary, cuts: usize) -> Result<()> {
     follow(&replica, link.port())?;
     wait_up(&replica)?;
     let (full, partial) = syncs(&master)?;
-    let mut generator = Generator::new(1, payloads, false);
+    let mut generator = Generator::new(seed(), payloads, false);
     let count = commands();
     let every = if cuts == 0 { usize::MAX } else { count / (cuts + 1) };
     let (mut made, mut left) = (0, every);

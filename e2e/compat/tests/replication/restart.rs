@@ -2,7 +2,9 @@
 
 use crate::digest::{tail, wait_equal};
 use crate::generate::Generator;
-use crate::support::{DATABASES, alone, info, payloads, ports, preload, stat, wait_offset, wait_up, write};
+use crate::support::{
+    DATABASES, alone, info, payloads, ports, preload, seed, stat, wait_offset, wait_up, write,
+};
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server};
 
@@ -31,7 +33,7 @@ fn goes_on(real: Binary, way: Way) -> Result<()> {
     };
     let mut replica = Server::start(spec)?;
     wait_up(&replica)?;
-    let mut generator = Generator::new(3, payloads, false);
+    let mut generator = Generator::new(seed(), payloads, false);
     let mut client = master.client()?;
     for round in 1..=2 {
         // The log goes on in this database, which it does not name again.

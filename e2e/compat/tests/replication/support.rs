@@ -22,6 +22,11 @@ pub fn commands() -> usize {
     std::env::var("REPLICATION_COMMANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(COMMANDS)
 }
 
+/// Where the random commands begin: `REPLICATION_SEED`.
+pub fn seed() -> u64 {
+    std::env::var("REPLICATION_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// A server outside of a cluster. Snapshots are sent at once, and the backlog is large enough for every cut.
 pub fn alone(binary: Binary, port: u16) -> ServerSpec {
     let spec = ServerSpec::new(binary, port).with("repl-diskless-sync-delay", 0);

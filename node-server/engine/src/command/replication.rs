@@ -9,6 +9,7 @@ use crate::outcome::{Deferred, MasterAddress, Outcome};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::request::parse_number;
 
+/// They are answered while a snapshot is loaded all the same: see `execute`.
 const FOLLOW: Flags =
     Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE).with(Flags::NO_ASYNC_LOADING).with(Flags::NO_MULTI);
 const MASTER: &[Argument] = &[

@@ -104,3 +104,15 @@ fn waitaof_answers_at_once_where_it_can() {
     node.engine.set_replica(true);
     assert!(client.error("WAITAOF 0 0 0").starts_with("ERR WAITAOF cannot be used with replica instances."));
 }
+
+/// A slow master may be left before its snapshot is complete.
+#[test]
+fn replicaof_is_taken_while_a_snapshot_is_loaded() {
+    let node = Node::standalone();
+    node.engine.set_replica(true);
+    let loader = node.engine.begin_load(NOW);
+    let mut client = node.client();
+    assert!(client.error("GET a").starts_with("LOADING "));
+    assert_eq!(client.outcome(&["REPLICAOF", "NO", "ONE"]), Outcome::Defer(Deferred::ReplicaOf(None)));
+    drop(loader);
+}

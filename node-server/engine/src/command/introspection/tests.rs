@@ -63,6 +63,7 @@ fn explained(name: &str, field: usize, ours: &str) -> bool {
         ("migrate", 1, _) => ours == "movablekeys,no_multi,write",
         // The same; and no data is loaded here while other data is served.
         ("bgrewriteaof" | "bgsave" | "save", 1, _) => ours == "admin,no_multi,noscript",
+        // The shell answers later.
         ("replicaof" | "slaveof", 1, _) => ours == "admin,no_async_loading,no_multi,noscript,stale",
         _ => false,
     }
