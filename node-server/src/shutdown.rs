@@ -21,6 +21,8 @@ pub const LINGER_MS: u64 = 500;
 pub const DRAIN_MS: u64 = 1000;
 /// Longest wait for the last save; whoever runs the process may kill it sooner.
 const SAVE_MAX: Duration = Duration::from_secs(600);
+/// The reply to a SHUTDOWN that does not come about (Redis's words).
+const REFUSED: &[u8] = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n";
 /// How often ABORT is looked for while a handover is awaited.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -105,12 +107,17 @@ pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
             Waited::Aborted => {
                 tracing::info!("Shutdown manually aborted.");
                 if let Some(reply_to) = reply_to {
-                    node.mailboxes
-                        .reply(reply_to, b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n".to_vec());
+                    node.mailboxes.reply(reply_to, REFUSED.to_vec());
                 }
             }
             Waited::Fatal(message) => return fail(node, &message),
             Waited::Over(handed_over) => {
+                if let Err(reason) = prepare(node, save)
+                    && !force
+                {
+                    stay(node, &reason, reply_to);
+                    continue;
+                }
                 if let Some(asker) = reply_to {
                     // SHUTDOWN has no reply when it works: the connection ends.
                     node.mailboxes.post(asker.thread, Mail::Kill(asker.session));
@@ -126,6 +133,27 @@ fn fail(node: &Node, message: &str) -> ExitCode {
     tracing::error!("{message}");
     node.stop();
     ExitCode::FAILURE
+}
+
+/// Saves while everything still runs: a save that fails then is a reason to stay (Redis: finishShutdown).
+fn prepare(node: &Node, save: Option<bool>) -> Result<(), String> {
+    let (done, outcome) = sync_channel(1);
+    if node.persistence.ask(persistence::Request::Prepare { save, done }).is_err() {
+        return Err("the persistence thread does not take the request".into());
+    }
+    match outcome.recv_timeout(SAVE_MAX) {
+        Ok(result) => result,
+        Err(error) => Err(format!("no answer from the persistence thread ({error})")),
+    }
+}
+
+/// Redis's words. Whoever runs the process may still kill it.
+fn stay(node: &Node, reason: &str, reply_to: Option<ReplyTo>) {
+    tracing::error!("Error trying to save the DB, can't exit: {reason}");
+    tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
+    if let Some(reply_to) = reply_to {
+        node.mailboxes.reply(reply_to, REFUSED.to_vec());
+    }
 }
 
 /// Lets a replica take over, within `shutdown-timeout`.

@@ -131,6 +131,7 @@ impl Engine {
         let mut locks = self.lock_for(session, &plan)?;
         self.admit_all(session, multi, &plan, &locks, now)?;
         if self.watched_changed(session, &locks, now) {
+            self.depends_on_watched(session);
             ReplyWriter::new(out, session.protocol).null_array();
             return Ok(Outcome::Done);
         }
@@ -155,9 +156,16 @@ impl Engine {
         plan.need.map_or(Ok(Outcome::Close), |need| self.overtaken(need.slot))
     }
 
+    /// `appendfsync always`: that a watched key has changed is told when the change is on the disk.
+    fn depends_on_watched(&self, session: &mut Session) {
+        let slots: Vec<Slot> = session.watched.iter().map(|watched| watched.slot).collect();
+        slots.into_iter().for_each(|slot| self.depends_on_slot(session, slot));
+    }
+
     /// The cluster core has its own order; it does all of them in a row.
-    fn exec_by_core(&self, session: &Session, multi: &Multi, now: Millis, out: &mut Vec<u8>) -> Outcome {
+    fn exec_by_core(&self, session: &mut Session, multi: &Multi, now: Millis, out: &mut Vec<u8>) -> Outcome {
         if self.watched_changed(session, &Locks::None, now) {
+            self.depends_on_watched(session);
             ReplyWriter::new(out, session.protocol).null_array();
             return Outcome::Done;
         }

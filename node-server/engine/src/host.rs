@@ -7,6 +7,10 @@ use node_server_protocol::resp::ReplyWriter;
 /// Commands about the process, not the keys: the shell answers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostCommand {
+    /// BGSAVE in a transaction: it is scheduled.
+    BackgroundSave,
+    /// BGREWRITEAOF in a transaction: the same.
+    RewriteAof,
     /// CLIENT and its subcommands.
     Client,
     /// CONFIG and its subcommands.

@@ -164,9 +164,9 @@ impl Hub {
             }
             Deferred::Save => self.ask_keeper(at, Request::Save),
             Deferred::BackgroundSave { schedule } => {
-                self.ask_keeper(at, |reply_to| Request::BackgroundSave { reply_to, schedule })
+                self.ask_keeper(at, |reply_to| Request::BackgroundSave { reply_to: Some(reply_to), schedule })
             }
-            Deferred::RewriteAof => self.ask_keeper(at, Request::Rewrite),
+            Deferred::RewriteAof => self.ask_keeper(at, |reply_to| Request::Rewrite(Some(reply_to))),
             Deferred::Reload(what) => {
                 self.ask_keeper(at, |reply_to| Request::Reload { reply_to, what });
             }

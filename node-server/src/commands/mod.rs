@@ -3,6 +3,7 @@
 pub mod client;
 pub mod config;
 pub mod debug;
+mod files;
 mod replconf;
 pub mod role;
 pub mod unsupported;
@@ -23,6 +24,8 @@ pub fn answer(
     reply: &mut ReplyWriter<'_>,
 ) {
     match command {
+        HostCommand::BackgroundSave => files::background_save(node, reply),
+        HostCommand::RewriteAof => files::rewrite(node, reply),
         HostCommand::Client => client::client(node, session, args, now, reply),
         HostCommand::Config => config::config(node, args, reply),
         HostCommand::Debug => debug::debug(node, args, reply),

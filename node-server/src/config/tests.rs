@@ -302,6 +302,22 @@ fn rewrite_keeps_comments_and_order() {
     assert_eq!(rewritten(&new, &values), new, "rewriting again changes nothing");
 }
 
+/// Redis writes its default nowhere, and none where it was taken away.
+#[test]
+fn save_points_are_the_default_until_a_line_says_otherwise() {
+    let points = |text: &str| load_text(text).unwrap().get("save").to_owned();
+    let default = "3600 1 300 100 60 10000";
+    assert_eq!(points(""), default);
+    assert_eq!(points("save 900 1\nsave 300 10\n"), "900 1 300 10");
+    assert_eq!((points("save \"\""), points("save \"\"\nsave 5 6")), (String::new(), "5 6".into()));
+    let mut values = Values::default();
+    assert_eq!(rewritten("port 6379\n", &values), "port 6379\n");
+    values.replace(index("save"), "").unwrap();
+    assert!(rewritten("port 6379\n", &values).ends_with("\nsave \"\"\n"));
+    values.replace(index("save"), default).unwrap();
+    assert_eq!(values.get("save"), default);
+}
+
 #[test]
 fn rewrite_replaces_several_lines_of_one_directive() {
     let mut values = Values::default();

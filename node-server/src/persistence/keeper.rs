@@ -2,12 +2,11 @@
 //! says, and begins and ends what other threads write: a rewrite's base, BGSAVE.
 
 use super::open::Open;
-use super::rdb_file::{self, Saving};
+use super::rdb_file::{self, Saving, Waiter};
 use super::rewrite::{Rewrite, SOON, Written};
-use super::{Files, Found, Request};
+use super::{Files, Found, NO_AOF, Request};
 use crate::append_only::AofError;
 use crate::config::{Fsync, Settings};
-use crate::mailbox::ReplyTo;
 use crate::node::{Node, now};
 use crate::shutdown;
 use node_server_protocol::Millis;
@@ -16,7 +15,7 @@ use node_server_rdb::aof::Names;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 /// Where nobody waits for the disk, this long is gathered before the next write.
@@ -42,7 +41,9 @@ pub(super) struct Keeper {
     /// SAVE or BGSAVE was asked for and has not begun.
     pub(super) save_wanted: bool,
     /// Who waits for it.
-    pub(super) save_replies: Vec<ReplyTo>,
+    pub(super) save_replies: Vec<Waiter>,
+    /// What the save that a shutdown asked for shows: the log's history and its end in it.
+    pub(super) prepared: Option<(u64, u64)>,
     /// When a save last failed.
     pub(super) save_failed_at: Millis,
     pub(super) settings: Arc<Settings>,
@@ -74,6 +75,7 @@ impl Keeper {
             saving: None,
             save_wanted: false,
             save_replies: Vec::new(),
+            prepared: None,
             save_failed_at: Millis(0),
             settings,
             buffer: Vec::new(),
@@ -251,9 +253,12 @@ impl Keeper {
             Request::Rewrite(reply_to) => {
                 let text = self.ask_for_rewrite();
                 self.tell();
-                self.node.mailboxes.reply(reply_to, text.into());
+                if let Some(reply_to) = reply_to {
+                    self.node.mailboxes.reply(reply_to, format!("{text}\r\n").into());
+                }
             }
             Request::Reload { reply_to, what } => self.reload(reply_to, what),
+            Request::Prepare { save, done } => self.prepare(save, done),
             Request::Stop { save, done } => {
                 let result = self.finish(save);
                 // Whoever asked may have given up waiting.
@@ -264,22 +269,22 @@ impl Keeper {
         true
     }
 
-    fn ask_for_rewrite(&mut self) -> &'static str {
+    fn ask_for_rewrite(&mut self) -> String {
         if self.rewrite.is_some() {
-            return "-ERR Background append only file rewriting already in progress\r\n";
+            return "-ERR Background append only file rewriting already in progress".into();
         }
         if self.open.is_none() {
-            return "-ERR appendonly is off: there is no append only file to rewrite; CONFIG SET appendonly yes\r\n";
+            return format!("-{NO_AOF}");
         }
         self.node.persistence.status.update(|s| s.rewrite_scheduled = true);
         self.begin_rewrite_if_due();
         if self.saving.is_some() {
-            return "+Background append only file rewriting scheduled\r\n";
+            return "+Background append only file rewriting scheduled".into();
         }
         if self.rewrite.is_none() && !self.node.persistence.status.get().rewrite_scheduled {
-            return "-ERR Can't execute an AOF background rewriting. Please check the server logs for more information.\r\n";
+            return "-ERR Can't execute an AOF background rewriting. Please check the server logs for more information.".into();
         }
-        "+Background append only file rewriting started\r\n"
+        "+Background append only file rewriting started".into()
     }
 
     /// CONFIG SET may have changed something.
@@ -341,13 +346,38 @@ impl Keeper {
         Ok(())
     }
 
+    fn is_to_save(&self, save: Option<bool>) -> bool {
+        save.unwrap_or(!self.settings.save.is_empty()) && !self.is_closed_empty()
+    }
+
+    /// The process is about to leave. What fails now fails while everything still runs (Redis: finishShutdown), and nobody
+    /// is kept waiting: the save runs beside, as BGSAVE does.
+    fn prepare(&mut self, save: Option<bool>, done: SyncSender<Result<(), String>>) {
+        if let Err(error) = self.complete_base() {
+            // Whoever asked may have given up waiting.
+            let _ = done.send(Err(error));
+        } else if self.is_to_save(save) {
+            tracing::info!("Saving the final RDB snapshot before exiting.");
+            // Who waits for a save under way gets this one.
+            let waiters = self.give_up_saving();
+            self.save_replies.extend(waiters);
+            self.save_replies.push(Waiter::Shutdown(done));
+            self.save_wanted = true;
+        } else {
+            let _ = done.send(Ok(()));
+        }
+    }
+
     /// The process leaves.
     fn finish(&mut self, save: Option<bool>) -> Result<(), String> {
-        self.give_up_saving();
+        // Whoever waits for it is about to be closed.
+        drop(self.give_up_saving());
         self.complete_base()?;
         self.sync_everything().map_err(|error| error.to_string())?;
-        if save.unwrap_or(!self.settings.save.is_empty()) && !self.is_closed_empty() {
-            tracing::info!("Saving the final RDB snapshot before exiting.");
+        let standing = self.node.engine.log().standing();
+        let is_saved = self.prepared == Some((standing.restarts, standing.end));
+        if self.is_to_save(save) && !is_saved {
+            tracing::info!("Saving what was written meanwhile.");
             self.rewrite = None;
             rdb_file::save(&self.node, &self.settings.dbfilename).map_err(|error| error.to_string())?;
             tracing::info!("DB saved on disk");

@@ -40,6 +40,10 @@ const REQUESTS_MAX: usize = 4096;
 /// old.
 const HANGS_MS: u64 = 800;
 
+/// BGREWRITEAOF without `appendonly`.
+pub const NO_AOF: &str =
+    "ERR appendonly is off: there is no append only file to rewrite; CONFIG SET appendonly yes";
+
 /// Logged when clients are served (Redis's words, which scripts wait for).
 pub const READY: &str = "Ready to accept connections tcp";
 
@@ -53,13 +57,21 @@ pub enum Request {
     Save(ReplyTo),
     /// BGSAVE; with SCHEDULE it waits for a rewrite under way.
     BackgroundSave {
-        /// Who asked.
-        reply_to: ReplyTo,
+        /// Who asked; a transaction has its answer already.
+        reply_to: Option<ReplyTo>,
         /// SCHEDULE was said.
         schedule: bool,
     },
-    /// BGREWRITEAOF.
-    Rewrite(ReplyTo),
+    /// BGREWRITEAOF; a transaction has its answer already.
+    Rewrite(Option<ReplyTo>),
+    /// The process is about to leave: save if save points say so, and have a complete append-only file, while everything
+    /// goes on.
+    Prepare {
+        /// SHUTDOWN SAVE and NOSAVE; `None`: if there are save points.
+        save: Option<bool>,
+        /// Told how it went.
+        done: SyncSender<Result<(), String>>,
+    },
     /// DEBUG RELOAD and LOADAOF.
     Reload {
         /// Who asked.

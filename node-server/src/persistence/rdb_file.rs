@@ -11,7 +11,7 @@ use node_server_rdb::Dialect;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 /// Redis's words, which clients match.
 pub(super) const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \
@@ -47,12 +47,22 @@ pub enum SaveError {
     NoData,
 }
 
+/// Who waits for a save.
+pub(super) enum Waiter {
+    /// SAVE.
+    Client(ReplyTo),
+    /// The process is about to leave.
+    Shutdown(SyncSender<Result<(), String>>),
+}
+
 /// A save under way. Dropping it makes its thread give up.
 pub(super) struct Saving {
     pub(super) begun: Millis,
     changes: u64,
+    /// See [`Keeper::prepared`].
+    shows: (u64, u64),
     result: Receiver<Result<(), SaveError>>,
-    replies: Vec<ReplyTo>,
+    waiters: Vec<Waiter>,
     given_up: Arc<AtomicBool>,
 }
 
@@ -114,11 +124,11 @@ impl Keeper {
             self.node.mailboxes.reply(reply_to, b"-ERR Background save already in progress\r\n".to_vec());
         } else {
             self.save_wanted = true;
-            self.save_replies.push(reply_to);
+            self.save_replies.push(Waiter::Client(reply_to));
         }
     }
 
-    pub(super) fn background_save(&mut self, reply_to: ReplyTo, schedule: bool) {
+    pub(super) fn background_save(&mut self, reply_to: Option<ReplyTo>, schedule: bool) {
         let text = if self.saving.is_some() {
             "-ERR Background save already in progress\r\n".to_owned()
         } else if self.rewrite.is_some() && !schedule {
@@ -131,7 +141,9 @@ impl Keeper {
             self.tell();
             format!("+Background saving {word}\r\n")
         };
-        self.node.mailboxes.reply(reply_to, text.into_bytes());
+        if let Some(reply_to) = reply_to {
+            self.node.mailboxes.reply(reply_to, text.into_bytes());
+        }
     }
 
     pub(super) fn begin_save_if_due(&mut self) {
@@ -144,9 +156,9 @@ impl Keeper {
             Ok(()) | Err(SaveError::Begin(_)) => {}
             Err(error) => {
                 self.save_wanted = false;
-                let replies = std::mem::take(&mut self.save_replies);
+                let waiters = std::mem::take(&mut self.save_replies);
                 self.save_failed(&error);
-                self.reply_all(replies, &format!("-ERR {error}\r\n"));
+                self.answer_all(waiters, &Err(error));
             }
         }
     }
@@ -160,9 +172,20 @@ impl Keeper {
             && self.settings.save.iter().any(|(seconds, least)| changes >= *least && since > seconds * 1000)
     }
 
-    fn reply_all(&self, replies: Vec<ReplyTo>, text: &str) {
-        for reply_to in replies {
-            self.node.mailboxes.reply(reply_to, text.as_bytes().to_vec());
+    fn answer_all(&self, waiters: Vec<Waiter>, result: &Result<(), SaveError>) {
+        for waiter in waiters {
+            match (waiter, result) {
+                (Waiter::Client(reply_to), Ok(())) => {
+                    self.node.mailboxes.reply(reply_to, b"+OK\r\n".to_vec())
+                }
+                (Waiter::Client(reply_to), Err(error)) => {
+                    self.node.mailboxes.reply(reply_to, format!("-ERR {error}\r\n").into_bytes());
+                }
+                (Waiter::Shutdown(done), result) => {
+                    // Whoever asked may have given up waiting.
+                    let _ = done.send(result.as_ref().copied().map_err(ToString::to_string));
+                }
+            }
         }
     }
 
@@ -174,6 +197,7 @@ impl Keeper {
         let mut snapshot = self.node.engine.begin_snapshot(now(), Dialect::Valkey)?;
         // Nobody reads on from there.
         snapshot.pin = None;
+        let shows = (snapshot.restarts, snapshot.offset);
         let (sender, result) = sync_channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let (gives_up, name) = (Arc::clone(&given_up), self.settings.dbfilename.clone());
@@ -188,18 +212,18 @@ impl Keeper {
         })?;
         tracing::info!("Background saving started");
         self.save_wanted = false;
-        let replies = std::mem::take(&mut self.save_replies);
-        self.saving = Some(Saving { begun: now(), changes, result, replies, given_up });
+        let waiters = std::mem::take(&mut self.save_replies);
+        self.saving = Some(Saving { begun: now(), changes, shows, result, waiters, given_up });
         Ok(())
     }
 
-    /// Ends a save under way: behind it another one may write.
-    pub(super) fn give_up_saving(&mut self) {
-        if let Some(saving) = self.saving.take() {
-            saving.given_up.store(true, Ordering::Release);
-            // Its result does not matter: whoever waits for it is about to be closed.
-            let _ = saving.result.recv();
-        }
+    /// Ends a save under way, so that another one may write; who waited for it.
+    pub(super) fn give_up_saving(&mut self) -> Vec<Waiter> {
+        let Some(mut saving) = self.saving.take() else { return Vec::new() };
+        saving.given_up.store(true, Ordering::Release);
+        // Its result does not matter: it is not the last one.
+        let _ = saving.result.recv();
+        std::mem::take(&mut saving.waiters)
     }
 
     pub(super) fn end_saving(&mut self) {
@@ -209,22 +233,19 @@ impl Keeper {
             Some(Ok(result)) => result,
         };
         let Some(mut saving) = self.saving.take() else { return };
-        let reply = match &result {
+        match &result {
             Ok(()) => {
                 tracing::info!("Background saving terminated with success");
+                self.prepared = Some(saving.shows);
                 self.node.persistence.status.update(|s| {
                     (s.last_save, s.saved_changes, s.last_save_failed) = (now(), saving.changes, false);
                     s.last_save_ms = Some(now().since(saving.begun));
                     s.saves += 1;
                 });
-                "+OK\r\n".to_owned()
             }
-            Err(error) => {
-                self.save_failed(error);
-                format!("-ERR {error}\r\n")
-            }
-        };
-        self.reply_all(std::mem::take(&mut saving.replies), &reply);
+            Err(error) => self.save_failed(error),
+        }
+        self.answer_all(std::mem::take(&mut saving.waiters), &result);
         self.refuse_or_not();
     }
 

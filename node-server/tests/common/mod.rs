@@ -143,9 +143,17 @@ impl Drop for Server {
     }
 }
 
+/// Without save points, unless `args` has some or a file that may: a test that says nothing of files wants none.
 fn launch(port: u16, dir: &Path, args: &[&str]) -> Child {
+    let says = |arg: &&str| *arg == "--save" || arg.ends_with(".conf");
+    let quiet: &[&str] = if args.iter().any(says) { &[] } else { &["--save", ""] };
+    // A configuration file comes first.
+    let (file, args) = args.split_at(usize::from(args.first().is_some_and(|arg| arg.ends_with(".conf"))));
     Command::new(PROGRAM)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .args(file)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(quiet)
+        .arg("--dir")
         .arg(dir)
         .arg("--logfile")
         .arg(dir.join("node.log"))

@@ -55,6 +55,22 @@ impl Foreign {
         self.wait();
     }
 
+    /// redis-server with save points, by default or by a file.
+    pub(crate) fn redis_by(file: &str) -> Self {
+        let (port, program, dir) =
+            (common::free_port(), PathBuf::from("redis-server"), tempfile::tempdir().unwrap());
+        let child = Command::new(&program)
+            .args(Some(file).filter(|file| !file.is_empty()))
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--logfile", "foreign.log", "--dir"])
+            .arg(dir.path())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Self { child, port, dir, program };
+        server.wait();
+        server
+    }
+
     /// Starts redis-server on files that it may take long to load.
     pub(crate) fn redis_loading(dir: tempfile::TempDir, args: &[&str]) -> Self {
         let (port, program) = (common::free_port(), PathBuf::from("redis-server"));

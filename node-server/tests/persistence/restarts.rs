@@ -116,7 +116,11 @@ fn an_rdb_file_is_the_beginning_of_an_append_only_file() {
     }
     server.start_again(ALWAYS);
     client = server.client();
-    wait_based(&mut client);
+    // One of the starts before may have come to the end of it.
+    let manifest = appended(&server).join("appendonly.aof.manifest");
+    until("the base is there", || {
+        std::fs::read_to_string(&manifest).is_ok_and(|text| text.contains(" type b\n")).then_some(())
+    });
     assert_eq!(client.text(&["SET", "one more", "x"]), "OK");
     server.kill();
     server.start_again(ALWAYS);

@@ -1,6 +1,7 @@
 //! SAVE, BGSAVE, LASTSAVE, save points.
 
 use super::*;
+use crate::foreign::Foreign;
 
 fn last_save(client: &mut Client) -> u64 {
     client.text(&["LASTSAVE"]).parse().unwrap()
@@ -139,6 +140,123 @@ fn a_save_that_fails_is_told_and_refuses_writes_until_one_works() {
     std::fs::remove_dir(&there).unwrap();
     assert_eq!(client.text(&["SAVE"]), "OK");
     until("writes are taken", || (client.text(&["SET", "key", "3"]) == "OK").then_some(()));
+}
+
+/// There were none.
+#[test]
+fn save_points_are_those_of_redis_unless_the_file_says_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("redis.conf");
+    let file = conf.to_str().unwrap().to_owned();
+    let default = "3600 1 300 100 60 10000";
+    for (text, points) in [("", default), ("save 900 1\nsave 300 10\n", "900 1 300 10"), ("save \"\"\n", "")]
+    {
+        std::fs::write(&conf, text).unwrap();
+        let mut server = Server::start(&[&file]);
+        let theirs = Foreign::redis_by(&file);
+        for client in [&mut server.client(), &mut theirs.client()] {
+            let Reply::Array(pair) = client.call(&["CONFIG", "GET", "save"]) else { panic!("a pair") };
+            assert_eq!(pair[1], Reply::Bulk(points.into()), "{text:?}");
+            assert_eq!(client.text(&["SET", "key", "value"]), "OK");
+        }
+        server.signal("TERM");
+        assert_eq!(server.wait(), Some(0), "{}", server.log());
+        assert_eq!(server.dir.path().join("dump.rdb").exists(), !points.is_empty(), "{text:?}");
+        server.start_again(&[&file]);
+        let kept = server.client().call(&["GET", "key"]) == Reply::Bulk("value".into());
+        assert_eq!(kept, !points.is_empty(), "{text:?}");
+    }
+}
+
+/// It ended with 1, and what was in memory was gone.
+#[test]
+fn a_save_that_fails_at_the_end_is_a_reason_to_stay() {
+    let args = ["--save", "3600 1"];
+    let mut server = Server::start(&args);
+    let theirs = Foreign::redis_by("");
+    let refused = "ERR Errors trying to SHUTDOWN. Check logs.";
+    for (client, dir) in
+        [(&mut theirs.client(), theirs.dir.path()), (&mut server.client(), server.dir.path())]
+    {
+        assert_eq!(client.text(&["SET", "key", "value"]), "OK");
+        std::fs::create_dir(dir.join("dump.rdb")).unwrap();
+        for how in [&["SHUTDOWN"][..], &["SHUTDOWN", "SAVE"], &["SHUTDOWN", "NOW"]] {
+            assert_eq!(client.text(how), refused, "{how:?}");
+        }
+        assert_eq!(client.text(&["GET", "key"]), "value");
+    }
+    let stays = |server: &Server| server.log().matches("can't exit").count();
+    for name in ["TERM", "INT"] {
+        let before = stays(&server);
+        server.signal(name);
+        until("it says that it stays", || (stays(&server) > before).then_some(()));
+        assert_eq!(server.client().text(&["GET", "key"]), "value");
+    }
+    std::fs::remove_dir(server.dir.path().join("dump.rdb")).unwrap();
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    server.start_again(&args);
+    let mut client = server.client();
+    assert_eq!(client.text(&["GET", "key"]), "value");
+    std::fs::remove_file(server.dir.path().join("dump.rdb")).unwrap();
+    std::fs::create_dir(server.dir.path().join("dump.rdb")).unwrap();
+    client.send(&["SHUTDOWN", "FORCE"]);
+    assert_eq!(client.try_receive(), None);
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+}
+
+/// What is written while the last save runs is saved as well.
+#[test]
+fn nothing_that_was_acknowledged_is_missing_after_the_last_save() {
+    let args = ["--save", "3600 1"];
+    let mut server = Server::start(&args);
+    set_many(&mut server.client(), "key", 20_000);
+    let mut client = server.client();
+    let writer = std::thread::spawn(move || {
+        let mut acknowledged = 0_u64;
+        loop {
+            client.send(&["INCR", "n"]);
+            match client.try_receive() {
+                Some(Reply::Integer(n)) => acknowledged = n as u64,
+                _ => return acknowledged,
+            }
+        }
+    });
+    until("it writes", || (number(&mut server.client(), "n") > 100).then_some(()));
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    let acknowledged = writer.join().unwrap();
+    server.start_again(&args);
+    let found = number(&mut server.client(), "n");
+    assert!(found == acknowledged || found == acknowledged + 1, "{found} {acknowledged}");
+}
+
+/// A transaction could not have them.
+#[test]
+fn a_transaction_schedules_them_as_in_redis() {
+    let server = Server::start(EVERYSEC);
+    let theirs = Foreign::redis_by("");
+    let mut client = server.client();
+    wait_based(&mut client);
+    let mut theirs = theirs.client();
+    assert_eq!(theirs.text(&["CONFIG", "SET", "appendonly", "yes"]), "OK");
+    until("no rewrite is under way there", || {
+        (theirs.info("persistence", "aof_rewrite_in_progress") == "0").then_some(())
+    });
+    let (saves, rewrites) =
+        (client.info("persistence", "rdb_saves"), client.info("persistence", "aof_rewrites"));
+    let wanted =
+        ["MULTI", "SET key value", "BGSAVE", "BGREWRITEAOF", "BGSAVE SCHEDULE", "BGSAVE NOW", "EXEC"];
+    let [ours, theirs] = [&mut client, &mut theirs]
+        .map(|client| wanted.map(|request| client.call(&request.split(' ').collect::<Vec<_>>())));
+    assert_eq!(ours, theirs);
+    assert!(matches!(&ours[6], Reply::Array(replies) if replies.len() == 5), "{ours:?}");
+    assert!(client.text(&["MULTI"]) == "OK" && client.text(&["SAVE"]).starts_with("ERR Command not allowed"));
+    assert!(client.text(&["EXEC"]).starts_with("EXECABORT"));
+    until("both are through", || {
+        let saved = client.info("persistence", "rdb_saves") != saves;
+        (saved && client.info("persistence", "aof_rewrites") != rewrites).then_some(())
+    });
 }
 
 /// A command holds a slot, so no snapshot can begin: SAVE waits for it.

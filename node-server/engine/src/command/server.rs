@@ -90,7 +90,7 @@ pub const TABLE: &[Spec] = &[
     },
     Spec {
         name: "bgrewriteaof",
-        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_MULTI),
+        flags: FILES,
         summary: "Writes the append-only file anew, in the background.",
         run: Run::Session(rewrite_aof),
         ..SERVER
@@ -98,7 +98,7 @@ pub const TABLE: &[Spec] = &[
     Spec {
         name: "bgsave",
         arity: -1,
-        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_MULTI),
+        flags: FILES,
         summary: "Saves the data to the RDB file in the background.",
         arguments: &[word("schedule", "SCHEDULE").optional()],
         run: Run::Session(background_save),
@@ -106,7 +106,7 @@ pub const TABLE: &[Spec] = &[
     },
     Spec {
         name: "save",
-        flags: Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_MULTI),
+        flags: FILES.with(Flags::NO_MULTI),
         complexity: "O(N), N being the number of keys",
         summary: "Saves the data to the RDB file and answers when it is there.",
         run: Run::Session(save),
@@ -187,13 +187,15 @@ pub const TABLE: &[Spec] = &[
     },
 ];
 
-const REPLICATION: Flags =
-    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_ASYNC_LOADING).with(Flags::NO_MULTI);
+const FILES: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::NO_ASYNC_LOADING);
+const REPLICATION: Flags = FILES.with(Flags::NO_MULTI);
 
 fn dbsize(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     let keyspace = &call.engine.keyspace;
     let slot = node_server_protocol::Slot::new(call.session.db).filter(|_| !call.engine.is_cluster());
     let keys = slot.map_or_else(|| keyspace.len(), |slot| keyspace.slot_len(slot));
+    // It counts keys that may not be on the disk yet.
+    call.engine.depends_on(call.session, call.engine.log.end());
     call.reply.integer(i64::try_from(keys).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }
@@ -246,11 +248,23 @@ fn background_save(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
         [_, word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
         _ => return Err(CommandError::Syntax),
     };
+    if call.in_exec {
+        return now_by_host(call, HostCommand::BackgroundSave);
+    }
     Ok(Outcome::Defer(Deferred::BackgroundSave { schedule }))
 }
 
-fn rewrite_aof(_call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+fn rewrite_aof(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
+    if call.in_exec {
+        return now_by_host(call, HostCommand::RewriteAof);
+    }
     Ok(Outcome::Defer(Deferred::RewriteAof))
+}
+
+/// A transaction waits for no answer of another thread: what it asks for is scheduled, as in Redis.
+fn now_by_host(call: &mut SessionCall<'_>, command: HostCommand) -> CommandResult<Outcome> {
+    call.engine.host_command(command, call.session, call.args, call.now, &mut call.reply);
+    Ok(Outcome::Done)
 }
 
 fn shutdown(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {

@@ -37,6 +37,29 @@ fn a_reply_waits_for_what_it_tells_whoever_wrote_it() {
     assert_eq!(disk(&mut other), 0);
 }
 
+/// Found by reading: these told of what a crash of the machine would have taken back.
+#[test]
+fn counts_and_failed_transactions_wait_as_well() {
+    let node = holding();
+    let (mut client, mut other) = (node.client(), node.client());
+    other.ok("WATCH a");
+    client.ok("SET a 1");
+    let end = node.engine.log().end();
+    for line in ["DBSIZE", "CLUSTER COUNTKEYSINSLOT 15495"] {
+        assert_eq!(node.client().line(line), int(1));
+        let mut third = node.client();
+        third.line(line);
+        assert_eq!(disk(&mut third), end, "{line}");
+    }
+    other.ok("MULTI");
+    other.line("SET b 1");
+    assert_eq!(other.line("EXEC"), Reply::Null);
+    assert_eq!(disk(&mut other), end);
+    node.engine.durability().set_synced(end);
+    other.line("DBSIZE");
+    assert_eq!(disk(&mut other), 0);
+}
+
 #[test]
 fn what_a_flush_took_away_is_told_when_it_is_on_the_disk() {
     for how in [&["FLUSHALL"][..], &["MULTI", "FLUSHALL", "EXEC"], &["MULTI", "SET b 1", "FLUSHALL", "EXEC"]]

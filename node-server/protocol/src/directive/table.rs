@@ -220,7 +220,7 @@ pub static DIRECTIVES: &[Directive] = &[
     live("latency-tracking", Bool, "yes"),
     live("latency-tracking-info-percentiles", Words(WORDS_MAX), "50 99 99.9"),
     // Persistence.
-    live("save", Save, ""),
+    live("save", Save, "3600 1 300 100 60 10000"),
     live("appendonly", Bool, "no"),
     at_start("appendfilename", Text, "appendonly.aof"),
     at_start("appenddirname", Text, "appendonlydir"),

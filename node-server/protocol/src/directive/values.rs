@@ -31,7 +31,10 @@ impl Values {
             }
             _ => args,
         };
-        self.texts[row] = kind.canonical(args, &self.texts[row])?;
+        // Lines of `save` add up, and the first one takes the place of the default (Redis: setConfigSaveOption).
+        let nothing_said = DIRECTIVES[row].name == "save" && !self.explicit[row];
+        let present = if nothing_said { "" } else { self.texts[row].as_str() };
+        self.texts[row] = kind.canonical(args, present)?;
         self.explicit[row] = true;
         Ok(())
     }

@@ -32,6 +32,7 @@ fn slot_argument(text: &[u8]) -> CommandResult<Slot> {
 fn count_keys(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
     cluster_only(call.engine)?;
     let slot = slot_argument(call.args[2])?;
+    call.engine.depends_on_slot(call.session, slot);
     call.reply.integer(i64::try_from(call.engine.keyspace.slot_unmoved(slot)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }
