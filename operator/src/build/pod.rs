@@ -22,8 +22,8 @@ const GRACE_MIN_S: i64 = 30;
 const GRACE_AFTER_HANDOVER_S: i64 = 10;
 /// A node's own default of `shutdown-timeout`, in seconds.
 const HANDOVER_DEFAULT_S: i64 = 10;
-/// How long a node may take until it answers its first probe, in seconds. It answers while it reads its files; an image of
-/// before 0.2 does not, and the liveness probe alone would kill it after a minute, again and again.
+/// How long a node may take until it answers its first probe, in seconds. It answers while it reads its files; an image
+/// built before it did so does not, and the liveness probe alone would kill it after a minute, again and again.
 const LOAD_MAX_S: i32 = 1800;
 const CONFIG: &str = "config";
 const CONFIG_DIR: &str = "/etc/slotkeeper";
