@@ -169,14 +169,14 @@ fn check_books(table: &Table, model: &HashMap<u8, Model>) -> Result<(), TestCase
 
 fn cases(many: u32) -> ProptestConfig {
     // Under Miri everything takes hundreds of times as long, and no file may be written.
-    let config = ProptestConfig::with_cases(if cfg!(miri) { 6 } else { many });
+    let config = ProptestConfig::with_cases(if cfg!(miri) { 2 } else { many });
     ProptestConfig {
         failure_persistence: if cfg!(miri) { None } else { config.failure_persistence.clone() },
         ..config
     }
 }
 
-const OPS_MAX: usize = if cfg!(miri) { 120 } else { 500 };
+const OPS_MAX: usize = if cfg!(miri) { 80 } else { 500 };
 
 proptest! {
     #![proptest_config(cases(256))]
@@ -257,7 +257,7 @@ proptest! {
 fn every_size_up_and_down() {
     let hasher = super::hash::KeyHasher::new(1);
     let mut table = Table::default();
-    let count = if cfg!(miri) { 150_u32 } else { 5000 };
+    let count = if cfg!(miri) { 70_u32 } else { 5000 };
     for n in 0..count {
         assert!(table.insert(&hasher, &n.to_le_bytes(), Content::Int(n.into()), None, 0));
     }
