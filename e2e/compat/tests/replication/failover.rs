@@ -24,6 +24,10 @@ fn own_all(master: &Server) -> Result<()> {
 /// Makes the other one its replica.
 fn form(master: &Server, replica: &Server) -> Result<()> {
     let mut client = master.client()?;
+    // As redis-cli --cluster create does. Without, both begin at epoch 0 and one of them moves to 1; in one run Valkey then
+    // went on seeing our replica as a master of epoch 1. Why is not known: 26 tries by hand did not show it again.
+    client.call(&["CLUSTER", "SET-CONFIG-EPOCH", "2"])?;
+    replica.client()?.call(&["CLUSTER", "SET-CONFIG-EPOCH", "1"])?;
     client.call(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()])?;
     views::wait_agreed(&[master.port(), replica.port()], 2)?;
     let id = client.text(&["CLUSTER", "MYID"])?;
@@ -51,10 +55,10 @@ fn change_places(master: Binary, replica: Binary) -> Result<()> {
     let full = stat(&master, "sync_full")?;
     ensure!(full == 1, "{full} full syncs at the beginning");
     let mut generator = Generator::new(seed(), payloads, true);
-    let count = commands() / 3;
-    write(&mut master.client()?, &mut generator, count, |_| Ok(()))?;
+    let count = commands() / 2;
     wait_equal(&master, &replica, &[0])?;
     fail_over(&master, &replica)?;
+    // Before random commands may have flushed them.
     replica.client()?.call(&["RENAME", "{t}hash", "{t}renamed"])?;
     replica.client()?.call(&["PEXPIRE", "{t}zset", "100000000"])?;
     wait_equal(&replica, &master, &[0])?;
@@ -73,7 +77,7 @@ fn change_places(master: Binary, replica: Binary) -> Result<()> {
             tail(server)
         );
     }
-    println!("{count} commands before, between and after two failovers: {:?}", digest.types());
+    println!("{count} commands after each of two failovers: {:?}", digest.types());
     Ok(())
 }
 
