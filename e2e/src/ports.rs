@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 /// Client ports are given from here; with the bus ports (+10000) all stay below Linux's ephemeral ports (32768).
@@ -66,13 +67,38 @@ impl PortBlock {
     }
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+/// Whether nobody listens on a port of this machine. Nobody does for the probe either: a listener that a process which is
+/// just being started has inherited would take, and let go, connections that are meant for the port's next owner.
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    let bound = || {
+        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    };
+    bound().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn who_listens_is_seen_and_the_probe_takes_no_connection() {
+        let ports = PortBlock::reserve(1).unwrap();
+        let port = ports.port(0);
+        std::thread::scope(|scope| {
+            let probes = scope.spawn(|| (0..1000).filter(|_| is_free(port)).count());
+            while !probes.is_finished() {
+                assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+            }
+            assert_eq!(probes.join().unwrap(), 1000);
+        });
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert!(!is_free(port));
+    }
 
     #[test]
     fn blocks_do_not_overlap() {

@@ -6,9 +6,10 @@
     reason = "test helpers; every test file uses a part of them"
 )]
 
+use e2e::ports::is_free;
 use node_server_protocol::resp::{Reply, parse_reply};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -28,8 +29,7 @@ pub fn free_port() -> u16 {
     let begin = (std::process::id() % u32::from(COUNT)) as u16;
     for _ in 0..COUNT {
         let port = FIRST + (begin + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 10_000) {
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
