@@ -14,6 +14,7 @@ command -v redis-server >/dev/null || [ "$demo" = --demo ] || need+=(redis-serve
 command -v unzip >/dev/null || need+=(unzip)
 command -v ps >/dev/null || need+=(procps)
 [ "$demo" = --demo ] || command -v strace >/dev/null || need+=(strace)
+[ "$demo" = --demo ] || command -v valgrind >/dev/null || need+=(valgrind)
 if [ ${#need[@]} -gt 0 ]; then
   echo "installing Debian packages: ${need[*]}"
   apt-get update -qq
@@ -29,6 +30,11 @@ fi
 if ! cargo deny --version >/dev/null 2>&1; then
   echo "building cargo-deny (once; about 5 minutes on two cores)"
   cargo install --quiet --locked cargo-deny
+fi
+# Where it cannot be had, tools/check-unsafe.sh says so and takes valgrind.
+if cargo +nightly --version >/dev/null 2>&1 && ! cargo +nightly miri --version >/dev/null 2>&1; then
+  echo "adding Miri to the nightly toolchain"
+  timeout 120 rustup component add --toolchain nightly miri rust-src >/dev/null 2>&1 || echo "Miri cannot be had here"
 fi
 cargo fetch --quiet --locked
 
