@@ -40,8 +40,8 @@ pub struct Monitor {
     replicated: BTreeMap<Key, Version>,
     /// Which shard gave a key away last, and at which version.
     given: BTreeMap<Key, (u16, Version)>,
-    /// When the newest version was written; until then the ones before were.
-    pub(crate) written_at: BTreeMap<Key, (Version, u64)>,
+    /// When each version was last written, by a client or by a move.
+    pub(crate) written_at: BTreeMap<(Key, Version), u64>,
     votes: BTreeMap<(NodeId, Epoch), NodeId>,
     candidates: BTreeSet<(NodeId, Epoch)>,
     last_disturbed: u64,
@@ -99,7 +99,7 @@ impl World {
         let member = self.nodes[node].member;
         self.log(|| format!("{member} wrote key {key} at version {version}, offset {offset}"));
         self.monitor.applied.push(Applied { node, history, offset, key, version });
-        self.monitor.written_at.insert(key, (version, self.now));
+        self.monitor.written_at.insert((key, version), self.now);
     }
 
     /// A key has crossed and its source has deleted it: the target's shard answers for it from now on.
@@ -107,6 +107,7 @@ impl World {
         let Some((history, offset)) = crossing.restored else { return };
         let (node, key, version) = (crossing.target.0, crossing.key, crossing.version);
         self.monitor.given.insert(key, (self.nodes[crossing.source.0].member.shard, version));
+        self.monitor.written_at.insert((key, version), self.now);
         self.monitor.applied.push(Applied { node, history, offset, key, version });
         let (target, incarnation) = crossing.target;
         let lives = self.nodes[target].life == Life::Up && self.nodes[target].incarnation == incarnation;

@@ -18,9 +18,10 @@ impl World {
             let slot = slot_of(key);
             let had = lost.data.get(slot, key).unwrap_or(0);
             let has = lost.volume.synced().and_then(|data| data.get(slot, key)).unwrap_or(0);
-            let recent = |(_, at): &(u64, u64)| self.now - at <= LOST_MAX_MS;
-            if has < had && self.monitor.written_at.get(&key).is_some_and(recent) {
-                self.monitor.release(key, has);
+            let mut written = self.monitor.written_at.range((key, 0)..=(key, had));
+            let promised = written.rfind(|(_, at)| self.now - **at > LOST_MAX_MS).map_or(0, |((_, v), _)| *v);
+            if has < had {
+                self.monitor.release(key, has.max(promised));
             }
         }
     }

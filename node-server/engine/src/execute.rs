@@ -191,12 +191,9 @@ impl Engine {
         !self.options.cluster && self.is_replica()
     }
 
-    /// Unlike Redis's, our cluster core answers while a full sync is loaded; and as ours is loaded while it is received,
-    /// whoever waits for a slow master has to be able to leave it. While a node reads its own files it says no more than
-    /// Redis's does.
+    /// While a node reads its own files it says no more than Redis's does.
     fn answers_while_loading(&self, spec: &Spec) -> bool {
-        let in_full_sync = spec.flags.has(Flags::BY_CORE) || matches!(spec.name, "replicaof" | "slaveof");
-        spec.flags.has(Flags::LOADING) || (in_full_sync && !self.is_loading_files())
+        spec.flags.has(Flags::LOADING) || (spec.flags.has(Flags::FULL_SYNC) && !self.is_loading_files())
     }
 
     /// As [`Engine::redirect`]. A node that reads its files says that the cluster is down, whatever it hears, and is not

@@ -82,7 +82,7 @@ impl Hub {
         }
         let written = connection.output.written(mark);
         self.node.stats.errors.count(written);
-        if written.starts_with(BAD_PAYLOAD) {
+        if written.starts_with(BAD_PAYLOAD) && tracing::enabled!(tracing::Level::DEBUG) {
             log_refused_payload(args);
         }
         connection.output.finish(mark, hold);

@@ -67,11 +67,8 @@ pub fn plan(settings: Arc<Settings>) -> anyhow::Result<Plan> {
     }
     if matches!(source, Source::Nothing) {
         found.needs_base = true;
-        let path = PathBuf::from(&settings.dbfilename);
-        match File::open(&path) {
-            Ok(file) => source = Source::Rdb(file, path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("could not open {}", path.display())),
+        if let Some((file, path)) = open_rdb_file(&settings)? {
+            source = Source::Rdb(file, path);
         }
     }
     found.has_data = !matches!(source, Source::Nothing);
@@ -121,14 +118,19 @@ impl Plan {
     }
 }
 
+/// `None`: there is no such file.
+fn open_rdb_file(settings: &Settings) -> anyhow::Result<Option<(File, PathBuf)>> {
+    let path = PathBuf::from(&settings.dbfilename);
+    match File::open(&path) {
+        Ok(file) => Ok(Some((file, path))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("could not open {}", path.display())),
+    }
+}
+
 /// Reads the RDB file again, in the place of what is there; false when there is none.
 pub(super) fn rdb_file(node: &Node, settings: &Settings) -> anyhow::Result<bool> {
-    let path = PathBuf::from(&settings.dbfilename);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).with_context(|| format!("could not open {}", path.display())),
-    };
+    let Some((file, path)) = open_rdb_file(settings)? else { return Ok(false) };
     Reading::new(node, &node.engine, settings).rdb_alone(file, &path, &mut Found::default())?;
     Ok(true)
 }

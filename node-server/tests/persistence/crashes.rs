@@ -145,10 +145,15 @@ fn everysec_loses_two_seconds_at_most_where_the_disk_hangs() {
     let stop = Arc::new(AtomicBool::new(false));
     let writers = start_writers(&server, &stop);
     std::thread::sleep(Duration::from_millis(4800));
+    let killed = Instant::now();
     server.kill();
     strace.wait().unwrap();
     let told: Vec<Told> = writers.into_iter().map(|w| w.join().unwrap()).collect();
     let last = *told.iter().filter_map(|told| told.last()).max().unwrap();
+    assert!(
+        killed.saturating_duration_since(last) > Duration::from_secs(1),
+        "the disk did not hang, or replies left"
+    );
     let late = |at: &&Instant| last.saturating_duration_since(**at) < Duration::from_secs(2);
     server.start_again(EVERYSEC);
     check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);

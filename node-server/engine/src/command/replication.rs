@@ -9,9 +9,13 @@ use crate::outcome::{Deferred, MasterAddress, Outcome};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::request::parse_number;
 
-/// They are answered while a snapshot is loaded all the same: see `execute`.
-const FOLLOW: Flags =
-    Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::STALE).with(Flags::NO_ASYNC_LOADING).with(Flags::NO_MULTI);
+/// Whoever waits for a slow master's snapshot has to be able to leave it.
+const FOLLOW: Flags = Flags::ADMIN
+    .with(Flags::NOSCRIPT)
+    .with(Flags::STALE)
+    .with(Flags::NO_ASYNC_LOADING)
+    .with(Flags::NO_MULTI)
+    .with(Flags::FULL_SYNC);
 const MASTER: &[Argument] = &[
     one_of("host", &[text("host"), word("no", "NO")]),
     one_of("port", &[integer("port"), word("one", "ONE")]),

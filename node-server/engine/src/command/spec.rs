@@ -77,6 +77,8 @@ impl Flags {
     pub const MIGRATES: Self = Self(1 << 28);
     /// Ours: the cluster core answers it; a transaction has only such commands or none.
     pub const BY_CORE: Self = Self(1 << 29);
+    /// Ours: also answered while a full sync is loaded, which begins here with its first byte.
+    pub const FULL_SYNC: Self = Self(1 << 30);
 
     /// Both.
     #[must_use]

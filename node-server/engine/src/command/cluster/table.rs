@@ -1,10 +1,10 @@
-//! The rows of CLUSTER. Flags are Redis's; that our cluster core answers during a full sync is `execute`'s.
+//! The rows of CLUSTER. Flags are Redis's, but that our cluster core answers during a full sync.
 
 use super::{cluster, count_keys, get_keys, keyslot};
 use crate::command::arguments::{block, integer, one_of, text, word};
 use crate::command::spec::{Argument, Deprecated, Flags, Group, Run, Spec};
 
-const OPEN: Flags = Flags::STALE.with(Flags::BY_CORE);
+const OPEN: Flags = Flags::STALE.with(Flags::BY_CORE).with(Flags::FULL_SYNC);
 const ADMIN: Flags = OPEN.with(Flags::ADMIN);
 const CHANGES: Flags = ADMIN.with(Flags::NO_ASYNC_LOADING);
 
