@@ -27,6 +27,16 @@ fn restart_slowly(server: &mut Server) {
     assert_eq!(info(server, "persistence", "loading"), "1", "{}", server.log());
 }
 
+/// A full sync has the file written anew behind it: until then the old one, without a key, is the one
+/// that a restart reads.
+fn wait_all_in_file(replica: &Server) {
+    wait::until("all of it is in the replica's file", SOON, || {
+        info(replica, "persistence", "aof_rewrite_in_progress") == "0"
+            && replica.log().matches("AOF rewrite finished").count() >= 2
+    })
+    .unwrap();
+}
+
 fn load_on(server: &Server) {
     server.client().unwrap().call(&["CONFIG", "SET", "key-load-delay", "0"]).unwrap();
     wait::until("its data is loaded", SOON, || info(server, "persistence", "loading") == "0").unwrap();
@@ -86,11 +96,7 @@ fn a_replica_that_loads_does_not_take_over_before_it_has_loaded() {
     let keys = keys_of(0, 3, "k", KEYS);
     set_all(&mut cluster.nodes[0].client().unwrap(), &keys);
     wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
-    wait::until("all of it is in the replica's file", SOON, || {
-        info(&cluster.nodes[3], "persistence", "aof_rewrite_in_progress") == "0"
-            && cluster.nodes[3].log().matches("AOF rewrite finished").count() >= 2
-    })
-    .unwrap();
+    wait_all_in_file(&cluster.nodes[3]);
     let master = id(&cluster.nodes[0]);
     restart_slowly(&mut cluster.nodes[3]);
     wait_role(&cluster.nodes[3], "slave");
@@ -124,6 +130,7 @@ fn a_replica_follows_when_it_has_loaded() {
     let keys = keys_of(0, 3, "k", KEYS);
     set_all(&mut cluster.nodes[0].client().unwrap(), &keys[..KEYS / 2]);
     wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
+    wait_all_in_file(&cluster.nodes[3]);
     restart_slowly(&mut cluster.nodes[3]);
     set_all(&mut cluster.nodes[0].client().unwrap(), &keys[KEYS / 2..]);
     load_on(&cluster.nodes[3]);
