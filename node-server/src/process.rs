@@ -18,6 +18,20 @@ const SEPARATOR: char = '\u{1f}';
 /// Files that the server needs besides its clients: logs, listeners, bus links, replicas.
 const FILES_RESERVED: u64 = 256;
 
+/// The nice value of threads that write files in the background: about a tenth of the weight of those that serve.
+const NICE_BEHIND: i32 = 10;
+
+/// Lets this thread, for the rest of its life, have the processor behind those that serve clients. Where it cannot be
+/// done it goes on as it is, only with longer latencies.
+pub fn step_behind() {
+    // `None` is the calling thread on Linux, where nice values belong to threads (setpriority(2), NOTES).
+    let stepped = rustix::process::getpriority_process(None)
+        .and_then(|nice| rustix::process::setpriority_process(None, nice.max(NICE_BEHIND)));
+    if let Err(error) = stepped {
+        tracing::debug!("This thread keeps its priority: {error}");
+    }
+}
+
 /// How this process was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
@@ -213,6 +227,18 @@ mod tests {
         let back = Invocation::from_handed_over(&text, "the title").unwrap();
         assert_eq!(back, Invocation { restarted: true, background: true, ..given });
         assert_eq!(Invocation::from_handed_over(&text, "another"), None);
+    }
+
+    #[test]
+    fn only_the_thread_that_asks_steps_behind() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let other = std::thread::spawn(move || {
+            step_behind();
+            nice()
+        });
+        assert_eq!(other.join().unwrap(), before.max(NICE_BEHIND));
+        assert_eq!(nice(), before);
     }
 
     #[test]

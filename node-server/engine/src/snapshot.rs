@@ -44,8 +44,11 @@ impl Snapshots {
         if keys.is_empty() {
             return;
         }
-        if let Some(handed) = self.handed.lock().as_ref() {
-            handed.slots.lock().push_back((slot, encode(keys, handed.dialect)));
+        // No lock is held meanwhile: the snapshot and writers of other slots would wait.
+        let handed = self.handed.lock().as_ref().map(Arc::clone);
+        if let Some(handed) = handed {
+            let content = encode(keys, handed.dialect);
+            handed.slots.lock().push_back((slot, content));
         }
     }
 }

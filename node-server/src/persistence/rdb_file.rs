@@ -5,6 +5,7 @@ use super::rewrite::{SOON, write_chunks};
 use crate::append_only::{FileLayer, RealFiles};
 use crate::mailbox::ReplyTo;
 use crate::node::{Node, now};
+use crate::process::step_behind;
 use node_server_engine::{Snapshot, SnapshotError};
 use node_server_protocol::Millis;
 use node_server_rdb::Dialect;
@@ -202,6 +203,7 @@ impl Keeper {
         let given_up = Arc::new(AtomicBool::new(false));
         let (gives_up, name) = (Arc::clone(&given_up), self.settings.dbfilename.clone());
         let spawned = std::thread::Builder::new().name("bgsave".into()).spawn(move || {
+            step_behind();
             // Fails only when the keeper has gone.
             let _ = sender.send(write_file(snapshot, &name, &gives_up));
         });

@@ -4,6 +4,7 @@
 use super::open::Open;
 use crate::append_only::{AofError, NewBase, RealFiles};
 use crate::node::{Node, now};
+use crate::process::step_behind;
 use node_server_engine::{Chunk, Snapshot};
 use node_server_protocol::Millis;
 use node_server_rdb::Dialect;
@@ -58,6 +59,7 @@ impl Rewrite {
         let given_up = Arc::new(AtomicBool::new(false));
         let gives_up = Arc::clone(&given_up);
         let spawned = std::thread::Builder::new().name("rewrite".into()).spawn(move || {
+            step_behind();
             // Fails only when the keeper has gone, and then the temporary file goes at the next start.
             let _ = sender.send(write(base, snapshot, &gives_up));
         });
