@@ -1,5 +1,6 @@
 //! Background work, `hz` times a second on a thread of its own: active expiry within a budget, samples for INFO.
 
+use crate::huge_pages;
 use crate::node::{Node, now};
 use node_server_protocol::Millis;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ fn run(node: &Node) {
         crate::log::set_replica(node.engine.is_replica());
         node.persistence.watch(&node.engine, &node.config, now());
         sample(node);
+        huge_pages::allow_for(node.used_memory());
         node.note_round(now());
         let took = now().since(began);
         std::thread::sleep(Duration::from_millis(round_ms.saturating_sub(took).max(1)));

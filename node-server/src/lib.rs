@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod cron;
 pub mod host;
+mod huge_pages;
 pub mod info;
 pub mod links;
 pub mod listener;

@@ -6,6 +6,7 @@ use crate::config::load::{fatal_block, load};
 use crate::config::rules;
 use crate::config::{ConfigStore, Loaded, Settings};
 use crate::host::NodeHost;
+use crate::huge_pages;
 use crate::info::REDIS_VERSION;
 use crate::mailbox::Mailboxes;
 use crate::node::{Node, Parts, Receivers, now};
@@ -136,6 +137,7 @@ fn prepare_process(invocation: &Invocation, loaded: &Loaded) -> Result<(), Confi
         let _ = leave_session();
     }
     let settings = Settings::from_values(&loaded.values);
+    huge_pages::refuse(settings.disable_thp);
     let reason =
         |error: std::io::Error| error.to_string().split(" (os error").next().unwrap_or_default().to_string();
     std::env::set_current_dir(&settings.dir).map_err(|e| {

@@ -58,6 +58,8 @@ pub struct Settings {
     pub bind: Vec<String>,
     /// `dir`: where nodes.conf is.
     pub dir: PathBuf,
+    /// `disable-thp`: no huge pages, whatever the size of the data.
+    pub disable_thp: bool,
     /// `cluster-enabled`.
     pub cluster_enabled: bool,
     /// `cluster-config-file`, relative to `dir`.
@@ -189,6 +191,7 @@ impl Settings {
             admin_port: v.port("admin-port"),
             bind: v.get("bind").split_whitespace().map(String::from).collect(),
             dir: v.get("dir").into(),
+            disable_thp: v.is_yes("disable-thp"),
             cluster_enabled: v.is_yes("cluster-enabled"),
             cluster_config_file: v.get("cluster-config-file").into(),
             cluster_node_timeout_ms: v.unsigned("cluster-node-timeout"),
