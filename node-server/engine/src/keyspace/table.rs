@@ -447,10 +447,17 @@ impl Table {
 
     fn resize(&mut self, hasher: &impl HashKeys, capacity: usize) {
         let empty = std::iter::repeat_with(|| None).take(capacity).collect();
-        let old = std::mem::replace(&mut self.positions, empty);
-        for entry in old.into_iter().flatten() {
-            let hash = Self::hash_of(hasher, &entry, capacity);
-            self.put(hash, entry);
+        let mut old = std::mem::replace(&mut self.positions, empty);
+        for at in 0..old.len() {
+            if capacity > TAGGED_MAX
+                && let Some(Some(ahead)) = old.get(at + AHEAD)
+            {
+                ahead.prefetch();
+            }
+            if let Some(entry) = old[at].take() {
+                let hash = Self::hash_of(hasher, &entry, capacity);
+                self.put(hash, entry);
+            }
         }
     }
 }
