@@ -22,6 +22,8 @@ struct Plan {
     writes: bool,
     /// It has commands that look into slots of their own choice or change the database.
     all_slots: bool,
+    /// FLUSHALL or FLUSHDB is among them.
+    flushes: bool,
 }
 
 /// What holds the locks of a transaction.
@@ -178,13 +180,14 @@ impl Engine {
 
     /// The slot of all keys, and what is needed of it.
     fn plan(&self, session: &Session, multi: &Multi) -> CommandResult<Plan> {
-        let mut plan = Plan { need: None, writes: false, all_slots: false };
+        let mut plan = Plan { need: None, writes: false, all_slots: false, flushes: false };
         let mut first_key: Option<&[u8]> = None;
         for queued in &multi.queue {
             let spec = queued.command.spec;
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
             let indexes = key_indexes(spec, &args);
             plan.writes |= spec.is_write();
+            plan.flushes |= spec.is_write() && matches!(spec.run, Run::Node(_));
             plan.all_slots |=
                 matches!(spec.run, Run::Node(_)) || (spec.name == "select" && !self.options.cluster);
             if indexes.is_empty() {
@@ -208,6 +211,9 @@ impl Engine {
     }
 
     fn lock_for(&self, session: &Session, plan: &Plan) -> CommandResult<Locks<'_>> {
+        if plan.flushes {
+            return self.lock_all_without_leaving().map(Locks::All);
+        }
         if plan.all_slots {
             return self.lock_all().map(Locks::All);
         }

@@ -358,18 +358,20 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> CommandResult {
         let Run::Slot(handler) = request.command.spec.run else { return Err(CommandError::Syntax) };
-        let expired = self.expired(session, guard);
+        // An admitted write may delete, whatever the gate says by now: who closed it waits for this slot.
+        let closed = self.gate.is_closed() && !request.command.spec.is_write();
+        let expired = self.expired(session, guard, closed);
         let known = request.place.map(|place| (request.args[place.at], place.hash));
         let keys = Keys::new(&self.keyspace, guard, effects, request.now, expired, session).with_known(known);
         let reply = ReplyWriter::new(out, session.protocol);
         handler(&mut Call { args: request.args, keys, reply, session, engine: self })
     }
 
-    /// What this node may do with keys whose time has passed.
-    pub(crate) fn expired(&self, session: &Session, guard: &SlotGuard<'_>) -> Expired {
+    /// What this node may do with keys whose time has passed; `closed`: nothing may be logged now.
+    pub(crate) fn expired(&self, session: &Session, guard: &SlotGuard<'_>, closed: bool) -> Expired {
         if session.origin == Origin::Master {
             Expired::Ignore
-        } else if guard.state().writable() && !self.is_replica() && !self.gate.is_closed() {
+        } else if guard.state().writable() && !self.is_replica() && !closed {
             Expired::Delete
         } else {
             Expired::Hide

@@ -67,6 +67,20 @@ impl Engine {
         Err(node_is_busy())
     }
 
+    /// Every slot's lock while no key is on its way, which a flush would bring to life again at its target: only on
+    /// worker threads.
+    pub(crate) fn lock_all_without_leaving(&self) -> CommandResult<AllSlots<'_>> {
+        for _ in 0..BARRIER_TRIES {
+            let all = self.lock_all()?;
+            if self.leaving.load(Ordering::SeqCst) == 0 {
+                return Ok(all);
+            }
+            drop(all);
+            self.host.pause(1);
+        }
+        Err(node_is_busy())
+    }
+
     /// The same under locks that are held already.
     pub(crate) fn flush_held<'k>(&'k self, all: &mut AllSlots<'k>, only: Option<u16>, now: Millis) {
         for guard in all.iter_mut().filter(|g| only.is_none_or(|db| db == g.slot().number())) {

@@ -44,7 +44,7 @@ impl Engine {
     fn expire_slot(&self, slot: Slot, max: usize, now: Millis) -> usize {
         let Some(mut guard) = self.keyspace.try_lock(slot) else { return 0 };
         let mut session = internal_session();
-        let expired = self.expired(&session, &guard);
+        let expired = self.expired(&session, &guard, self.gate.is_closed());
         if expired != Expired::Delete {
             return 0;
         }

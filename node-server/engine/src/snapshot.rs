@@ -116,15 +116,13 @@ impl Engine {
     /// One is under way, or a write is: try again.
     pub fn begin_snapshot(self: &Arc<Self>, now: Millis, newer: Dialect) -> Result<Snapshot, SnapshotError> {
         let snapshots = &self.keyspace.snapshots;
-        if snapshots.active.load(Ordering::SeqCst) {
+        // Nobody's writes are held up for nothing.
+        if snapshots.is_active() {
             return Err(SnapshotError::UnderWay);
         }
         let barrier = self.try_barrier().ok_or(SnapshotError::Busy)?;
         let dialect = if self.keyspace.has_field_expiry() { newer } else { Dialect::Plain };
-        let handed = Arc::new(Handed { slots: Mutex::default(), dialect });
-        *snapshots.handed.lock() = Some(Arc::clone(&handed));
-        let generation = snapshots.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        snapshots.active.store(true, Ordering::SeqCst);
+        let (generation, handed) = snapshots.begin(dialect).ok_or(SnapshotError::UnderWay)?;
         // Together: behind the barrier the log may get another history.
         let Standing { end: offset, replid, restarts, db } = self.log.standing();
         let pin = Some(self.log.pin(offset));
@@ -233,20 +231,57 @@ impl Snapshot {
     fn finish(&mut self) {
         self.finished = true;
         self.writer.finish();
-        self.engine.keyspace.snapshots.end(self.generation);
+        self.engine.keyspace.snapshots.end(&self.handed);
     }
 }
 
 impl Snapshots {
-    fn end(&self, generation: u64) {
-        if self.generation() == generation && self.active.swap(false, Ordering::SeqCst) {
-            *self.handed.lock() = None;
+    /// Behind a barrier: `None` if another one has begun before it. What is handed over is the one truth about whether
+    /// one is under way; `active` only spares writers its lock.
+    fn begin(&self, dialect: Dialect) -> Option<(u64, Arc<Handed>)> {
+        let mut current = self.handed.lock();
+        if current.is_some() {
+            return None;
+        }
+        let handed = Arc::new(Handed { slots: Mutex::default(), dialect });
+        *current = Some(Arc::clone(&handed));
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        self.active.store(true, Ordering::SeqCst);
+        Some((generation, handed))
+    }
+
+    /// Ends the one that `handed` belongs to; nothing if another one is under way by now.
+    fn end(&self, handed: &Arc<Handed>) {
+        let mut current = self.handed.lock();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, handed)) {
+            self.active.store(false, Ordering::SeqCst);
+            *current = None;
         }
     }
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        self.engine.keyspace.snapshots.end(self.generation);
+        self.engine.keyspace.snapshots.end(&self.handed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The end of one took what writers hand over away from the next, or two began and the first showed two moments.
+    #[test]
+    fn one_at_a_time_and_a_late_end_leaves_the_next_one_alone() {
+        let snapshots = Snapshots::default();
+        let (first, handed) = snapshots.begin(Dialect::Plain).unwrap();
+        assert!(snapshots.begin(Dialect::Plain).is_none());
+        snapshots.end(&handed);
+        let (second, next) = snapshots.begin(Dialect::Plain).unwrap();
+        assert!(first < second);
+        snapshots.end(&handed);
+        assert!(snapshots.is_active() && snapshots.begin(Dialect::Plain).is_none());
+        snapshots.end(&next);
+        assert!(!snapshots.is_active() && snapshots.begin(Dialect::Plain).is_some());
     }
 }

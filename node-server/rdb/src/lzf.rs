@@ -2,6 +2,9 @@
 
 use crate::RdbError;
 
+/// The longest string there is, in bytes.
+const STRING_MAX: usize = 512 << 20;
+
 /// Undoes LZF: control bytes below 32 copy that many plus one literal bytes; others copy from what was written.
 ///
 /// # Errors
@@ -9,7 +12,7 @@ use crate::RdbError;
 pub fn decompress(mut input: &[u8], len: usize) -> Result<Vec<u8>, RdbError> {
     // A literal byte costs at least one of input and a reference gives at most 264 for 3, so a lying length is found
     // before memory is taken for it.
-    if len > input.len().saturating_mul(264) {
+    if len > input.len().saturating_mul(264) || len > STRING_MAX {
         return Err(RdbError::Compression);
     }
     let mut out = Vec::with_capacity(len);

@@ -264,6 +264,8 @@ impl<'a, 'k> Keys<'a, 'k> {
         let mut deleted = 0;
         for key in &keys {
             if self.guard.table().is_some_and(|t| t.is_leaving(key)) {
+                // It may stay: it is looked for again.
+                self.guard.table_mut().keys.look_again(now);
                 continue;
             }
             let hash = self.hash(key);

@@ -392,6 +392,12 @@ impl Table {
         keys
     }
 
+    /// A key whose time has passed was left: the next [`Table::expired`] finds it again.
+    pub(crate) fn look_again(&mut self, now: Millis) {
+        let timed = self.timed();
+        timed.soonest = timed.soonest.min(now.0);
+    }
+
     /// Where a key's position will be looked for, as an address to prefetch: of the first position, and how many there
     /// are. Zero for a table that is empty or too large for its homes to be known by tags.
     pub(super) fn hint(&self) -> u64 {

@@ -183,3 +183,18 @@ fn a_flush_waits_for_keys_on_their_way() {
     client.ok("FLUSHALL");
     assert_eq!(node.records_from(0)[3..], ["DEL {a}1", "FLUSHALL"]);
 }
+
+/// Its expiry was taken off the list while it was on its way; it stayed, was hidden, and the slot was never empty.
+#[test]
+fn a_key_that_expires_on_its_way_and_stays_is_deleted() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 one PX 50");
+    open_slot(&node);
+    let migration = begin(&node, THREE);
+    let late = Millis(NOW.0 + 100);
+    assert_eq!(node.engine.tick(late, 100), 0, "it is on its way");
+    node.engine.migrate_end(migration, |_| Fate::Stayed, late).unwrap();
+    assert_eq!(node.engine.tick(late, 100), 1);
+    assert_eq!(node.engine.keyspace().len(), 0);
+}

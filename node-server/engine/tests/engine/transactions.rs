@@ -1,9 +1,11 @@
 //! MULTI, EXEC, DISCARD, WATCH.
 
 use crate::support::*;
+use node_server_engine::{Applier, Fate, MigrateBegin, MigrateRequest};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::Reply;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 fn queued() -> Reply {
     Reply::Simple("QUEUED".into())
@@ -185,4 +187,51 @@ fn select_in_a_transaction() {
     client.ok("SELECT 1");
     client.ok("SET b 1");
     assert_eq!(node.records_from(0)[8..], ["SELECT 1", "SET b 1"]);
+}
+
+/// INCR hid the expired key and logged itself alone: a replica counted on from the old value.
+#[test]
+fn a_transaction_that_a_pause_overtakes_deletes_what_has_expired() {
+    let (master, replica) = (Node::master(), Node::replica());
+    let mut client = master.client();
+    client.ok("SET n 7 PX 50");
+    client.now = Millis(NOW.0 + 100);
+    let engine = Arc::clone(&master.engine);
+    master.host.on_command(move || engine.pause_writes(Millis(u64::MAX)));
+    client.ok("MULTI");
+    client.line("TIME");
+    client.line("INCR n");
+    assert!(matches!(client.line("EXEC"), Reply::Array(replies) if replies[1] == int(1)));
+    master.engine.resume_writes();
+    let bytes = master.log_from(0);
+    replica.engine.apply(&mut Applier::default(), &bytes, client.now).unwrap();
+    assert_eq!(replica.content(client.now), master.content(client.now));
+}
+
+/// The key came to life again at the target.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the host's worker thread may wait")]
+fn a_flush_in_a_transaction_waits_for_keys_that_are_leaving() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    let args: Vec<&[u8]> = b"MIGRATE h 1 a 0 100".split(|b| *b == b' ').collect();
+    let request = MigrateRequest::parse(&args).unwrap();
+    let MigrateBegin::Send(migration) = node.engine.migrate_begin(&request, 0, NOW).unwrap() else {
+        panic!()
+    };
+    let (engine, left) = (Arc::clone(&node.engine), Mutex::new(Some(migration)));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&seen);
+    node.host.on_pause(move |_| {
+        if counted.fetch_add(1, Ordering::SeqCst) == 2 {
+            let migration = left.lock().unwrap().take().unwrap();
+            assert_eq!(engine.keyspace().len(), 1, "nothing was flushed yet");
+            engine.migrate_end(migration, |_| Fate::Stayed, NOW).unwrap();
+        }
+    });
+    client.ok("MULTI");
+    client.line("FLUSHALL");
+    assert!(matches!(client.line("EXEC"), Reply::Array(replies) if replies.len() == 1));
+    assert_eq!((node.engine.keyspace().len(), seen.load(Ordering::SeqCst)), (0, 3));
 }

@@ -144,7 +144,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
     ),
     live("client-query-buffer-limit", Memory(1 << 20, LONG), "1073741824"),
-    live("proto-max-bulk-len", Memory(1 << 20, LONG), "536870912"),
+    live("proto-max-bulk-len", Memory(1 << 20, 512 << 20), "536870912"),
     live("maxmemory-clients", MemoryOrPercent, "0"),
     live("tracking-table-max-keys", Number(0, LONG), "1000000"),
     // Access.
