@@ -81,6 +81,15 @@ impl Cluster {
         self.topology_changed();
     }
 
+    /// A replica says itself that it has taken over: it lives. Two nodes of a shard that both had this flag replaced each
+    /// other for ever, each as soon as it had heard that it was a replica, before any answer could take the flag away.
+    pub(crate) fn clear_failure_of_successor(&mut self, id: NodeId) {
+        let Some(node) = self.view.node_mut(id).filter(|n| n.is_failed()) else { return };
+        node.set(NodeFlags::FAIL, false);
+        self.log(Level::Notice, format!("Clear FAIL state for node {id}: replica has taken over."));
+        self.topology_changed();
+    }
+
     /// A failed node answered.
     pub(crate) fn clear_failure(&mut self, id: NodeId) {
         let Some(node) = self.view.node(id) else { return };

@@ -25,6 +25,7 @@ impl Cluster {
         }
         let before = node.master;
         self.set_master_role(sender);
+        self.clear_failure_of_successor(sender);
         // It took over while this shard's master had nothing but slots on their way to it: there is no slot to lose that
         // would tell.
         let master = self.view.shard_master();

@@ -143,3 +143,15 @@ fn info(lone: &mut Lone) -> String {
     };
     lone.settle().into_iter().find_map(reply).unwrap()
 }
+
+/// It stayed failed with its slots, so its own replica replaced it at once, was failed itself, and so on.
+#[test]
+fn a_failed_replica_that_takes_over_is_alive() {
+    let mut lone = Lone::new(1);
+    lone.hear(header(2), Body::Fail { node: id(5) });
+    assert!(lone.line(5).contains("slave,fail "), "{}", lone.line(5));
+    let mut promoted = header(5);
+    (promoted.master, promoted.flags, promoted.config_epoch) = (None, NodeFlags::MASTER, Epoch(9));
+    lone.hear(promoted, ping());
+    assert!(lone.line(5).contains(" master - ") && lone.line(5).ends_with(" 5461-10922"), "{}", lone.line(5));
+}
