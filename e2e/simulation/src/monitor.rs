@@ -107,6 +107,9 @@ impl World {
         let Some((history, offset)) = crossing.restored else { return };
         let (node, key, version) = (crossing.target.0, crossing.key, crossing.version);
         self.monitor.given.insert(key, (self.nodes[crossing.source.0].member.shard, version));
+        // The target has none of the versions before for longer than this one.
+        let older = self.monitor.written_at.range_mut((key, 0)..=(key, version));
+        older.for_each(|(_, at)| *at = self.now);
         self.monitor.written_at.insert((key, version), self.now);
         self.monitor.applied.push(Applied { node, history, offset, key, version });
         let (target, incarnation) = crossing.target;
