@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod client_link;
 pub mod clients;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod cron;

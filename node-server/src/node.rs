@@ -1,6 +1,8 @@
 //! What the threads of a node share: the engine, the configuration, and the ways in which one thread asks another
 //! for something. No thread waits for another here: every `ask` is a bounded queue that may refuse.
 
+pub use crate::clock::now;
+
 use crate::clients::{Clients, ReplicaHello};
 use crate::config::ConfigStore;
 use crate::host::NodeHost;
@@ -472,11 +474,4 @@ impl Node {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
-}
-
-/// The wall clock. The shell reads it here and hands it to the pure crates.
-#[must_use]
-pub fn now() -> Millis {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Millis(since.map_or(0, |d| d.as_millis() as u64))
 }
