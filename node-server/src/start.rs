@@ -32,6 +32,7 @@ Usage: node-server [/path/to/redis.conf] [options] [-]
        node-server cli [-c] [-h HOST] [-p PORT] [-a PASSWORD] COMMAND [ARGUMENT...] (like redis-cli)
        node-server check rdb FILE (like redis-check-rdb)
        node-server check aof FILE [--fix] (like redis-check-aof)
+       node-server check aof --truncate-to-timestamp SECONDS FILE
 
 A Redis Cluster compatible server. Options are redis.conf's directives with two dashes before them.
 

@@ -148,6 +148,8 @@ pub struct Settings {
     pub appendfsync: Fsync,
     /// `aof-load-truncated`: a file that ends in the middle of a record is cut and loaded.
     pub aof_load_truncated: bool,
+    /// `aof-timestamp-enabled`: `#TS:` lines in the append-only file say when what follows was written.
+    pub aof_timestamp_enabled: bool,
     /// `auto-aof-rewrite-percentage`; 0: never.
     pub auto_aof_rewrite_percentage: u64,
     /// `auto-aof-rewrite-min-size` in bytes.
@@ -234,6 +236,7 @@ impl Settings {
             appenddirname: v.get("appenddirname").into(),
             appendfsync: fsync(v.get("appendfsync")),
             aof_load_truncated: v.is_yes("aof-load-truncated"),
+            aof_timestamp_enabled: v.is_yes("aof-timestamp-enabled"),
             auto_aof_rewrite_percentage: v.unsigned("auto-aof-rewrite-percentage"),
             auto_aof_rewrite_min_size: v.unsigned("auto-aof-rewrite-min-size"),
             key_load_delay_us: v.number("key-load-delay"),

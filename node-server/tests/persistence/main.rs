@@ -14,6 +14,7 @@ mod reload;
 mod restarts;
 mod saves;
 mod switching;
+mod timestamps;
 
 use common::{Client, Server, until};
 use node_server_protocol::resp::Reply;

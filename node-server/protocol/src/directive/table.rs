@@ -305,6 +305,7 @@ pub static ACTED_ON: &[&str] = &[
     "active-expire-effort",
     "admin-port",
     "aof-load-truncated",
+    "aof-timestamp-enabled",
     "appenddirname",
     "appendfilename",
     "appendfsync",
