@@ -198,6 +198,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let (node, receivers) = Node::new(parts, &host);
     node.set_refusals();
+    node.set_rdb_form();
     // With data to load: it answers from here on, with LOADING. Without, it is there before anybody asks.
     let plan = match plan.has_data() {
         true => Some(plan),

@@ -5,7 +5,7 @@ use crate::Engine;
 use crate::keyspace::Table;
 use crate::log::{Pin, Standing};
 use node_server_protocol::{Millis, SLOT_COUNT, Slot};
-use node_server_rdb::{Dialect, RdbError, Writer};
+use node_server_rdb::{Dialect, Form, RdbError, Writer};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Snapshots {
 #[derive(Debug)]
 struct Handed {
     slots: Mutex<VecDeque<(Slot, Encoded)>>,
-    dialect: Dialect,
+    form: Form,
 }
 
 type Encoded = Result<Vec<u8>, RdbError>;
@@ -45,16 +45,16 @@ impl Snapshots {
             return;
         }
         if let Some(handed) = self.handed.lock().as_ref() {
-            handed.slots.lock().push_back((slot, encode(keys, handed.dialect)));
+            handed.slots.lock().push_back((slot, encode(keys, handed.form)));
         }
     }
 }
 
 /// All keys of a slot as RDB.
-fn encode(table: &Table, dialect: Dialect) -> Encoded {
+fn encode(table: &Table, form: Form) -> Encoded {
     let mut out = Vec::with_capacity(table.bytes());
     for entry in table.iter() {
-        entry.value().put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), dialect)?;
+        entry.value().put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), form)?;
     }
     Ok(out)
 }
@@ -118,7 +118,8 @@ impl Engine {
         }
         let barrier = self.try_barrier().ok_or(SnapshotError::Busy)?;
         let dialect = if self.keyspace.has_field_expiry() { newer } else { Dialect::Plain };
-        let handed = Arc::new(Handed { slots: Mutex::default(), dialect });
+        let form = Form { dialect, compress: self.compresses_rdb() };
+        let handed = Arc::new(Handed { slots: Mutex::default(), form });
         *snapshots.handed.lock() = Some(Arc::clone(&handed));
         let generation = snapshots.generation.fetch_add(1, Ordering::SeqCst) + 1;
         snapshots.active.store(true, Ordering::SeqCst);
@@ -128,6 +129,9 @@ impl Engine {
         self.log.forget_selected();
         drop(barrier);
         let mut writer = Writer::new(dialect);
+        if !self.checks_rdb() {
+            writer = writer.without_checksum();
+        }
         writer.aux("redis-ver", &self.options.version);
         writer.aux("redis-bits", "64");
         writer.aux("ctime", &(now.0 / 1000).to_string());
@@ -204,7 +208,7 @@ impl Snapshot {
         let keys = match guard.table().filter(|_| !guard.is_saved_by(self.generation)) {
             Some(table) => {
                 guard.set_saved_by(self.generation);
-                encode(&table.keys, self.handed.dialect)
+                encode(&table.keys, self.handed.form)
             }
             None => Ok(Vec::new()),
         };

@@ -160,6 +160,10 @@ pub struct Settings {
     pub dbfilename: String,
     /// `save`: seconds and changes.
     pub save: Vec<(u64, u64)>,
+    /// `rdbchecksum`.
+    pub rdb_checksum: bool,
+    /// `rdbcompression`.
+    pub rdb_compression: bool,
     /// `stop-writes-on-bgsave-error`.
     pub stop_writes_on_bgsave_error: bool,
     /// `databases`, without cluster mode.
@@ -242,6 +246,8 @@ impl Settings {
             key_load_delay_us: v.number("key-load-delay"),
             dbfilename: v.get("dbfilename").into(),
             save: save_points(v.get("save")),
+            rdb_checksum: v.is_yes("rdbchecksum"),
+            rdb_compression: v.is_yes("rdbcompression"),
             stop_writes_on_bgsave_error: v.is_yes("stop-writes-on-bgsave-error"),
             databases: v.unsigned("databases"),
             maxmemory: v.unsigned("maxmemory"),

@@ -8,6 +8,7 @@ mod check;
 mod crashes;
 mod damage;
 mod foreign;
+mod forms;
 mod full_disk;
 mod loading;
 mod reload;

@@ -353,6 +353,8 @@ pub static ACTED_ON: &[&str] = &[
     "proc-title-template",
     "protected-mode",
     "proto-max-bulk-len",
+    "rdbchecksum",
+    "rdbcompression",
     "repl-backlog-size",
     "repl-backlog-ttl",
     "repl-diskless-sync",
