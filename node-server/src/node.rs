@@ -421,8 +421,8 @@ impl Node {
     /// Tells the engine how RDB is written and read: before it is, and after every change.
     pub fn set_rdb_form(&self) {
         let settings = self.config.settings();
-        self.engine.set_rdb_compression(settings.rdb_compression);
-        self.engine.set_rdb_checksum(settings.rdb_checksum);
+        self.engine.set_rdb_compression(settings.rdb.compression);
+        self.engine.set_rdb_checksum(settings.rdb.checksum);
     }
 
     /// `min-replicas-to-write`: whether writes are taken depends on how many replicas are good now.

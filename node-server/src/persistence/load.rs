@@ -106,7 +106,7 @@ impl Plan {
             Source::AppendOnly(paths) => reading.all(&paths, &mut found)?,
             Source::Rdb(file, path) => reading.rdb_alone(file, &path, &mut found)?,
         }
-        if let Some(files) = &mut found.files
+        if let Some(files) = found.files.as_mut().filter(|_| !settings.aof.keeps_history)
             && let Err(error) = files.remove_history()
         {
             tracing::warn!("{error}");

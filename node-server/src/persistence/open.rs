@@ -102,7 +102,7 @@ impl Open {
     }
 
     fn set_second(&mut self, node: &Node) {
-        let is_on = node.config.settings().aof_timestamp_enabled;
+        let is_on = node.config.settings().aof.timestamps;
         self.files.set_second(is_on.then(|| now().0 / 1000));
     }
 

@@ -304,6 +304,7 @@ static SECRET: &[&str] = &["masterauth", "requirepass", "tls-client-key-file-pas
 pub static ACTED_ON: &[&str] = &[
     "active-expire-effort",
     "admin-port",
+    "aof-disable-auto-gc",
     "aof-load-truncated",
     "aof-timestamp-enabled",
     "appenddirname",
@@ -348,6 +349,7 @@ pub static ACTED_ON: &[&str] = &[
     "maxclients",
     "min-replicas-max-lag",
     "min-replicas-to-write",
+    "no-appendfsync-on-rewrite",
     "pidfile",
     "port",
     "proc-title-template",
