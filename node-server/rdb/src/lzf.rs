@@ -14,6 +14,9 @@ const REPEATED_MAX: usize = 264;
 /// How far back it may stand.
 const DISTANCE_MAX: usize = 1 << 13;
 
+/// Where nothing repeats, at most so many places are passed over at once.
+const SKIPPED_MAX: usize = 15;
+
 /// Appends `input` to `out`, compressed, if that takes at most `limit` bytes; else `out` is as before. Memory: a table
 /// on the stack, small for short inputs, so that none of them pays for clearing a large one.
 pub fn compress(input: &[u8], limit: usize, out: &mut Vec<u8>) -> bool {
@@ -42,10 +45,11 @@ fn compress_by<const SIZE: usize>(input: &[u8], limit: usize, out: &mut Vec<u8>)
     while let Some(group) = group(input, at) {
         let slot = &mut seen[hash::<SIZE>(group)];
         let before = std::mem::replace(slot, at as u32 + 1) as usize;
-        if before == 0 || at + 1 - before > DISTANCE_MAX || self::group(input, before - 1) != Some(group) {
-            at += 1;
+        if before == 0 || self::group(input, before - 1) != Some(group) || at + 1 - before > DISTANCE_MAX {
+            // Where nothing has repeated for long, ever fewer places are looked at.
+            at += 1 + ((at - literal) / LITERAL_MAX).min(SKIPPED_MAX);
             // What is certain to be too long need not be looked at to its end.
-            if out.len() - start + (at - literal) > limit {
+            if out.len() - start + (at.min(input.len()) - literal) > limit {
                 return false;
             }
             continue;
