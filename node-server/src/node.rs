@@ -420,6 +420,13 @@ impl Node {
         self.look_for_replicas(now());
     }
 
+    /// Tells the engine how RDB is written and read: before it is, and after every change.
+    pub fn set_rdb_form(&self) {
+        let settings = self.config.settings();
+        self.engine.set_rdb_compression(settings.rdb.compression);
+        self.engine.set_rdb_checksum(settings.rdb.checksum);
+    }
+
     /// `min-replicas-to-write`: whether writes are taken depends on how many replicas are good now.
     pub fn look_for_replicas(&self, now: Millis) {
         let wanted = self.config.settings().min_replicas_to_write;
@@ -439,6 +446,7 @@ impl Node {
     pub fn settings_changed(&self) {
         let settings = self.config.settings();
         self.set_refusals();
+        self.set_rdb_form();
         crate::log::set_level(&settings.loglevel);
         self.clients_max.store(crate::process::allow_clients(settings.maxclients), Ordering::Relaxed);
         self.engine.log().set_capacity(settings.repl_backlog_size as usize);

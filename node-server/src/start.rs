@@ -33,6 +33,7 @@ Usage: node-server [/path/to/redis.conf] [options] [-]
        node-server cli [-c] [-h HOST] [-p PORT] [-a PASSWORD] COMMAND [ARGUMENT...] (like redis-cli)
        node-server check rdb FILE (like redis-check-rdb)
        node-server check aof FILE [--fix] (like redis-check-aof)
+       node-server check aof --truncate-to-timestamp SECONDS FILE
 
 A Redis Cluster compatible server. Options are redis.conf's directives with two dashes before them.
 
@@ -199,6 +200,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     };
     let (node, receivers) = Node::new(parts, &host);
     node.set_refusals();
+    node.set_rdb_form();
     // With data to load: it answers from here on, with LOADING. Without, it is there before anybody asks.
     let plan = match plan.has_data() {
         true => Some(plan),

@@ -39,6 +39,8 @@ pub struct Engine {
     lacks_replicas: AtomicBool,
     resync: AtomicBool,
     skip_dump_checksum: AtomicBool,
+    rdb_compression: AtomicBool,
+    rdb_checksum: AtomicBool,
     moves: AtomicU64,
     /// Keys on their way to other nodes.
     pub(crate) leaving: AtomicUsize,
@@ -66,6 +68,8 @@ impl Engine {
             lacks_replicas: AtomicBool::new(false),
             resync: AtomicBool::new(false),
             skip_dump_checksum: AtomicBool::new(false),
+            rdb_compression: AtomicBool::new(false),
+            rdb_checksum: AtomicBool::new(true),
             moves: AtomicU64::new(0),
             leaving: AtomicUsize::new(0),
             random: AtomicU64::new(options.seed),
@@ -255,6 +259,24 @@ impl Engine {
 
     pub(crate) fn skips_dump_checksum(&self) -> bool {
         self.skip_dump_checksum.load(Ordering::Relaxed)
+    }
+
+    /// `rdbcompression`: snapshots and payloads of DUMP and MIGRATE have long strings compressed.
+    pub fn set_rdb_compression(&self, compress: bool) {
+        self.rdb_compression.store(compress, Ordering::Relaxed);
+    }
+
+    pub(crate) fn compresses_rdb(&self) -> bool {
+        self.rdb_compression.load(Ordering::Relaxed)
+    }
+
+    /// `rdbchecksum`: snapshots end with a checksum, and that of what is loaded is compared.
+    pub fn set_rdb_checksum(&self, checksum: bool) {
+        self.rdb_checksum.store(checksum, Ordering::Relaxed);
+    }
+
+    pub(crate) fn checks_rdb(&self) -> bool {
+        self.rdb_checksum.load(Ordering::Relaxed)
     }
 
     pub(crate) fn next_move(&self) -> u64 {

@@ -167,7 +167,7 @@ impl Leaving {
     /// A key whose deletion is to be repeated at the target.
     fn gone(key: &[u8]) -> Self {
         let mut payload = Vec::new();
-        encode_string_dump(&mut payload, b"");
+        encode_string_dump(&mut payload, b"", false);
         Self { key: key.to_vec(), ttl_ms: 0, payload, replace: true, gone: true }
     }
 }
@@ -212,7 +212,7 @@ impl Engine {
             let mut payload = Vec::new();
             entry
                 .value()
-                .put_dump(&mut payload)
+                .put_dump(&mut payload, self.compresses_rdb())
                 .map_err(|error| CommandError::text(format!("ERR {error}")))?;
             let ttl_ms = entry.expire_at().map_or(0, |at| at.since(now).max(1));
             keys.push(Leaving { key: key.clone(), ttl_ms, payload, replace, gone: false });

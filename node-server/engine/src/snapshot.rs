@@ -5,11 +5,14 @@ use crate::Engine;
 use crate::keyspace::Table;
 use crate::log::{Pin, Standing};
 use node_server_protocol::{Millis, SLOT_COUNT, Slot};
-use node_server_rdb::{Dialect, RdbError, Writer};
+use node_server_rdb::{Dialect, Form, RdbError, Writer};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A slot with more bytes is not compressed: its clients wait meanwhile, and that takes some milliseconds a megabyte.
+const COMPRESSED_SLOT_MAX: usize = 1 << 20;
 
 /// The snapshot under way, if any, as writers see it.
 #[derive(Debug, Default)]
@@ -23,7 +26,7 @@ pub(crate) struct Snapshots {
 #[derive(Debug)]
 struct Handed {
     slots: Mutex<VecDeque<(Slot, Encoded)>>,
-    dialect: Dialect,
+    form: Form,
 }
 
 type Encoded = Result<Vec<u8>, RdbError>;
@@ -47,17 +50,18 @@ impl Snapshots {
         // No lock is held meanwhile: the snapshot and writers of other slots would wait.
         let handed = self.handed.lock().as_ref().map(Arc::clone);
         if let Some(handed) = handed {
-            let content = encode(keys, handed.dialect);
+            // Nor is anything compressed: a client waits for this.
+            let content = encode(keys, Form { compress: false, ..handed.form });
             handed.slots.lock().push_back((slot, content));
         }
     }
 }
 
 /// All keys of a slot as RDB.
-fn encode(table: &Table, dialect: Dialect) -> Encoded {
+fn encode(table: &Table, form: Form) -> Encoded {
     let mut out = Vec::with_capacity(table.bytes());
     for entry in table.iter() {
-        entry.value().put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), dialect)?;
+        entry.value().put_rdb(&mut out, entry.key(), entry.expire_at().map(|at| at.0), form)?;
     }
     Ok(out)
 }
@@ -122,13 +126,17 @@ impl Engine {
         }
         let barrier = self.try_barrier().ok_or(SnapshotError::Busy)?;
         let dialect = if self.keyspace.has_field_expiry() { newer } else { Dialect::Plain };
-        let (generation, handed) = snapshots.begin(dialect).ok_or(SnapshotError::UnderWay)?;
+        let form = Form { dialect, compress: self.compresses_rdb() };
+        let (generation, handed) = snapshots.begin(form).ok_or(SnapshotError::UnderWay)?;
         // Together: behind the barrier the log may get another history.
         let Standing { end: offset, replid, restarts, db } = self.log.standing();
         let pin = Some(self.log.pin(offset));
         self.log.forget_selected();
         drop(barrier);
         let mut writer = Writer::new(dialect);
+        if !self.checks_rdb() {
+            writer = writer.without_checksum();
+        }
         writer.aux("redis-ver", &self.options.version);
         writer.aux("redis-bits", "64");
         writer.aux("ctime", &(now.0 / 1000).to_string());
@@ -205,7 +213,8 @@ impl Snapshot {
         let keys = match guard.table().filter(|_| !guard.is_saved_by(self.generation)) {
             Some(table) => {
                 guard.set_saved_by(self.generation);
-                encode(&table.keys, self.handed.dialect)
+                let compress = self.handed.form.compress && table.keys.bytes() <= COMPRESSED_SLOT_MAX;
+                encode(&table.keys, Form { compress, ..self.handed.form })
             }
             None => Ok(Vec::new()),
         };
@@ -238,12 +247,12 @@ impl Snapshot {
 impl Snapshots {
     /// Behind a barrier: `None` if another one has begun before it. What is handed over is the one truth about whether
     /// one is under way; `active` only spares writers its lock.
-    fn begin(&self, dialect: Dialect) -> Option<(u64, Arc<Handed>)> {
+    fn begin(&self, form: Form) -> Option<(u64, Arc<Handed>)> {
         let mut current = self.handed.lock();
         if current.is_some() {
             return None;
         }
-        let handed = Arc::new(Handed { slots: Mutex::default(), dialect });
+        let handed = Arc::new(Handed { slots: Mutex::default(), form });
         *current = Some(Arc::clone(&handed));
         let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         self.active.store(true, Ordering::SeqCst);
@@ -270,18 +279,20 @@ impl Drop for Snapshot {
 mod tests {
     use super::*;
 
+    const FORM: Form = Form { dialect: Dialect::Plain, compress: false };
+
     /// The end of one took what writers hand over away from the next, or two began and the first showed two moments.
     #[test]
     fn one_at_a_time_and_a_late_end_leaves_the_next_one_alone() {
         let snapshots = Snapshots::default();
-        let (first, handed) = snapshots.begin(Dialect::Plain).unwrap();
-        assert!(snapshots.begin(Dialect::Plain).is_none());
+        let (first, handed) = snapshots.begin(FORM).unwrap();
+        assert!(snapshots.begin(FORM).is_none());
         snapshots.end(&handed);
-        let (second, next) = snapshots.begin(Dialect::Plain).unwrap();
+        let (second, next) = snapshots.begin(FORM).unwrap();
         assert!(first < second);
         snapshots.end(&handed);
-        assert!(snapshots.is_active() && snapshots.begin(Dialect::Plain).is_none());
+        assert!(snapshots.is_active() && snapshots.begin(FORM).is_none());
         snapshots.end(&next);
-        assert!(!snapshots.is_active() && snapshots.begin(Dialect::Plain).is_some());
+        assert!(!snapshots.is_active() && snapshots.begin(FORM).is_some());
     }
 }

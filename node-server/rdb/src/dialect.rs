@@ -16,6 +16,22 @@ pub enum Dialect {
     Redis,
 }
 
+/// How keys and values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// For whom.
+    pub dialect: Dialect,
+    /// `rdbcompression`: long strings by LZF.
+    pub compress: bool,
+}
+
+/// Not compressed.
+impl From<Dialect> for Form {
+    fn from(dialect: Dialect) -> Self {
+        Self { dialect, compress: false }
+    }
+}
+
 /// The only version that Valkey writes under its own name.
 const VALKEY: u16 = 80;
 

@@ -3,10 +3,10 @@
 use crate::decode::Building;
 use crate::dialect::accept_version;
 use crate::encode::put_value;
-use crate::encoding::{Input, put_string};
+use crate::encoding::{Input, put_string_as};
 use crate::module::module_name;
 use crate::types::{self, MODULE_2, MODULE_PRE_GA};
-use crate::{Dialect, RDB_VERSION, RdbError, Value, crc64::crc64};
+use crate::{Dialect, Form, RDB_VERSION, RdbError, Value, crc64::crc64};
 
 const FOOTER: usize = 10;
 
@@ -17,19 +17,27 @@ const FOOTER: usize = 10;
 /// [`RdbError::Unwritable`]: an empty collection, a NaN, a time or an element beyond what the format can hold, a
 /// stream that is not in order.
 pub fn encode_dump(value: &Value) -> Result<Vec<u8>, RdbError> {
+    encode_dump_as(value, false)
+}
+
+/// The same, with long strings compressed (`rdbcompression`).
+///
+/// # Errors
+/// Those of [`encode_dump`].
+pub fn encode_dump_as(value: &Value, compress: bool) -> Result<Vec<u8>, RdbError> {
     let dialect = if value.has_field_expiry() { Dialect::Valkey } else { Dialect::Plain };
     let mut out = Vec::new();
-    put_value(&mut out, value, dialect, |_| {})?;
+    put_value(&mut out, value, Form { dialect, compress }, |_| {})?;
     put_footer(&mut out, 0, dialect.version());
     Ok(out)
 }
 
 /// Appends the payload of a string to `out`.
-pub fn encode_string_dump(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn encode_string_dump(out: &mut Vec<u8>, bytes: &[u8], compress: bool) {
     let start = out.len();
     out.reserve(bytes.len() + FOOTER + 6);
     out.push(types::STRING);
-    put_string(out, bytes);
+    put_string_as(out, bytes, compress);
     put_footer(out, start, RDB_VERSION);
 }
 

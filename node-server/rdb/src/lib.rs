@@ -23,8 +23,8 @@ pub mod writer;
 
 mod tests;
 
-pub use dialect::Dialect;
-pub use dump::{decode_dump, decode_dump_unchecked, encode_dump};
+pub use dialect::{Dialect, Form};
+pub use dump::{decode_dump, decode_dump_unchecked, encode_dump, encode_dump_as};
 pub use error::RdbError;
 pub use reader::{Item, Reader};
 pub use value::{Consumer, Entry, Field, Group, Pending, Scored, Stream, StreamId, Value};

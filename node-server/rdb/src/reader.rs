@@ -78,6 +78,8 @@ pub struct Reader {
     /// The first of them that nobody has taken yet.
     empty_names: Vec<Vec<u8>>,
     is_checksummed: bool,
+    /// `rdbchecksum no`.
+    without_checksum: bool,
     waits_for: &'static str,
     failed: Option<RdbError>,
     ended: bool,
@@ -88,6 +90,13 @@ impl Reader {
     #[must_use]
     pub fn new() -> Self {
         Self { waits_for: "the header", ..Self::default() }
+    }
+
+    /// `rdbchecksum no`: whatever stands where the checksum does is right (as in Redis, for files and full syncs).
+    #[must_use]
+    pub fn without_checksum(mut self) -> Self {
+        self.without_checksum = true;
+        self
     }
 
     /// More of the stream.
@@ -185,8 +194,10 @@ impl Reader {
 
     /// Counts what has been decoded.
     fn take(&mut self, len: usize) {
-        let taken = self.buffer.get(self.at..self.at + len).unwrap_or_default();
-        self.checksum = crc64(self.checksum, taken);
+        if !self.without_checksum {
+            let taken = self.buffer.get(self.at..self.at + len).unwrap_or_default();
+            self.checksum = crc64(self.checksum, taken);
+        }
         self.at += len;
         self.position += len as u64;
     }
@@ -270,10 +281,11 @@ impl Reader {
     fn end(&mut self, version: u16) -> Result<Item, RdbError> {
         if version >= 5 {
             let stored = u64::from_le_bytes(Input::new(self.unread()).array("the checksum")?);
-            if stored != 0 && stored != self.checksum {
+            let is_checked = stored != 0 && !self.without_checksum;
+            if is_checked && stored != self.checksum {
                 return Err(RdbError::Checksum { stored, computed: self.checksum });
             }
-            self.is_checksummed = stored != 0;
+            self.is_checksummed = is_checked;
             self.at += 8;
             self.position += 8;
         }

@@ -3,10 +3,10 @@
 
 use crate::crc64::crc64;
 use crate::encode::put_value;
-use crate::encoding::{put_length, put_millis, put_string};
+use crate::encoding::{put_length, put_millis, put_string, put_string_as};
 use crate::error::shown;
 use crate::types::{OP_AUX, OP_EOF, OP_EXPIRETIME_MS, OP_SELECTDB, STRING};
-use crate::{Dialect, RdbError, Value};
+use crate::{Dialect, Form, RdbError, Value};
 
 /// Appends to an inner buffer that [`Writer::take`] empties.
 #[derive(Debug)]
@@ -14,13 +14,22 @@ pub struct Writer {
     out: Vec<u8>,
     checksum: u64,
     summed: usize,
+    /// None is made: what stands in its place at the end is 0.
+    without_checksum: bool,
 }
 
 impl Writer {
     /// Begins with the magic and the version of `dialect`, for which the keys have to be written too.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { out: dialect.header().to_vec(), checksum: 0, summed: 0 }
+        Self { out: dialect.header().to_vec(), checksum: 0, summed: 0, without_checksum: false }
+    }
+
+    /// `rdbchecksum no`: the stream ends with 0 where the checksum stands, and readers check nothing.
+    #[must_use]
+    pub fn without_checksum(mut self) -> Self {
+        self.without_checksum = true;
+        self
     }
 
     /// An auxiliary field, such as `redis-ver` or `repl-id`.
@@ -64,12 +73,15 @@ impl Writer {
     }
 
     fn sum(&mut self) {
+        if self.without_checksum {
+            return;
+        }
         self.checksum = crc64(self.checksum, self.out.get(self.summed..).unwrap_or_default());
         self.summed = self.out.len();
     }
 }
 
-/// Appends one key with its value for a stream of this dialect; `expire_at` in Unix milliseconds.
+/// Appends one key with its value for a stream of this form; `expire_at` in Unix milliseconds.
 ///
 /// # Errors
 /// [`RdbError::Key`] with the key and, as its cause, [`RdbError::FieldExpiry`] for a hash whose fields expire in the
@@ -79,22 +91,22 @@ pub fn put_key(
     key: &[u8],
     value: &Value,
     expire_at: Option<u64>,
-    dialect: Dialect,
+    form: impl Into<Form>,
 ) -> Result<(), RdbError> {
-    let start = out.len();
+    let (start, form) = (out.len(), form.into());
     put_expiry(out, expire_at);
-    put_value(out, value, dialect, |out| put_string(out, key)).map_err(|cause| {
+    put_value(out, value, form, |out| put_string_as(out, key, form.compress)).map_err(|cause| {
         out.truncate(start);
         RdbError::Key { key: shown(key), cause: Box::new(cause) }
     })
 }
 
 /// Appends one key with a string.
-pub fn put_string_key(out: &mut Vec<u8>, key: &[u8], value: &[u8], expire_at: Option<u64>) {
+pub fn put_string_key(out: &mut Vec<u8>, key: &[u8], value: &[u8], expire_at: Option<u64>, compress: bool) {
     put_expiry(out, expire_at);
     out.push(STRING);
-    put_string(out, key);
-    put_string(out, value);
+    put_string_as(out, key, compress);
+    put_string_as(out, value, compress);
 }
 
 fn put_expiry(out: &mut Vec<u8>, expire_at: Option<u64>) {

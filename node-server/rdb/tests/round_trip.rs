@@ -4,7 +4,9 @@ mod common;
 
 use common::strategy::{bytes, expiring_hash, plain_value, without_activity};
 use node_server_rdb::writer::put_key;
-use node_server_rdb::{Dialect, Item, RdbError, Value, Writer, decode_dump, encode_dump};
+use node_server_rdb::{
+    Dialect, Form, Item, RdbError, Value, Writer, decode_dump, encode_dump, encode_dump_as,
+};
 use proptest::prelude::*;
 
 type Keys = Vec<(Vec<u8>, Value, Option<u64>)>;
@@ -14,13 +16,17 @@ fn keys() -> impl Strategy<Value = Keys> {
 }
 
 fn write(keys: &Keys, dialect: Dialect) -> Vec<u8> {
-    let mut writer = Writer::new(dialect);
+    write_as(keys, dialect.into())
+}
+
+fn write_as(keys: &Keys, form: Form) -> Vec<u8> {
+    let mut writer = Writer::new(form.dialect);
     writer.aux("redis-ver", "7.2.4");
     writer.select(0);
     let mut file = writer.take();
     for (key, value, expire_at) in keys {
         let mut one = Vec::new();
-        put_key(&mut one, key, value, *expire_at, dialect).expect("it can be written");
+        put_key(&mut one, key, value, *expire_at, form).expect("it can be written");
         writer.keys(&one);
         file.extend(writer.take());
     }
@@ -46,6 +52,9 @@ proptest! {
     fn files(keys in keys(), piece in prop_oneof![1_usize..64, Just(1 << 20)]) {
         for dialect in [Dialect::Valkey, Dialect::Redis] {
             prop_assert_eq!(&read(&write(&keys, dialect), piece), &keys);
+            let compressed = write_as(&keys, Form { dialect, compress: true });
+            prop_assert!(compressed.len() <= write(&keys, dialect).len());
+            prop_assert_eq!(&read(&compressed, piece), &keys);
         }
         let plain = read(&write(&keys, Dialect::Plain), piece);
         let expected: Keys = keys.into_iter().map(|(k, v, at)| (k, without_activity(v), at)).collect();
@@ -56,7 +65,10 @@ proptest! {
     fn payloads(value in plain_value()) {
         let payload = encode_dump(&value).expect("it can be written");
         prop_assert_eq!(&payload[payload.len() - 10..payload.len() - 8], [10, 0]);
-        prop_assert_eq!(decode_dump(&payload), Ok(without_activity(value)));
+        let compressed = encode_dump_as(&value, true).expect("it can be written");
+        let expected = without_activity(value);
+        prop_assert_eq!(decode_dump(&payload), Ok(expected.clone()));
+        prop_assert_eq!(decode_dump(&compressed), Ok(expected));
     }
 
     #[test]

@@ -6,8 +6,10 @@ mod common;
 use common::server::{Reply, Server, redis_server, valkey_server};
 use common::strategy::{expiring_hash, plain_value, without_activity};
 use common::text::text;
-use node_server_rdb::writer::put_key;
-use node_server_rdb::{Dialect, Entry, Item, Stream, StreamId, Value, Writer, decode_dump, encode_dump};
+use node_server_rdb::writer::{put_key, put_string_key};
+use node_server_rdb::{
+    Dialect, Entry, Field, Form, Item, Reader, Scored, Stream, StreamId, Value, Writer, decode_dump, encode_dump, encode_dump_as,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -44,11 +46,82 @@ fn held(server: &mut Server, key: &[u8]) -> Value {
 /// RESTOREs values and compares what is held then.
 fn restore(program: &Path, values: &[Value]) {
     let mut server = Server::start(program, None, &[]).expect("the server starts");
-    for value in values {
-        let payload = encode_dump(value).expect("it can be written");
+    for (n, value) in values.iter().enumerate() {
+        let payload = encode_dump_as(value, n % 2 == 0).expect("it can be written");
         assert_eq!(server.ask(&[b"RESTORE", b"k", b"0", &payload, b"REPLACE"]), ok(), "{value:?}");
         let expected = without_activity(value.clone());
         assert_eq!(text(&held(&mut server, b"k")), text(&expected));
+    }
+}
+
+/// Values of every type that become shorter when they are compressed.
+fn long_values() -> Vec<Value> {
+    let word = |n: usize| format!("word {n} ").repeat(n % 40 + 1).into_bytes();
+    let text = |n: usize| (n..n + 50).flat_map(word).collect::<Vec<u8>>();
+    let field = |n: usize| Field { name: word(n + 30), value: text(n), expire_at: None };
+    let id = |n: u64| StreamId { ms: n, seq: 1 };
+    let entry = |n: u64| Entry { id: id(n), fields: vec![(b"field".to_vec(), word(n as usize))] };
+    let stream = Stream {
+        entries: (1..300).map(entry).collect(),
+        last_id: id(299),
+        first_id: id(1),
+        entries_added: 299,
+        ..Stream::default()
+    };
+    vec![
+        Value::String(text(0)),
+        Value::String(vec![0; 3 << 20]),
+        Value::String(vec![b'a'; 21]),
+        Value::List((0..200).map(word).collect()),
+        Value::Set((0..60).map(text).collect()),
+        Value::SortedSet((0..60).map(|n| Scored { member: text(n), score: n as f64 }).collect()),
+        Value::Hash((0..60).map(field).collect()),
+        Value::Stream(Box::new(stream)),
+    ]
+}
+
+/// And they hold no more than what was compressed.
+#[test]
+fn what_is_compressed_is_loaded_and_restored() {
+    for program in [redis_server(), valkey_server()] {
+        let mut server = Server::start(&program, None, &[]).expect("the server starts");
+        for value in long_values() {
+            let payload = encode_dump_as(&value, true).expect("it can be written");
+            let plain = encode_dump(&value).expect("it can be written").len();
+            assert!(payload.len() * 4 < plain * 3, "{} of {plain}", payload.len());
+            assert_eq!(decode_dump(&payload).as_ref(), Ok(&value));
+            assert_eq!(server.ask(&[b"RESTORE", b"k", b"0", &payload, b"REPLACE"]), ok());
+            assert_eq!(text(&held(&mut server, b"k")), text(&value));
+        }
+        // In a file each second is compressed: all of them, then.
+        let twice: Vec<Value> = long_values().into_iter().flat_map(|value| [value.clone(), value]).collect();
+        load(&program, &twice, Dialect::Plain);
+    }
+}
+
+/// `rdbchecksum no`: Redis loads it and says nothing against it.
+#[test]
+fn a_file_without_checksum_is_loaded() {
+    let mut writer = Writer::new(Dialect::Plain).without_checksum();
+    let mut bytes = writer.take();
+    put_string_key(&mut bytes, b"key", &[b'a'; 100], None, true);
+    writer.finish();
+    bytes.extend(writer.take());
+    assert!(bytes.ends_with(&[0xff, 0, 0, 0, 0, 0, 0, 0, 0]));
+    for program in [redis_server(), valkey_server()] {
+        let mut server = Server::start(&program, Some(&bytes), &[]).expect("it loads the file");
+        assert_eq!(server.ask(&[b"GET", b"key"]), Reply::Bytes(vec![b'a'; 100]));
+    }
+    let mut reader = Reader::new();
+    reader.feed(&bytes);
+    while reader.next_item().expect("it is whole").is_some() {}
+    assert!(reader.end_of_input().is_ok() && !reader.is_checksummed());
+    let wrong = bytes.len() - 1;
+    bytes[wrong] = 1;
+    for (mut reader, is_good) in [(Reader::new(), false), (Reader::new().without_checksum(), true)] {
+        reader.feed(&bytes);
+        let read = std::iter::from_fn(|| reader.next_item().transpose()).collect::<Result<Vec<_>, _>>();
+        assert_eq!(read.is_ok(), is_good);
     }
 }
 
@@ -82,7 +155,8 @@ fn file(values: &[Value], dialect: Dialect) -> Vec<u8> {
     for (n, value) in values.iter().enumerate() {
         let mut key = Vec::new();
         let expire_at = n.is_multiple_of(3).then_some(33_177_117_420_000 + n as u64);
-        put_key(&mut key, n.to_string().as_bytes(), value, expire_at, dialect).expect("it can be written");
+        let form = Form { dialect, compress: n % 2 == 0 };
+        put_key(&mut key, n.to_string().as_bytes(), value, expire_at, form).expect("it can be written");
         writer.keys(&key);
     }
     writer.finish();

@@ -33,17 +33,19 @@ pub(super) fn load(layer: &CrashFiles, files: &[PathBuf]) -> Loaded {
         scanner.feed(&layer.read(path).unwrap());
         while let Some(item) = scanner.next_item().unwrap() {
             let (Item::Sealed { records, .. } | Item::Loose(records)) = item;
-            loaded.proved.extend(records.iter().map(number));
+            loaded.proved.extend(records.iter().filter_map(number));
         }
         loaded.last = scanner.finish().unwrap();
-        loaded.tail = loaded.last.tail.iter().map(number).collect();
+        loaded.tail = loaded.last.tail.iter().filter_map(number).collect();
     }
     loaded
 }
 
-fn number(record: &Record) -> u64 {
-    let Record::Command(args) = record else { panic!("{record:?}") };
-    number_of(args)
+fn number(record: &Record) -> Option<u64> {
+    match record {
+        Record::Command(args) => Some(number_of(args)),
+        Record::Timestamp(_) => None,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +99,7 @@ impl Model {
         aof: &mut AppendOnly<CrashFiles>,
         random: &mut Random,
     ) -> Result<(), AofError> {
+        aof.set_second((random.below(2) == 0).then_some(self.next / 3));
         for _ in 0..1 + random.below(3) {
             self.next += 1;
             self.written.push(self.next);

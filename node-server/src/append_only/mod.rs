@@ -24,7 +24,7 @@ pub use rewrite::NewBase;
 
 use increment::Increment;
 use node_server_engine::log::put_command;
-use node_server_rdb::aof::{BaseFormat, Manifest, Names, Replid, Resume};
+use node_server_rdb::aof::{BaseFormat, Manifest, Names, Replid, Resume, timestamp_line};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,19 @@ pub struct AppendOnly<L: FileLayer> {
     gap: Option<String>,
     /// What the next file begins with: see [`AppendOnly::set_database`].
     database: u16,
+    /// See [`AppendOnly::set_second`].
+    second: Option<u64>,
+    /// What the increment's last `#TS:` says.
+    stamped: Option<u64>,
+}
+
+/// What an increment begins with.
+#[derive(Clone, Copy, Debug)]
+struct Begin {
+    offset: u64,
+    replid: Replid,
+    database: u16,
+    second: Option<u64>,
 }
 
 impl<L: FileLayer> AppendOnly<L> {
@@ -81,6 +94,8 @@ impl<L: FileLayer> AppendOnly<L> {
             unlisted: false,
             gap: None,
             database: 0,
+            second: None,
+            stamped: None,
         };
         append_only.measure_others()?;
         append_only.base_size = append_only.size();
@@ -105,6 +120,12 @@ impl<L: FileLayer> AppendOnly<L> {
         self.database = database;
     }
 
+    /// The Unix second at which what is appended next was asked for: a `#TS:` line says so where it is another than
+    /// before (`aof-timestamp-enabled`). `None`: without such lines.
+    pub fn set_second(&mut self, second: Option<u64>) {
+        self.second = second;
+    }
+
     /// The files are not loaded, because their data is not wanted: only a rewrite may follow.
     ///
     /// # Errors
@@ -127,6 +148,14 @@ impl<L: FileLayer> AppendOnly<L> {
     /// # Errors
     /// The system refused; [`AofError::Poisoned`] until a rewrite has begun.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), AofError> {
+        // Behind a seal only, so that a file that is cut at such a line is sealed to its end.
+        if let Some(second) = self.second
+            && self.increment.unsealed() == 0
+            && self.stamped.is_none_or(|stamped| stamped < second)
+        {
+            self.increment.append(&timestamp_line(second))?;
+            self.stamped = Some(second);
+        }
         self.increment.append(bytes)
     }
 
@@ -192,9 +221,10 @@ impl<L: FileLayer> AppendOnly<L> {
             return Err(AofError::NoBase { path: self.increment.path().to_owned() });
         }
         self.leave_increment()?;
-        let begin = self.position.as_ref().map(|position| (position, self.database));
+        let begin = self.begin(self.position);
         let next = next_increment(&self.layer, &mut self.directory, begin)?;
         self.increment = next;
+        self.stamped = begin.and_then(|begin| begin.second);
         self.measure_others()?;
         self.new_base(self.directory.manifest().last_incr_seq())
     }
@@ -212,14 +242,21 @@ impl<L: FileLayer> AppendOnly<L> {
         let manifest = self.directory.manifest().with_next_incr(self.directory.names());
         let path = self.directory.file(&self.directory.names().incr(manifest.last_incr_seq()));
         let mut increment = Increment::create(self.layer.clone(), path)?;
-        if let Some(position) = &position {
-            begin_increment(&mut increment, position, self.database)?;
+        let begin = self.begin(position);
+        if let Some(begin) = begin {
+            begin_increment(&mut increment, begin)?;
         }
         self.increment = increment;
+        self.stamped = begin.and_then(|begin| begin.second);
         self.position = position;
         self.unlisted = true;
         self.measure_others()?;
         self.new_base(manifest.last_incr_seq())
+    }
+
+    fn begin(&self, position: Option<(u64, Replid)>) -> Option<Begin> {
+        let (offset, replid) = position?;
+        Some(Begin { offset, replid, database: self.database, second: self.second })
     }
 
     fn new_base(&mut self, first: u64) -> Result<NewBase<L>, AofError> {
@@ -303,31 +340,34 @@ impl<L: FileLayer> AppendOnly<L> {
     }
 }
 
-/// A file begins in database 0; where the log goes on in another one without saying so, the file has to.
+/// A file begins in database 0; where the log goes on in another one without saying so, the file has to. Its first
+/// line is when it was begun: whoever cuts it before that sees that nothing of it is older.
 fn begin_increment<L: FileLayer>(
     increment: &mut Increment<L>,
-    (offset, replid): &(u64, Replid),
-    database: u16,
+    Begin { offset, replid, database, second }: Begin,
 ) -> Result<(), AofError> {
+    if let Some(second) = second {
+        increment.append(&timestamp_line(second))?;
+    }
     if database != 0 {
         let mut select = Vec::new();
         put_command(&mut select, &[b"SELECT", database.to_string().as_bytes()]);
         increment.append(&select)?;
     }
-    increment.seal(*offset, replid)
+    increment.seal(offset, &replid)
 }
 
 /// Makes the next increment and the manifest that names it.
 fn next_increment<L: FileLayer>(
     layer: &L,
     directory: &mut Directory<L>,
-    begin: Option<(&(u64, Replid), u16)>,
+    begin: Option<Begin>,
 ) -> Result<Increment<L>, AofError> {
     let manifest = directory.manifest().with_next_incr(directory.names());
     let name = directory.names().incr(manifest.last_incr_seq());
     let mut increment = Increment::create(layer.clone(), directory.file(&name))?;
-    if let Some((position, database)) = begin {
-        begin_increment(&mut increment, position, database)?;
+    if let Some(begin) = begin {
+        begin_increment(&mut increment, begin)?;
     }
     increment.sync()?;
     directory.sync()?;

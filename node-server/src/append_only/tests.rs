@@ -246,6 +246,44 @@ fn a_base_that_went_with_its_thread_does_not_forbid_the_next() {
     assert_eq!(numbers(&layer), [1, 2, 3]);
 }
 
+/// Where the file can be cut: at each second, behind a seal.
+#[test]
+fn seconds_stand_behind_seals_and_begin_increments() {
+    let layer = CrashFiles::default();
+    let (mut aof, _) = open(&layer).unwrap();
+    for (number, second) in
+        [(1, None), (2, Some(100)), (3, Some(100)), (4, Some(99)), (5, Some(101)), (6, None)]
+    {
+        aof.set_second(second);
+        batch(&mut aof, number).unwrap();
+    }
+    aof.set_second(Some(102));
+    aof.append(&set(7)).unwrap();
+    aof.set_second(Some(103));
+    aof.append(&set(8)).unwrap();
+    aof.seal(8, &replid()).unwrap();
+    let lines = |name: &str| {
+        let text = String::from_utf8(layer.read(&path(name)).unwrap()).unwrap();
+        let is_told = |line: &&str| line.starts_with('#') || line.parse::<u64>().is_ok();
+        let short = |line: &str| line.get(..5).filter(|s| *s == "#CRC:").unwrap_or(line).to_owned();
+        text.lines().filter(is_told).map(short).collect::<Vec<_>>().join(" ")
+    };
+    let expected = "1 #CRC: #TS:100 2 #CRC: 3 #CRC: 4 #CRC: #TS:101 5 #CRC: 6 #CRC: #TS:102 7 8 #CRC:";
+    assert_eq!(lines("appendonly.aof.1.incr.aof"), expected);
+    aof.set_database(3);
+    let mut base = aof.begin_rewrite().unwrap();
+    aof.append(&set(9)).unwrap();
+    aof.seal(9, &replid()).unwrap();
+    base.write(&(1..9).flat_map(set).collect::<Vec<_>>()).unwrap();
+    aof.finish_rewrite(base).unwrap();
+    aof.set_second(Some(104));
+    batch(&mut aof, 10).unwrap();
+    assert_eq!(lines("appendonly.aof.2.incr.aof"), "#TS:103 3 #CRC: 9 #CRC: #TS:104 10 #CRC:");
+    let base = aof.begin_anew(Some((10, replid()))).unwrap();
+    assert_eq!(lines("appendonly.aof.3.incr.aof"), "#TS:104 3 #CRC:");
+    aof.abandon_rewrite(base);
+}
+
 #[test]
 fn what_was_there_is_loaded_before_it_is_written_to() {
     let layer = CrashFiles::default();

@@ -37,6 +37,36 @@ pub struct OutputLimit {
     pub soft_seconds: u64,
 }
 
+/// How the append-only file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AofForm {
+    /// `aof-timestamp-enabled`: `#TS:` lines say when what follows was written.
+    pub timestamps: bool,
+    /// `no-appendfsync-on-rewrite`: while a rewrite or a save is under way, as with `appendfsync no`.
+    pub unsynced_on_rewrite: bool,
+    /// `aof-disable-auto-gc`: files that a rewrite has made history stay, for tests.
+    pub keeps_history: bool,
+}
+
+impl AofForm {
+    fn from_values(v: &Values) -> Self {
+        Self {
+            timestamps: v.is_yes("aof-timestamp-enabled"),
+            unsynced_on_rewrite: v.is_yes("no-appendfsync-on-rewrite"),
+            keeps_history: v.is_yes("aof-disable-auto-gc"),
+        }
+    }
+}
+
+/// How RDB is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RdbForm {
+    /// `rdbchecksum`: with a checksum, which is compared when it is read.
+    pub checksum: bool,
+    /// `rdbcompression`: with long strings compressed.
+    pub compression: bool,
+}
+
 /// A value that is not for logs.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub String);
@@ -150,6 +180,8 @@ pub struct Settings {
     pub appendfsync: Fsync,
     /// `aof-load-truncated`: a file that ends in the middle of a record is cut and loaded.
     pub aof_load_truncated: bool,
+    /// How the append-only file is written.
+    pub aof: AofForm,
     /// `auto-aof-rewrite-percentage`; 0: never.
     pub auto_aof_rewrite_percentage: u64,
     /// `auto-aof-rewrite-min-size` in bytes.
@@ -160,6 +192,8 @@ pub struct Settings {
     pub dbfilename: String,
     /// `save`: seconds and changes.
     pub save: Vec<(u64, u64)>,
+    /// How RDB is written.
+    pub rdb: RdbForm,
     /// `stop-writes-on-bgsave-error`.
     pub stop_writes_on_bgsave_error: bool,
     /// `databases`, without cluster mode.
@@ -237,11 +271,13 @@ impl Settings {
             appenddirname: v.get("appenddirname").into(),
             appendfsync: fsync(v.get("appendfsync")),
             aof_load_truncated: v.is_yes("aof-load-truncated"),
+            aof: AofForm::from_values(v),
             auto_aof_rewrite_percentage: v.unsigned("auto-aof-rewrite-percentage"),
             auto_aof_rewrite_min_size: v.unsigned("auto-aof-rewrite-min-size"),
             key_load_delay_us: v.number("key-load-delay"),
             dbfilename: v.get("dbfilename").into(),
             save: save_points(v.get("save")),
+            rdb: RdbForm { checksum: v.is_yes("rdbchecksum"), compression: v.is_yes("rdbcompression") },
             stop_writes_on_bgsave_error: v.is_yes("stop-writes-on-bgsave-error"),
             databases: v.unsigned("databases"),
             maxmemory: v.unsigned("maxmemory"),

@@ -52,6 +52,8 @@ pub(super) struct Keeper {
     no_data: bool,
     /// The append-only file cannot be written.
     failing: bool,
+    /// Nothing is synced, for the sake of what is written beside it (`no-appendfsync-on-rewrite`).
+    unsynced: bool,
     /// When files that could not be opened are tried again.
     reopen_at: Millis,
     /// Earliest time for the next automatic rewrite, after failures.
@@ -81,6 +83,7 @@ impl Keeper {
             buffer: Vec::new(),
             no_data: !found.has_data,
             failing: false,
+            unsynced: false,
             reopen_at: Millis(0),
             rewrite_not_before: Millis(0),
             rewrite_failures: 0,
@@ -105,6 +108,7 @@ impl Keeper {
             }
             self.begin_rewrite_if_due();
             self.begin_save_if_due();
+            self.sync_or_not();
             self.tell();
             self.sleep();
         }
@@ -153,7 +157,11 @@ impl Keeper {
             std::thread::sleep(Duration::from_micros(sleep_us));
         }
         // What works again is believed when it is on the disk.
-        let policy = if self.failing { Fsync::Always } else { self.settings.appendfsync };
+        let policy = match self.settings.appendfsync {
+            _ if self.failing => Fsync::Always,
+            _ if self.unsynced => Fsync::No,
+            policy => policy,
+        };
         let written = open.catch_up(&self.node, None, &mut self.buffer);
         match written.and_then(|()| open.sync_if_due(policy, now())) {
             Ok(Some(offset)) => {
@@ -173,9 +181,25 @@ impl Keeper {
         self.node.replication.synced.notify_one();
     }
 
+    /// Whether syncs are left out now. Who would have waited for one waits no longer; behind the end of what is written
+    /// beside, everything is synced at once. What failed is believed to work again only when it is on the disk.
+    fn sync_or_not(&mut self) {
+        let writes_beside = self.rewrite.is_some() || self.saving.is_some();
+        let unsynced = self.settings.aof.unsynced_on_rewrite && writes_beside && !self.failing;
+        if unsynced == self.unsynced {
+            return;
+        }
+        self.unsynced = unsynced;
+        self.hold_or_not();
+        self.node.mailboxes.acks_advanced();
+        if !unsynced {
+            self.write();
+        }
+    }
+
     /// Whether replies wait for the disk.
     fn hold_or_not(&self) {
-        let promises = self.open.as_ref().is_some_and(Open::promises);
+        let promises = !self.unsynced && self.open.as_ref().is_some_and(Open::promises);
         let node = &self.node;
         node.persistence.decide(&node.engine, &node.config, |holds| holds.promises = promises);
     }
@@ -300,6 +324,7 @@ impl Keeper {
             _ => {}
         }
         if changed {
+            self.remove_history();
             self.hold_or_not();
             self.node.mailboxes.acks_advanced();
             self.refuse_or_not();
@@ -467,9 +492,7 @@ impl Keeper {
         match result {
             Ok(()) => {
                 open.rewritten();
-                if let Err(error) = open.files().remove_history() {
-                    tracing::warn!("{error}");
-                }
+                self.remove_history();
                 self.rewrite_failures = 0;
                 self.no_data = false;
                 self.hold_or_not();
@@ -484,6 +507,14 @@ impl Keeper {
                 open.not_rewritten();
                 self.rewrite_failed();
             }
+        }
+    }
+
+    /// Removes the files that rewrites have made history, unless they are to stay.
+    fn remove_history(&mut self) {
+        let Some(open) = self.open.as_mut().filter(|_| !self.settings.aof.keeps_history) else { return };
+        if let Err(error) = open.files().remove_history() {
+            tracing::warn!("{error}");
         }
     }
 

@@ -106,7 +106,7 @@ impl Plan {
             Source::AppendOnly(paths) => reading.all(&paths, &mut found)?,
             Source::Rdb(file, path) => reading.rdb_alone(file, &path, &mut found)?,
         }
-        if let Some(files) = &mut found.files
+        if let Some(files) = found.files.as_mut().filter(|_| !settings.aof.keeps_history)
             && let Err(error) = files.remove_history()
         {
             tracing::warn!("{error}");
@@ -146,8 +146,11 @@ pub(super) fn append_only(
 }
 
 /// What an increment may begin with before its first seal.
-fn is_select(record: &Record) -> bool {
-    matches!(record, Record::Command(args) if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"SELECT")))
+fn is_beginning(record: &Record) -> bool {
+    match record {
+        Record::Command(args) => args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"SELECT")),
+        Record::Timestamp(_) => true,
+    }
 }
 
 fn truncate(path: &Path, len: u64) -> std::io::Result<()> {
@@ -255,7 +258,7 @@ impl<'n> Reading<'n> {
         match item {
             Item::Sealed { records, seal } => {
                 // An increment begins with what the one before it ended with.
-                if let Some(last) = self.last_seal.filter(|_| at_begin && records.iter().all(is_select))
+                if let Some(last) = self.last_seal.filter(|_| at_begin && records.iter().all(is_beginning))
                     && (last.offset, last.replid) != (seal.offset, seal.replid)
                 {
                     bail!(

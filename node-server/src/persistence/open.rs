@@ -84,6 +84,8 @@ impl Open {
             self.make_stale(node, "the data has become another one");
             return Ok(());
         }
+        // Nothing that the log has now was written later than this.
+        self.set_second(node);
         let end = limit.unwrap_or(standing.end);
         let replid = Replid::new(standing.replid.as_bytes());
         let is_there = self.offset >= end && self.sealed && replid == self.replid;
@@ -97,6 +99,11 @@ impl Open {
         (self.replid, self.sealed) = (replid, true);
         self.pin.advance(self.offset);
         Ok(())
+    }
+
+    fn set_second(&mut self, node: &Node) {
+        let is_on = node.config.settings().aof.timestamps;
+        self.files.set_second(is_on.then(|| now().0 / 1000));
     }
 
     /// False: the file is stale.
@@ -170,6 +177,7 @@ impl Open {
         snapshot: &mut Snapshot,
     ) -> Result<NewBase<RealFiles>, AofError> {
         let replid = Replid::new(snapshot.replid.as_bytes());
+        self.set_second(node);
         let base = self.files.begin_anew(replid.map(|id| (snapshot.offset, id)))?;
         (self.offset, self.restarts, self.replid) = (snapshot.offset, snapshot.restarts, replid);
         (self.sealed, self.stale, self.based) = (replid.is_some(), false, false);

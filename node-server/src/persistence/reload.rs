@@ -86,6 +86,7 @@ impl Keeper {
         let paths = open.files().paths();
         // Commands are replayed where nobody else looks; clients are served from the old data until the end.
         let aside = Arc::new(Engine::new(options_aside(&self.settings), Arc::new(Nobody)));
+        aside.set_rdb_checksum(self.settings.rdb.checksum);
         load::append_only(&self.node, &aside, &self.settings, &paths)?;
         put_in_place(&aside, &engine)?;
         drop(barrier);

@@ -62,11 +62,19 @@ fn files_that_were_written_are_good_and_redis_says_so_too() {
 #[test]
 fn usage_and_files_that_are_not_there() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [&["check"][..], &["check", "rdb"], &["check", "all", "x"], &["check", "rdb", "x", "--fix"]] {
+    for args in [
+        &["check"][..],
+        &["check", "rdb"],
+        &["check", "all", "x"],
+        &["check", "rdb", "x", "--fix"],
+        &["check", "aof", "--truncate-to-timestamp", "9"],
+    ] {
         let output = common::run(args, dir.path(), "");
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert!(text(&output).starts_with("Usage: node-server check rdb FILE"), "{}", text(&output));
     }
+    let output = common::run(&["check", "aof", "--truncate-to-timestamp", "12x", "x"], dir.path(), "");
+    assert!(!output.status.success() && text(&output).contains("Invalid timestamp, aborting..."));
     let output = common::run(&["check", "--help"], dir.path(), "");
     assert!(output.status.success() && text(&output).contains("--fix"));
     assert!(text(&common::run(&["--help"], dir.path(), "")).contains("node-server check aof FILE"));

@@ -153,7 +153,7 @@ pub(crate) fn strings(client: &mut Client) {
 }
 
 /// Name, kind, value or DUMP, expiry.
-fn content(client: &mut Client) -> Vec<(String, String)> {
+pub(crate) fn content(client: &mut Client) -> Vec<(String, String)> {
     let Reply::Array(keys) = client.call(&["KEYS", "*"]) else { panic!("no array") };
     let mut content = Vec::new();
     for key in keys {

@@ -4,16 +4,19 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod beside;
 mod check;
 mod crashes;
 mod damage;
 mod foreign;
+mod forms;
 mod full_disk;
 mod loading;
 mod reload;
 mod restarts;
 mod saves;
 mod switching;
+mod timestamps;
 
 use common::{Client, Server, until};
 use node_server_protocol::resp::Reply;

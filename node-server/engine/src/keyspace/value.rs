@@ -5,7 +5,7 @@ use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::resp::{NUMBER_TEXT_MAX, format_number};
 use node_server_rdb::dump::encode_string_dump;
 use node_server_rdb::writer::{put_key, put_string_key};
-use node_server_rdb::{self as rdb, Dialect, RdbError};
+use node_server_rdb::{self as rdb, Form, RdbError};
 use std::borrow::Cow;
 
 /// A key's value, alone.
@@ -204,15 +204,15 @@ impl ValueRef<'_> {
     ///
     /// # Errors
     /// The format cannot hold it.
-    pub fn put_dump(self, out: &mut Vec<u8>) -> Result<(), RdbError> {
+    pub fn put_dump(self, out: &mut Vec<u8>, compress: bool) -> Result<(), RdbError> {
         match self {
-            Self::String(text) => text.with(|bytes| encode_string_dump(out, bytes)),
-            Self::Collection(collection) => out.extend(rdb::encode_dump(collection.value())?),
+            Self::String(text) => text.with(|bytes| encode_string_dump(out, bytes, compress)),
+            Self::Collection(collection) => out.extend(rdb::encode_dump_as(collection.value(), compress)?),
         }
         Ok(())
     }
 
-    /// Appends the value, under its key, as it stands in an RDB stream of `dialect`.
+    /// Appends the value, under its key, as it stands in an RDB stream of this form.
     ///
     /// # Errors
     /// The dialect cannot hold it.
@@ -221,11 +221,13 @@ impl ValueRef<'_> {
         out: &mut Vec<u8>,
         key: &[u8],
         expire_at: Option<u64>,
-        dialect: Dialect,
+        form: Form,
     ) -> Result<(), RdbError> {
         match self {
-            Self::String(text) => text.with(|bytes| put_string_key(out, key, bytes, expire_at)),
-            Self::Collection(collection) => put_key(out, key, collection.value(), expire_at, dialect)?,
+            Self::String(text) => {
+                text.with(|bytes| put_string_key(out, key, bytes, expire_at, form.compress))
+            }
+            Self::Collection(collection) => put_key(out, key, collection.value(), expire_at, form)?,
         }
         Ok(())
     }

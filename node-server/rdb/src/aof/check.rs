@@ -1,6 +1,6 @@
 //! `check aof FILE [--fix]`: reads a whole file, keeps nothing of it, and says what is wrong with it.
 
-use super::{AofError, Item, Record, Scanner, Seal};
+use super::{AofError, Item, Later, Record, Scanner, Seal};
 use crate::{Item as RdbItem, RdbError, Reader};
 
 /// What RDB files begin with.
@@ -23,6 +23,16 @@ pub struct Report {
     pub problem: Option<AofError>,
     /// The length to truncate the file to; only where that loses nothing that was promised to anybody.
     pub truncate_to: Option<u64>,
+    /// With [`Check::until`]: where the first thing stands that is later.
+    pub later: Option<Later>,
+}
+
+impl Report {
+    /// Where a cut leaves what was written until the second that was asked for, and nothing that is damaged.
+    #[must_use]
+    pub fn later_behind_what_is_whole(&self) -> Option<Later> {
+        self.later.filter(|later| later.at <= self.whole_until)
+    }
 }
 
 #[derive(Debug)]
@@ -37,12 +47,13 @@ enum Stage {
 #[derive(Debug)]
 pub struct Check {
     stage: Stage,
+    until: Option<u64>,
     report: Report,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self { stage: Stage::Head(Vec::new()), report: Report::default() }
+        Self { stage: Stage::Head(Vec::new()), until: None, report: Report::default() }
     }
 }
 
@@ -51,6 +62,12 @@ impl Check {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, and looks for the first thing that was written behind this Unix second.
+    #[must_use]
+    pub fn until(second: u64) -> Self {
+        Self { until: Some(second), ..Self::default() }
     }
 
     /// More of the file. `false`: what follows changes nothing, only its length is not known.
@@ -105,9 +122,17 @@ impl Check {
         self.stage = if MAGICS.iter().any(|magic| head.starts_with(magic)) {
             Stage::Preamble(Box::default())
         } else {
-            Stage::Commands(Box::new(Scanner::new(0)))
+            self.commands_from(0)
         };
         self.read(head)
+    }
+
+    fn commands_from(&self, offset: u64) -> Stage {
+        let mut scanner = Box::new(Scanner::new(offset));
+        if let Some(second) = self.until {
+            scanner.look_for_later_than(second);
+        }
+        Stage::Commands(scanner)
     }
 
     fn read_preamble(&mut self) -> Result<(), AofError> {
@@ -116,7 +141,7 @@ impl Check {
             if item == RdbItem::End {
                 let rest = std::mem::take(&mut **reader).into_rest();
                 self.report.whole_until = self.report.len - rest.len() as u64;
-                self.stage = Stage::Commands(Box::new(Scanner::new(self.report.whole_until)));
+                self.stage = self.commands_from(self.report.whole_until);
                 return self.read(&rest);
             }
         }
@@ -126,7 +151,10 @@ impl Check {
     fn read_commands(&mut self) -> Result<(), AofError> {
         let Stage::Commands(scanner) = &mut self.stage else { return Ok(()) };
         let report = &mut self.report;
-        while let Some(item) = scanner.next_item()? {
+        loop {
+            let next = scanner.next_item();
+            report.later = scanner.later();
+            let Some(item) = next? else { return Ok(()) };
             let records = match item {
                 Item::Loose(records) => records,
                 Item::Sealed { records, seal } => {
@@ -138,7 +166,6 @@ impl Check {
             report.commands += commands(&records);
             report.whole_until = scanner.position();
         }
-        Ok(())
     }
 
     fn end(&mut self) -> Result<(), AofError> {

@@ -65,6 +65,15 @@ pub struct Ending {
     pub torn: Option<Torn>,
 }
 
+/// Where the first thing stands that was written behind a given second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// The annotation that says so, or, where it stands in a transaction, that one's beginning.
+    pub at: u64,
+    /// Whether the file holds nothing before it: what was before that second is not known then.
+    pub is_first: bool,
+}
+
 /// A record that was read before.
 pub(super) fn record(bytes: &[u8]) -> Record {
     if let Some(second) = timestamp(bytes) {
@@ -74,6 +83,13 @@ pub(super) fn record(bytes: &[u8]) -> Record {
     // Its frame was found when it was read.
     let _ = frame(bytes, |arg| args.push(arg.to_vec()));
     Record::Command(args)
+}
+
+/// The annotation that what follows was written at this Unix second. As redis-server writes it (aof.c:
+/// genAofTimestampAnnotationIfNeeded).
+#[must_use]
+pub fn timestamp_line(second: u64) -> Vec<u8> {
+    format!("#TS:{second}\r\n").into_bytes()
 }
 
 pub(super) fn timestamp(line: &[u8]) -> Option<u64> {

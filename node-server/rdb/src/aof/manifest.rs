@@ -138,9 +138,10 @@ impl Manifest {
     #[must_use]
     pub fn with_rewritten(&self, base: Entry, first: u64) -> Self {
         let (old, incrs): (Vec<_>, Vec<_>) = self.incrs.iter().cloned().partition(|incr| incr.seq < first);
-        let mut history = self.history.clone();
+        // The newest first, as Redis has them.
+        let mut history = old;
         history.extend(self.base.clone());
-        history.extend(old);
+        history.extend(self.history.iter().cloned());
         Self { base: Some(base), history, incrs }
     }
 

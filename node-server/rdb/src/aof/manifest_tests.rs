@@ -83,8 +83,8 @@ fn a_rewrite() {
     let done = begun.with_rewritten(base, 2);
     assert_eq!(
         done.format(),
-        "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof seq 1 type h\n\
-         file appendonly.aof.1.incr.aof seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
+        "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.1.incr.aof seq 1 type h\n\
+         file appendonly.aof seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
     );
     let clean = done.without_history();
     assert_eq!(

@@ -26,7 +26,7 @@ mod scanner_tests;
 
 pub use check::{Check, Report};
 pub use error::{AofError, ManifestCause, ManifestError, NameError};
-pub use item::{Ending, Item, Record, Resume, Torn};
+pub use item::{Ending, Item, Later, Record, Resume, Torn, timestamp_line};
 pub use manifest::{Entry, Kind, Manifest};
 pub use names::{BaseFormat, Names};
 pub use scanner::Scanner;

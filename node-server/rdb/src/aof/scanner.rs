@@ -8,7 +8,7 @@
 use super::AofError;
 use super::damage::{Damage, Fault, Tail};
 use super::frame::{Frame, frame, is_beginning};
-use super::item::{Ending, Item, Record, Resume, Torn, record, timestamp};
+use super::item::{Ending, Item, Later, Record, Resume, Torn, record, timestamp};
 use super::seal::{PREFIX, RunningCrc, Seal};
 
 /// Bytes that are not needed any more are dropped from the front when they are more than this.
@@ -52,6 +52,11 @@ pub struct Scanner {
     stretch_from: u64,
     /// An annotation that no server in the project's knowledge writes; in a tail it may be a damaged seal.
     strange_note: Option<u64>,
+    /// What is looked for: a timestamp beyond this one.
+    until: Option<u64>,
+    later: Option<Later>,
+    /// Something that is data has been read.
+    has_data: bool,
     damage: Option<Damage>,
     failed: Option<AofError>,
 }
@@ -61,7 +66,19 @@ impl Scanner {
     #[must_use]
     pub fn new(offset: u64) -> Self {
         let here = Boundary { resume: Resume { len: offset, ..Resume::default() }, pending: 0 };
-        Self { base: offset, stretch_from: offset, boundary: here, proved: here, ..Self::default() }
+        let has_data = offset > 0;
+        Self { base: offset, stretch_from: offset, boundary: here, proved: here, has_data, ..Self::default() }
+    }
+
+    /// Looks out for the first `#TS:` that is later than this Unix second: [`Scanner::later`].
+    pub fn look_for_later_than(&mut self, second: u64) {
+        self.until = Some(second);
+    }
+
+    /// Where that is, if it has been read. Whether the stretch that it stands in is what was written is not known yet.
+    #[must_use]
+    pub fn later(&self) -> Option<Later> {
+        self.later
     }
 
     /// More of the file.
@@ -139,6 +156,8 @@ impl Scanner {
             match frame(rest, |_| {}) {
                 Ok(Frame::More(wanted)) => self.wanted = wanted,
                 Ok(Frame::Command { len, name }) => {
+                    // A file that begins in another database than 0 says so, and nothing with it.
+                    self.has_data |= !name.eq_ignore_ascii_case(b"SELECT");
                     self.in_multi = match self.in_multi {
                         true => !name.eq_ignore_ascii_case(b"EXEC"),
                         false => name.eq_ignore_ascii_case(b"MULTI"),
@@ -179,8 +198,14 @@ impl Scanner {
             self.damaged(Fault::Seal);
             return Ok(None);
         }
-        if timestamp(line).is_some() {
-            return Ok(self.keep(line.len()));
+        if let Some(second) = timestamp(line) {
+            if self.later.is_none() && self.until.is_some_and(|until| second > until) {
+                self.later = Some(Later { at: self.boundary.resume.len, is_first: !self.has_data });
+            }
+            // Handed out with what follows: it may be the beginning of a stretch that is sealed.
+            self.pending.push(Span { at: self.offset(), len: line.len() });
+            self.advance(line.len());
+            return Ok(None);
         }
         if self.sealed {
             self.strange_note.get_or_insert(self.offset());

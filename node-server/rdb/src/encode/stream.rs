@@ -1,10 +1,10 @@
 //! Streams, as [`crate::decode`] reads them.
 
 use super::listpack::ListpackWriter;
-use crate::Dialect;
+use crate::{Dialect, Form};
 use crate::container::listpack::Limits;
 use crate::decode::stream_node::SAME_FIELDS;
-use crate::encoding::{put_length, put_millis, put_string};
+use crate::encoding::{put_length, put_millis, put_string_as};
 use crate::value::{Consumer, Entry, Group, Stream, StreamId};
 
 /// Redis's defaults of `stream-node-max-entries` and `stream-node-max-bytes`.
@@ -12,10 +12,10 @@ const NODE_ENTRIES: usize = 100;
 const NODE_BYTES: usize = 4096;
 
 /// Everything behind the key. Fails with what is wrong.
-pub(crate) fn put_stream(out: &mut Vec<u8>, stream: &Stream, dialect: Dialect) -> Result<(), &'static str> {
+pub(crate) fn put_stream(out: &mut Vec<u8>, stream: &Stream, form: Form) -> Result<(), &'static str> {
     stream.check()?;
-    let limits = if dialect == Dialect::Valkey { Limits::Valkey } else { Limits::Redis };
-    let nodes = put_nodes(&stream.entries, limits)?;
+    let limits = if form.dialect == Dialect::Valkey { Limits::Valkey } else { Limits::Redis };
+    let nodes = put_nodes(&stream.entries, limits, form.compress)?;
     put_length(out, nodes.count);
     out.extend_from_slice(&nodes.bytes);
     put_length(out, stream.entries.len() as u64);
@@ -24,7 +24,7 @@ pub(crate) fn put_stream(out: &mut Vec<u8>, stream: &Stream, dialect: Dialect) -
     put_id(out, stream.max_deleted_id);
     put_length(out, stream.entries_added);
     put_length(out, stream.groups.len() as u64);
-    stream.groups.iter().for_each(|group| put_group(out, group, dialect));
+    stream.groups.iter().for_each(|group| put_group(out, group, form));
     Ok(())
 }
 
@@ -40,7 +40,7 @@ struct Nodes {
     count: u64,
 }
 
-fn put_nodes(entries: &[Entry], limits: Limits) -> Result<Nodes, &'static str> {
+fn put_nodes(entries: &[Entry], limits: Limits, compress: bool) -> Result<Nodes, &'static str> {
     let mut nodes = Nodes::default();
     let mut rest = entries;
     while let Some(first) = rest.first() {
@@ -48,8 +48,7 @@ fn put_nodes(entries: &[Entry], limits: Limits) -> Result<Nodes, &'static str> {
         let listpack = listpack.ok_or("an entry is longer than 4 GiB")?;
         put_length(&mut nodes.bytes, 16);
         nodes.bytes.extend_from_slice(&first.id.to_bytes());
-        put_length(&mut nodes.bytes, listpack.len() as u64);
-        nodes.bytes.extend_from_slice(&listpack);
+        put_string_as(&mut nodes.bytes, &listpack, compress);
         nodes.count += 1;
         rest = rest.get(taken..).unwrap_or_default();
     }
@@ -97,8 +96,8 @@ fn put_entry(listpack: &mut ListpackWriter, first: &Entry, entry: &Entry) {
     listpack.integer(taken);
 }
 
-fn put_group(out: &mut Vec<u8>, group: &Group, dialect: Dialect) {
-    put_string(out, &group.name);
+fn put_group(out: &mut Vec<u8>, group: &Group, form: Form) {
+    put_string_as(out, &group.name, form.compress);
     put_id(out, group.last_id);
     put_length(out, group.entries_read.unwrap_or(u64::MAX));
     put_length(out, group.pending.len() as u64);
@@ -108,14 +107,14 @@ fn put_group(out: &mut Vec<u8>, group: &Group, dialect: Dialect) {
         put_length(out, pending.deliveries);
     }
     put_length(out, group.consumers.len() as u64);
-    group.consumers.iter().for_each(|consumer| put_consumer(out, consumer, dialect));
+    group.consumers.iter().for_each(|consumer| put_consumer(out, consumer, form));
 }
 
-fn put_consumer(out: &mut Vec<u8>, consumer: &Consumer, dialect: Dialect) {
-    put_string(out, &consumer.name);
+fn put_consumer(out: &mut Vec<u8>, consumer: &Consumer, form: Form) {
+    put_string_as(out, &consumer.name, form.compress);
     put_millis(out, consumer.seen_at);
     // STREAM_LISTPACKS_2, which the plain dialect has, does not keep it.
-    if dialect != Dialect::Plain {
+    if form.dialect != Dialect::Plain {
         match consumer.active_at {
             Some(at) => put_millis(out, at),
             None => out.extend_from_slice(&(-1_i64).to_le_bytes()),

@@ -14,7 +14,8 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
         return Ok(());
     };
     let mut payload = Vec::new();
-    entry.value().put_dump(&mut payload).map_err(|error| CommandError::text(format!("ERR {error}")))?;
+    let compress = call.engine.compresses_rdb();
+    entry.value().put_dump(&mut payload, compress).map_err(|error| CommandError::text(format!("ERR {error}")))?;
     call.reply.bulk(&payload);
     Ok(())
 }
