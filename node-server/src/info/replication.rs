@@ -49,6 +49,8 @@ fn write_links(status: &ReplicationStatus, about: &About, now: Millis, out: &mut
 }
 
 fn write_history(history: &History, offset: u64, out: &mut InfoText) {
+    // Of Valkey: replicas that get their snapshot over a second connection, which this node does not do.
+    out.field("replicas_waiting_psync", 0);
     out.field("master_failover_state", "no-failover");
     out.field("master_replid", &history.replid);
     out.field("master_replid2", &history.replid2);

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// REPLICAOF's reply where nothing changes.
-const SAME_MASTER: &[u8] = b"+OK Already connected to specified master\r\n";
+const SAME_MASTER: &str = "OK Already connected to specified master";
 
 /// Whom to follow.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl Leader {
         hub: &Arc<Hub>,
         master: Option<MasterAddress>,
         from: &str,
-    ) -> &'static [u8] {
+    ) -> &'static str {
         let engine = &hub.node.engine;
         let same = |f: &Following| Some(&f.master.address) == master.as_ref();
         if self.following.as_ref().is_some_and(same) {
@@ -104,7 +104,7 @@ impl Leader {
             }
             None => {}
         }
-        b"+OK\r\n"
+        "OK"
     }
 
     /// PSYNC … FAILOVER without cluster mode: our master stopped its clients when we had all of its log, and changes

@@ -7,7 +7,7 @@ mod hub;
 mod leader;
 
 use crate::links::Between;
-use crate::node::{MasterLink, Node, ReplicationStatus, ToReplication};
+use crate::node::{MasterLink, Node, ReplicationStatus, RoleAnswer, ToReplication};
 use crate::start::random_id;
 use anyhow::Context as _;
 use hub::Hub;
@@ -85,9 +85,13 @@ async fn run(hub: Arc<Hub>, mut requests: Receiver<ToReplication>, master: Optio
                     leader.follow(&hub, master).await;
                     hub.between.role_done();
                 }
-                Some(ToReplication::ReplicaOf { master, from, reply_to }) => {
-                    let reply = leader.replica_of(&hub, master, &from).await;
-                    hub.node.mailboxes.reply(reply_to, reply.to_vec());
+                Some(ToReplication::ReplicaOf { master, from, answer }) => {
+                    let text = leader.replica_of(&hub, master, &from).await;
+                    match answer {
+                        RoleAnswer::Client(to) => hub.node.mailboxes.reply(to, format!("+{text}\r\n").into()),
+                        // It waits for nothing else.
+                        RoleAnswer::Worker(done) => drop(done.try_send(text)),
+                    }
                 }
                 Some(ToReplication::ConfigChanged) => hub.config_changed(),
                 Some(ToReplication::Stop) | None => break,

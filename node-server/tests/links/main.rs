@@ -12,6 +12,7 @@ mod passwords;
 mod peer;
 mod replicas;
 mod replication;
+mod standalone;
 
 use e2e::{Binary, Client, LocalCluster, Server, ServerSpec, Shape, client::info_field, wait};
 use node_server_protocol::resp::Reply;

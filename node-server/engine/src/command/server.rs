@@ -306,8 +306,8 @@ fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
         return Ok(Outcome::Done);
     };
     let ms = (leading_number(seconds).clamp(0.0, SLEEP_MAX_S) * 1000.0) as u64;
-    if call.in_exec {
-        // A transaction holds its slot, on a thread that other connections need.
+    if call.in_exec && (slot.is_some() || !call.offloaded) {
+        // A transaction holds its slot, on a thread that other connections need; but for one that changes the role.
         return if ms > 0 { Err(not_in_exec()) } else { ok(call) };
     }
     if !call.offloaded {
