@@ -79,6 +79,7 @@ impl Host for NodeHost {
             return reply.error(TRY_AGAIN);
         }
         match role.recv() {
+            Ok(text) if text.starts_with("ERR ") => reply.error(text),
             Ok(text) => reply.simple(text),
             // The thread has ended: the process leaves.
             Err(_) => reply.error("ERR the server is leaving"),

@@ -12,7 +12,7 @@ use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use node_server_cluster::Command;
 pub use node_server_cluster::HandOver;
-use node_server_engine::{Engine, MasterAddress, MigrateRequest, PsyncRequest};
+use node_server_engine::{Engine, FailoverRequest, MasterAddress, MigrateRequest, PsyncRequest};
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
 use std::cell::Cell;
@@ -176,6 +176,13 @@ pub enum ToReplication {
         /// Told when the role has changed.
         answer: RoleAnswer,
     },
+    /// FAILOVER. Only without cluster mode.
+    Failover {
+        /// What is asked for.
+        request: FailoverRequest,
+        /// Told when it has begun, was refused or was aborted.
+        reply_to: ReplyTo,
+    },
     /// End the thread; links are closed.
     Stop,
 }
@@ -304,6 +311,32 @@ pub struct ReplicationStatus {
     pub replicas: Vec<ReplicaLink>,
     /// Whether a full sync is being loaded.
     pub loading: bool,
+    /// How a FAILOVER stands.
+    pub failover: FailoverState,
+}
+
+/// How a FAILOVER stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailoverState {
+    /// There is none.
+    #[default]
+    None,
+    /// Writes are held back, until a replica has everything.
+    WaitingForSync,
+    /// This node follows the target, which has not yet said that it takes over.
+    InProgress,
+}
+
+impl FailoverState {
+    /// INFO's word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "no-failover",
+            Self::WaitingForSync => "waiting-for-sync",
+            Self::InProgress => "failover-in-progress",
+        }
+    }
 }
 
 impl ReplicationStatus {
@@ -464,7 +497,7 @@ impl Node {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// The process waits until then before it leaves, or does not wait any more.
+    /// The process waits at most until then before it leaves; `None`: it stays.
     pub fn set_shutdown(&self, at: Option<Millis>) {
         self.shutdown_at.store(at.map_or(0, |at| at.0), Ordering::Relaxed);
     }

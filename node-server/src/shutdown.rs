@@ -7,7 +7,7 @@
 mod waiting;
 
 use crate::mailbox::{Mail, ReplyTo};
-use crate::node::{HandOver, Node, ToBus, ToReplication, now};
+use crate::node::{FailoverState, HandOver, Node, ToBus, ToReplication, now};
 use crate::persistence;
 use node_server_protocol::Millis;
 use std::process::ExitCode;
@@ -153,7 +153,10 @@ fn stay(node: &Node, reason: &str, askers: &[ReplyTo]) {
 
 /// The process does not leave after all: writes go on, and everybody who sent SHUTDOWN is told.
 fn go_on(node: &Node, askers: &[ReplyTo]) {
-    if !node.config.settings().cluster_enabled {
+    node.set_shutdown(None);
+    // In a cluster the core ends its pause, and a FAILOVER its own.
+    let failing_over = node.replication.status.load().failover != FailoverState::None;
+    if !node.config.settings().cluster_enabled && !failing_over {
         node.engine.resume_writes();
     }
     for asker in askers {

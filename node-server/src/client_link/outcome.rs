@@ -188,6 +188,9 @@ impl Hub {
                     node.replication.ask(ToReplication::ReplicaOf { master, from, answer }).is_ok()
                 });
             }
+            Deferred::Failover(request) => self.ask(at, |node, reply_to, _| {
+                node.replication.ask(ToReplication::Failover { request, reply_to }).is_ok()
+            }),
             Deferred::Psync(wanted) => self.leave(at, wanted),
         }
     }

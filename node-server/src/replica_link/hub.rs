@@ -1,11 +1,12 @@
 //! What the links of the replication thread share: who follows us, whom we follow, and how far everybody is.
 
+use super::failover::{self, Failover, Verdict};
 use super::{BATCH_ACK, IN_SYNC_MS};
 use crate::clients::Client;
 use crate::links::Between;
-use crate::node::{MasterLink, Node, ReplicaLink, ReplicationStatus, now};
+use crate::node::{FailoverState, MasterLink, Node, ReplicaLink, ReplicationStatus, now};
 use crate::start::random_id;
-use node_server_engine::ReplicaAck;
+use node_server_engine::{MasterAddress, ReplicaAck};
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -78,6 +79,10 @@ impl Replica {
         }
     }
 
+    fn is_at(&self, address: &MasterAddress) -> bool {
+        self.ip == address.host && self.port == address.port
+    }
+
     fn in_sync(&self, now: Millis) -> bool {
         self.state == ReplicaState::Online
             && self.acknowledged.is_some()
@@ -93,6 +98,7 @@ pub(super) struct Hub {
     pub(super) grown: watch::Sender<()>,
     /// Told when replicas have to begin anew: the log is another one, or has another name.
     pub(super) cut: watch::Sender<()>,
+    answered: Notify,
     state: Mutex<State>,
 }
 
@@ -100,6 +106,9 @@ struct State {
     replicas: BTreeMap<u64, Replica>,
     made: u64,
     master: Option<MasterLink>,
+    failover: Option<Failover>,
+    /// What the target of a failover said.
+    verdict: Option<Verdict>,
     last_ping: Millis,
     /// Since when there is neither a replica nor a master.
     alone_since: Millis,
@@ -112,6 +121,8 @@ impl State {
             replicas: BTreeMap::new(),
             made: 0,
             master: None,
+            failover: None,
+            verdict: None,
             // No PING right behind the first sync: who comes back after this node's restart finds the offset it left.
             last_ping: now,
             alone_since: now,
@@ -154,6 +165,7 @@ impl Hub {
             between,
             grown: watch::Sender::new(()),
             cut: watch::Sender::new(()),
+            answered: Notify::new(),
             state: Mutex::new(State::new(now())),
         }
     }
@@ -323,6 +335,56 @@ impl Hub {
         self.publish();
     }
 
+    /// The failover under way.
+    pub(super) fn failover(&self) -> Option<Failover> {
+        self.state.lock().failover.clone()
+    }
+
+    pub(super) fn set_failover(&self, failover: Option<Failover>) {
+        let mut state = self.state.lock();
+        state.failover = failover;
+        state.verdict = None;
+        drop(state);
+        self.publish();
+    }
+
+    /// What the target said to PSYNC … FAILOVER. Once it has taken over, writes are held back no longer: its stream
+    /// could not be applied, and here they are refused.
+    pub(super) fn failover_answered(&self, verdict: Verdict) {
+        self.state.lock().verdict = Some(verdict);
+        if verdict == Verdict::Accepted {
+            failover::resume(self);
+        }
+        self.answered.notify_one();
+    }
+
+    /// Ends when a target has answered.
+    pub(super) async fn answered(&self) {
+        self.answered.notified().await;
+    }
+
+    pub(super) fn take_verdict(&self) -> Option<Verdict> {
+        self.state.lock().verdict.take()
+    }
+
+    /// Whether a replica is online; `None`: it is none of ours.
+    pub(super) fn is_online(&self, who: &MasterAddress) -> Option<bool> {
+        let state = self.state.lock();
+        let replica = state.replicas.values().find(|r| r.is_at(who))?;
+        Some(replica.state == ReplicaState::Online)
+    }
+
+    /// A replica that has acknowledged everything up to `end`, `only` this one if one is named.
+    pub(super) fn who_has(&self, end: u64, only: Option<&MasterAddress>) -> Option<MasterAddress> {
+        let state = self.state.lock();
+        let has = |r: &&Replica| {
+            r.state == ReplicaState::Online
+                && r.acknowledged.is_some_and(|at| at >= end)
+                && only.is_none_or(|only| r.is_at(only))
+        };
+        state.replicas.values().find(has).map(|r| MasterAddress { host: r.ip.clone(), port: r.port })
+    }
+
     /// Whether the link to the master is up; a master has none and needs none.
     pub(super) fn has_data(&self) -> bool {
         self.state.lock().master.as_ref().is_none_or(|m| m.state == "connected")
@@ -349,6 +411,7 @@ impl Hub {
             master: state.master.clone(),
             replicas: replicas.collect(),
             loading: self.node.engine.is_loading(),
+            failover: state.failover.as_ref().map_or(FailoverState::None, |failover| failover.state),
         };
         self.node.replication.status.store(Arc::new(status));
         drop(state);

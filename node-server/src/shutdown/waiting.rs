@@ -25,13 +25,10 @@ pub(super) fn wait(node: &Node, requests: &Receiver<Request>, askers: &mut Vec<R
     }
     let deadline = now().after(settings.shutdown_timeout_s * 1000);
     node.set_shutdown(Some(deadline));
-    let waited = if settings.cluster_enabled {
-        hand_over(node, requests, askers, deadline)
-    } else {
-        wait_for_replicas(node, requests, askers, deadline)
-    };
-    node.set_shutdown(None);
-    waited
+    match settings.cluster_enabled {
+        true => hand_over(node, requests, askers, deadline),
+        false => wait_for_replicas(node, requests, askers, deadline),
+    }
 }
 
 /// Lets a replica take over.

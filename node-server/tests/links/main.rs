@@ -5,6 +5,7 @@ mod bus;
 mod durable;
 mod failover;
 mod files;
+mod hand_over;
 mod loading;
 mod migrate;
 mod orphan;

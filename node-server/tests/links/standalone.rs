@@ -8,11 +8,11 @@ const OK: &str = "OK";
 /// The reply to a SHUTDOWN that does not come about.
 const REFUSED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 
-fn ok() -> Reply {
+pub fn ok() -> Reply {
     Reply::Simple(OK.into())
 }
 
-fn alone(ports: &PortBlock, n: u16) -> Server {
+pub fn alone(ports: &PortBlock, n: u16) -> Server {
     let spec = ServerSpec::new(Binary::NodeServer, ports.port(n)).with("enable-debug-command", "yes");
     Server::start(spec).unwrap()
 }
@@ -28,12 +28,12 @@ fn chain(ports: &PortBlock, n: u16) -> Vec<Server> {
     servers
 }
 
-fn wait_up(replica: &Server) {
+pub fn wait_up(replica: &Server) {
     wait::until("the link is up", SOON, || info(replica, "replication", "master_link_status") == "up")
         .unwrap_or_else(|error| panic!("{error}:\n{}", replica.log()));
 }
 
-fn stat(server: &Server, name: &str) -> String {
+pub fn stat(server: &Server, name: &str) -> String {
     info(server, "stats", name)
 }
 

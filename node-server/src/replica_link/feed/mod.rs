@@ -63,7 +63,7 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     // Without it acknowledgements would wait for each other; a socket that refuses works all the same.
     let _ = stream.set_nodelay(true);
     let (reader, mut writer) = stream.into_split();
-    if !hub.between.gives_data() || !hub.has_data() {
+    if !hub.between.gives_data() || !hub.has_data() || hub.failover().is_some() {
         // It comes again, whether it reads this or not.
         let _ = writer.write_all(NO_MASTER_LINK).await;
         return tracing::debug!("refused to sync replica {name}: this node has no data to give now");

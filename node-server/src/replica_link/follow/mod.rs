@@ -5,6 +5,7 @@ mod handshake;
 mod load;
 mod stream;
 
+use super::failover::Verdict;
 use super::hub::Hub;
 use crate::clients::Client;
 use connection::Connection;
@@ -27,6 +28,8 @@ pub(super) struct Target {
     pub(super) address: MasterAddress,
     /// Our log may be the beginning of its.
     pub(super) partial: bool,
+    /// It has to take over first (FAILOVER).
+    pub(super) takes_over: bool,
 }
 
 /// Why a link ended.
@@ -133,6 +136,11 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
 }
 
 impl LinkError {
+    /// Whether the master itself said no.
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Answer { .. } | Self::NotYet(_) | Self::Auth(_) | Self::NoAuth)
+    }
+
     /// Whether somebody has to change something before it goes away.
     fn is_lasting(&self) -> bool {
         matches!(self, Self::Auth(_) | Self::NoAuth) || self.is_refusal()
@@ -203,7 +211,20 @@ impl Link {
         self.introduce_client(&connection);
         hub.link_state("handshake");
         let partial = target.partial && !hub.node.engine.needs_full_resync();
-        let answer = self.unless_stopped(handshake::sync(&hub, &mut connection, partial)).await?;
+        let how = handshake::How { partial, failover: target.takes_over };
+        let answer = self.unless_stopped(handshake::sync(&hub, &mut connection, how)).await;
+        if target.takes_over {
+            match &answer {
+                Ok(_) => {
+                    target.takes_over = false;
+                    hub.failover_answered(Verdict::Accepted);
+                }
+                Err(error) if error.is_answer() => hub.failover_answered(Verdict::Rejected),
+                // It could not be asked: again.
+                Err(_) => {}
+            }
+        }
+        let answer = answer?;
         match answer {
             handshake::Answer::Continue { replid } => {
                 let log = hub.node.engine.log();
