@@ -170,7 +170,8 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        tracing::info!("Removing the pid file.");
+        // Why a node ended is the last line of its log.
+        tracing::debug!("Removing the pid file.");
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!("could not remove the pid file {}: {error}", self.path.display());
         }
