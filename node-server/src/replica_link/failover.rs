@@ -87,8 +87,8 @@ impl Leader {
         }
     }
 
-    /// This node is a replica from now on. Writes stay held back until the target has said that it is the master: they
-    /// are refused then, with its name not known to clients any sooner than it takes them.
+    /// This node is a replica from now on. Writes stay held back until the target has said that it takes over, and are
+    /// refused then: until then it may all be taken back, and they go on here.
     async fn change_places(&mut self, hub: &Arc<Hub>, target: MasterAddress, failover: Failover) {
         let state = FailoverState::InProgress;
         hub.set_failover(Some(Failover { target: Some(target.clone()), state, ..failover }));
