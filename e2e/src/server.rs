@@ -216,12 +216,14 @@ impl Server {
         self.kill()
     }
 
-    /// Stops its threads (SIGSTOP).
+    /// Stops its threads (SIGSTOP), and waits until all of them stand still: until then they go on answering.
     ///
     /// # Errors
     /// It does not run.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let pid = self.pid().context("the server does not run")?;
+        wait::until("all threads are stopped", READY_LIMIT, || are_stopped(pid).unwrap_or(false))
     }
 
     /// Lets it go on (SIGCONT).
@@ -288,4 +290,17 @@ fn answer(port: u16) -> Option<Answer> {
         Ok(Reply::Error(text)) if text.starts_with("LOADING") => Some(Answer::Loading),
         _ => None,
     }
+}
+
+/// Whether every thread of a process is stopped, as /proc says it.
+fn are_stopped(pid: u32) -> Result<bool> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+        // The name before it stands in parentheses and may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        if state != Some('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

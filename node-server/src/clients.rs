@@ -10,12 +10,29 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::Notify;
+
+/// What CLIENT LIST and KILL tell apart by TYPE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anybody who sends requests.
+    Normal,
+    /// A replica of this node; the replication thread serves it.
+    Replica,
+    /// The link to this node's master.
+    Master,
+}
+
+/// The first number of a link to a master. Data threads number their clients from 1; they do not get as far.
+const MASTER_IDS: u64 = 1 << 48;
 
 /// One client as others see it.
 #[derive(Debug)]
 pub struct Client {
     /// CLIENT ID.
     pub id: u64,
+    /// Who it is.
+    pub kind: Kind,
     /// Its end.
     pub peer: SocketAddr,
     /// Our end.
@@ -32,6 +49,8 @@ pub struct Client {
     pub blocked: AtomicBool,
     /// Close it once the reply to its present request is written.
     pub killed: AtomicBool,
+    /// Told to end now. Only replicas and masters look: other connections end by mail to their data thread.
+    pub end: Notify,
     /// What its commands say about it.
     pub details: Mutex<Details>,
     /// What REPLCONF said, on a connection that is about to send PSYNC.
@@ -103,6 +122,34 @@ impl Details {
 }
 
 impl Client {
+    /// One who has just come.
+    #[must_use]
+    pub fn new(id: u64, kind: Kind, peer: SocketAddr, local: SocketAddr, connected: Millis) -> Self {
+        Self {
+            id,
+            kind,
+            peer,
+            local,
+            connected,
+            last_active: AtomicU64::new(connected.0),
+            input_bytes: AtomicU64::default(),
+            output_bytes: AtomicU64::default(),
+            blocked: AtomicBool::default(),
+            killed: AtomicBool::default(),
+            end: Notify::new(),
+            details: Mutex::default(),
+            replica: Mutex::default(),
+        }
+    }
+
+    /// The connection of a normal client that turned out to be a replica's: it keeps its number, name and age.
+    #[must_use]
+    pub fn into_replica(&self) -> Self {
+        let replica = Self::new(self.id, Kind::Replica, self.peer, self.local, self.connected);
+        replica.details.lock().clone_from(&self.details.lock());
+        replica
+    }
+
     /// Lets others see what the session says now.
     pub fn copy(&self, session: &Session) {
         self.details.lock().copy(session);
@@ -157,6 +204,8 @@ impl Client {
     /// Redis's letters.
     fn flags(&self, details: &Details) -> String {
         let letters = [
+            ('S', self.kind == Kind::Replica),
+            ('M', self.kind == Kind::Master),
             ('x', details.queued.is_some()),
             ('b', self.blocked.load(Ordering::Relaxed)),
             ('r', details.readonly),
@@ -176,12 +225,22 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 #[derive(Debug, Default)]
 pub struct Clients {
     by_id: Mutex<BTreeMap<u64, Arc<Client>>>,
+    masters: AtomicU64,
 }
 
 impl Clients {
     /// A client connected.
     pub fn add(&self, client: Arc<Client>) {
         self.by_id.lock().insert(client.id, client);
+    }
+
+    /// A link to a master was made.
+    #[must_use]
+    pub fn add_master(&self, peer: SocketAddr, local: SocketAddr, now: Millis) -> Arc<Client> {
+        let id = MASTER_IDS + self.masters.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(Client::new(id, Kind::Master, peer, local, now));
+        self.add(Arc::clone(&client));
+        client
     }
 
     /// A client went.
@@ -220,32 +279,25 @@ mod tests {
 
     #[test]
     fn a_line_has_redis_fields() {
-        let client = Client {
-            id: 7,
-            peer: "127.0.0.1:5000".parse().unwrap(),
-            local: "127.0.0.1:7001".parse().unwrap(),
-            connected: Millis(1000),
-            last_active: AtomicU64::new(3000),
-            input_bytes: AtomicU64::new(5),
-            output_bytes: AtomicU64::new(0),
-            blocked: AtomicBool::new(false),
-            details: Mutex::new(Details {
-                name: b"n".to_vec(),
-                command: "client|list",
-                ..Details::default()
-            }),
-            killed: AtomicBool::new(false),
-            replica: Mutex::default(),
-        };
+        let (peer, local) = ("127.0.0.1:5000".parse().unwrap(), "127.0.0.1:7001".parse().unwrap());
+        let mut client = Client::new(7, Kind::Normal, peer, local, Millis(1000));
+        client.last_active = AtomicU64::new(3000);
+        client.input_bytes = AtomicU64::new(5);
+        *client.details.lock() =
+            Details { name: b"n".to_vec(), command: "client|list", ..Details::default() };
         assert_eq!(
             client.line(Millis(6000)),
             "id=7 addr=127.0.0.1:5000 laddr=127.0.0.1:7001 fd=-1 name=n age=5 idle=3 flags=N db=0 sub=0 psub=0 \
              ssub=0 multi=-1 watch=0 qbuf=5 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 \
              tot-mem=5 events=r cmd=client|list user=default redir=-1 resp=2 lib-name= lib-ver="
         );
+        assert!(client.into_replica().line(Millis(6000)).contains(" name=n age=5 idle=5 flags=S db=0 "));
         let clients = Clients::default();
         clients.add(Arc::new(client));
-        assert_eq!(clients.len(), 1);
+        let master = clients.add_master(peer, local, Millis(6000));
+        assert!(master.line(Millis(6000)).contains(" flags=M "));
+        assert_eq!(clients.len(), 2);
+        clients.remove(master.id);
         clients.remove(7);
         assert!(clients.is_empty());
     }

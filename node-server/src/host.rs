@@ -2,11 +2,15 @@
 
 use crate::commands;
 use crate::mailbox::Mail;
-use crate::node::{Node, ReplicationHandle};
-use node_server_engine::{Host, HostCommand, Session, SessionId};
+use crate::node::{Node, ReplicationHandle, RoleAnswer, ToReplication};
+use node_server_engine::{Host, HostCommand, MasterAddress, Session, SessionId};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::ReplyWriter;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock, Weak};
+
+/// Said when another thread has too much to do.
+const TRY_AGAIN: &str = "TRYAGAIN the server is overloaded, try again";
 
 /// The engine is made before the node that holds it, so the host learns of the node afterwards.
 #[derive(Debug, Default)]
@@ -62,6 +66,23 @@ impl Host for NodeHost {
         match self.node() {
             Some(node) => commands::answer(&node, command, session, args, now, reply),
             None => reply.error("ERR the server is starting or leaving"),
+        }
+    }
+
+    fn follow(&self, master: Option<MasterAddress>, session: &mut Session, reply: &mut ReplyWriter<'_>) {
+        let client = self.node().and_then(|node| Some((node.clients.get(session.id.0)?, node)));
+        let Some((client, node)) = client else { return reply.error("ERR this connection is about to end") };
+        let (done, role) = sync_channel(1);
+        let from = client.line(crate::node::now());
+        let asked = ToReplication::ReplicaOf { master, from, answer: RoleAnswer::Worker(done) };
+        if node.replication.ask(asked).is_err() {
+            return reply.error(TRY_AGAIN);
+        }
+        match role.recv() {
+            Ok(text) if text.starts_with("ERR ") => reply.error(text),
+            Ok(text) => reply.simple(text),
+            // The thread has ended: the process leaves.
+            Err(_) => reply.error("ERR the server is leaving"),
         }
     }
 

@@ -3,7 +3,7 @@
 
 pub use crate::clock::now;
 
-use crate::clients::{Clients, ReplicaHello};
+use crate::clients::{Client, Clients, ReplicaHello};
 use crate::config::ConfigStore;
 use crate::host::NodeHost;
 use crate::mailbox::{Mail, Mailboxes, ReplyTo};
@@ -14,7 +14,7 @@ use crate::stats::Stats;
 use arc_swap::ArcSwap;
 use node_server_cluster::Command;
 pub use node_server_cluster::HandOver;
-use node_server_engine::{Engine, MasterAddress, MigrateRequest, PsyncRequest};
+use node_server_engine::{Engine, FailoverRequest, MasterAddress, MigrateRequest, PsyncRequest};
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
 use std::cell::Cell;
@@ -66,6 +66,8 @@ pub struct Node {
     clients_max: AtomicU64,
     stopping: AtomicBool,
     last_round: AtomicU64,
+    /// When the wait before the end is over; 0: there is none.
+    shutdown_at: AtomicU64,
 }
 
 /// What a node is made of.
@@ -174,10 +176,26 @@ pub enum ToReplication {
         /// The client, for the log.
         from: String,
         /// Told when the role has changed.
+        answer: RoleAnswer,
+    },
+    /// FAILOVER. Only without cluster mode.
+    Failover {
+        /// What is asked for.
+        request: FailoverRequest,
+        /// Told when it has begun, was refused or was aborted.
         reply_to: ReplyTo,
     },
     /// End the thread; links are closed.
     Stop,
+}
+
+/// Who waits for a change of role.
+#[derive(Debug)]
+pub enum RoleAnswer {
+    /// A client.
+    Client(ReplyTo),
+    /// A worker thread that runs a transaction; it is told the text of the reply. Never blocks.
+    Worker(std::sync::mpsc::SyncSender<&'static str>),
 }
 
 /// A connection that turned out to be a replica.
@@ -185,8 +203,8 @@ pub enum ToReplication {
 pub struct NewReplica {
     /// Its socket, non-blocking.
     pub socket: std::net::TcpStream,
-    /// Where it comes from.
-    pub peer: SocketAddr,
+    /// Its entry in CLIENT LIST.
+    pub client: Arc<Client>,
     /// What it said about itself.
     pub hello: ReplicaHello,
     /// What it asks for.
@@ -295,12 +313,32 @@ pub struct ReplicationStatus {
     pub replicas: Vec<ReplicaLink>,
     /// Whether a full sync is being loaded.
     pub loading: bool,
-    /// Full syncs given to replicas so far.
-    pub full_syncs: u64,
-    /// Partial syncs granted.
-    pub partial_syncs: u64,
-    /// Partial syncs refused.
-    pub partial_syncs_refused: u64,
+    /// How a FAILOVER stands.
+    pub failover: FailoverState,
+}
+
+/// How a FAILOVER stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailoverState {
+    /// There is none.
+    #[default]
+    None,
+    /// Writes are held back, until a replica has everything.
+    WaitingForSync,
+    /// This node follows the target, which has not yet said that it takes over.
+    InProgress,
+}
+
+impl FailoverState {
+    /// INFO's word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "no-failover",
+            Self::WaitingForSync => "waiting-for-sync",
+            Self::InProgress => "failover-in-progress",
+        }
+    }
 }
 
 impl ReplicationStatus {
@@ -387,6 +425,7 @@ impl Node {
             clients_max: AtomicU64::new(clients_max),
             stopping: AtomicBool::new(false),
             last_round: AtomicU64::new(started.0),
+            shutdown_at: AtomicU64::new(0),
         });
         host.attach(&node);
         (node, Receivers { bus, replication, migrate })
@@ -452,12 +491,13 @@ impl Node {
         self.engine.log().set_capacity(settings.repl_backlog_size as usize);
         self.persistence.settings_changed(&self.engine, &self.config);
         self.mailboxes.broadcast(|| Mail::Settings);
-        for told in [self.bus.ask(ToBus::ConfigChanged), self.replication.ask(ToReplication::ConfigChanged)] {
-            if told.is_err() {
-                tracing::warn!(
-                    "a thread did not take the changed configuration: it is overloaded or has ended"
-                );
-            }
+        let mut told = vec![self.replication.ask(ToReplication::ConfigChanged)];
+        // Without a cluster there is no bus thread.
+        if settings.cluster_enabled {
+            told.push(self.bus.ask(ToBus::ConfigChanged));
+        }
+        if told.iter().any(Result::is_err) {
+            tracing::warn!("a thread did not take the changed configuration: it is overloaded or has ended");
         }
     }
 
@@ -465,6 +505,17 @@ impl Node {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The process waits at most until then before it leaves; `None`: it stays.
+    pub fn set_shutdown(&self, at: Option<Millis>) {
+        self.shutdown_at.store(at.map_or(0, |at| at.0), Ordering::Relaxed);
+    }
+
+    /// When the wait before the end is over; `None`: the process is not about to leave.
+    #[must_use]
+    pub fn shutdown_at(&self) -> Option<Millis> {
+        Some(Millis(self.shutdown_at.load(Ordering::Relaxed))).filter(|at| at.0 > 0)
     }
 
     /// When the background thread last ended a round.

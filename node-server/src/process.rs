@@ -184,7 +184,7 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        tracing::info!("Removing the pid file.");
+        // Not said: why a node ended is the last line of its log, at every level.
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!("could not remove the pid file {}: {error}", self.path.display());
         }

@@ -1,16 +1,19 @@
 //! The way out: SIGTERM, SIGINT, SHUTDOWN, and errors that the node cannot go on with.
 //!
 //! One thread (the main one) takes the requests in turn. A master first lets a replica take over (`links`' side of
-//! the bus does it), then goes on answering MOVED for [`LINGER_MS`], then connections are closed when nothing is
+//! the bus does it), or outside of a cluster lets replicas catch up; then it goes on answering MOVED for [`LINGER_MS`], then connections are closed when nothing is
 //! under way on them. All of it within `shutdown-timeout`, plus [`DRAIN_MS`] for the last connections.
 
+mod waiting;
+
 use crate::mailbox::{Mail, ReplyTo};
-use crate::node::{HandOver, Node, ToBus, ToReplication, now};
+use crate::node::{FailoverState, HandOver, Node, ToBus, ToReplication, now};
 use crate::persistence;
 use node_server_protocol::Millis;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
+use waiting::Waited;
 
 /// Most requests that wait; more than one is rare.
 const REQUESTS_MAX: usize = 64;
@@ -23,7 +26,7 @@ pub const DRAIN_MS: u64 = 1000;
 const SAVE_MAX: Duration = Duration::from_secs(600);
 /// The reply to a SHUTDOWN that does not come about (Redis's words).
 const REFUSED: &[u8] = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n";
-/// How often ABORT is looked for while a handover is awaited.
+/// How often ABORT is looked for during a wait.
 const STEP: Duration = Duration::from_millis(20);
 
 /// Why the process should end.
@@ -73,19 +76,12 @@ impl ShutdownHandle {
     }
 }
 
-/// What became of waiting for a handover.
-enum Waited {
-    Over(HandOver),
-    Aborted,
-    Fatal(String),
-}
-
 /// Serves until a shutdown is through, and says how the process ends.
 #[must_use]
 pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
     // recv fails when every handle has gone, and the node holds one.
     while let Ok(request) = requests.recv() {
-        let (immediately, save, force, reply_to) = match request {
+        let (immediately, save, force, mut askers) = match request {
             Request::Fatal(message) => return fail(node, &message),
             Request::Abort { reply_to } => {
                 node.mailboxes.reply(reply_to, b"-ERR No shutdown in progress.\r\n".to_vec());
@@ -94,31 +90,32 @@ pub fn run(node: &Node, requests: &Receiver<Request>) -> ExitCode {
             Request::Signal(signal) => {
                 let name = if signal == signal_hook::consts::SIGINT { "SIGINT" } else { "SIGTERM" };
                 tracing::warn!("Received {name} scheduling shutdown...");
-                (false, None, false, None)
+                (false, None, false, Vec::new())
             }
-            Request::Command { now, save, force, reply_to } => (now, save, force, Some(reply_to)),
+            Request::Command { now, save, force, reply_to } => (now, save, force, vec![reply_to]),
         };
         tracing::warn!("User requested shutdown...");
         if node.loading.give_up() {
             return leave_unloaded(node);
         }
-        let waited = if immediately { Waited::Over(HandOver::NotNeeded) } else { hand_over(node, requests) };
+        let waited = match immediately {
+            true => Waited::Over(HandOver::NotNeeded),
+            false => waiting::wait(node, requests, &mut askers),
+        };
         match waited {
             Waited::Aborted => {
                 tracing::info!("Shutdown manually aborted.");
-                if let Some(reply_to) = reply_to {
-                    node.mailboxes.reply(reply_to, REFUSED.to_vec());
-                }
+                go_on(node, &askers);
             }
             Waited::Fatal(message) => return fail(node, &message),
             Waited::Over(handed_over) => {
                 if let Err(reason) = prepare(node, save)
                     && !force
                 {
-                    stay(node, &reason, reply_to);
+                    stay(node, &reason, &askers);
                     continue;
                 }
-                if let Some(asker) = reply_to {
+                for asker in askers {
                     // SHUTDOWN has no reply when it works: the connection ends.
                     node.mailboxes.post(asker.thread, Mail::Kill(asker.session));
                 }
@@ -148,49 +145,22 @@ fn prepare(node: &Node, save: Option<bool>) -> Result<(), String> {
 }
 
 /// Redis's words. Whoever runs the process may still kill it.
-fn stay(node: &Node, reason: &str, reply_to: Option<ReplyTo>) {
+fn stay(node: &Node, reason: &str, askers: &[ReplyTo]) {
     tracing::error!("Error trying to save the DB, can't exit: {reason}");
     tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
-    if let Some(reply_to) = reply_to {
-        node.mailboxes.reply(reply_to, REFUSED.to_vec());
-    }
+    go_on(node, askers);
 }
 
-/// Lets a replica take over, within `shutdown-timeout`.
-fn hand_over(node: &Node, requests: &Receiver<Request>) -> Waited {
-    let settings = node.config.settings();
-    if !settings.cluster_enabled || settings.shutdown_timeout_s == 0 {
-        return Waited::Over(HandOver::NotNeeded);
+/// The process does not leave after all: writes go on, and everybody who sent SHUTDOWN is told.
+fn go_on(node: &Node, askers: &[ReplyTo]) {
+    node.set_shutdown(None);
+    // In a cluster the core ends its pause, and a FAILOVER its own.
+    let failing_over = node.replication.status.load().failover != FailoverState::None;
+    if !node.config.settings().cluster_enabled && !failing_over {
+        node.engine.resume_writes();
     }
-    let deadline = now().after(settings.shutdown_timeout_s * 1000);
-    let (done, outcome) = sync_channel(1);
-    if node.bus.ask(ToBus::HandOver { deadline, done }).is_err() {
-        tracing::warn!("the bus thread does not take the handover; leaving without one");
-        return Waited::Over(HandOver::GaveUp);
-    }
-    loop {
-        match outcome.recv_timeout(STEP) {
-            Ok(handed_over) => {
-                tracing::info!("Handover: {handed_over:?}");
-                return Waited::Over(handed_over);
-            }
-            Err(RecvTimeoutError::Disconnected) => return Waited::Over(HandOver::GaveUp),
-            // The bus thread keeps the deadline itself; this is for one that hangs.
-            Err(RecvTimeoutError::Timeout) if now() > deadline.after(DRAIN_MS) => {
-                return Waited::Over(HandOver::GaveUp);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        while let Ok(request) = requests.try_recv() {
-            match request {
-                Request::Abort { reply_to } => {
-                    node.mailboxes.reply(reply_to, b"+OK\r\n".to_vec());
-                    return Waited::Aborted;
-                }
-                Request::Fatal(message) => return Waited::Fatal(message),
-                Request::Signal(_) | Request::Command { .. } => {}
-            }
-        }
+    for asker in askers {
+        node.mailboxes.reply(*asker, REFUSED.to_vec());
     }
 }
 

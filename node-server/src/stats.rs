@@ -88,6 +88,12 @@ pub struct Stats {
     pub replication_input_bytes: Counter,
     /// Bytes sent on replication links.
     pub replication_output_bytes: Counter,
+    /// Full syncs given to replicas.
+    pub full_syncs: Counter,
+    /// Partial syncs granted.
+    pub partial_syncs: Counter,
+    /// Partial syncs refused.
+    pub partial_syncs_refused: Counter,
     /// Clients closed because of `client-output-buffer-limit`.
     pub output_limit_closed: Counter,
     /// Clients closed because of the query buffer's limit.
@@ -111,6 +117,9 @@ impl Stats {
             &self.output_bytes,
             &self.replication_input_bytes,
             &self.replication_output_bytes,
+            &self.full_syncs,
+            &self.partial_syncs,
+            &self.partial_syncs_refused,
             &self.output_limit_closed,
             &self.query_limit_closed,
         ] {

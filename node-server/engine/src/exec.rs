@@ -16,14 +16,20 @@ use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::{Millis, Slot};
 use std::sync::atomic::Ordering;
 
+/// Redis would do both in a row; here whoever changes the role waits for every slot to come free.
+const ROLE_AND_KEYS: &str = "REPLICAOF and commands on keys are in one transaction; send them apart";
+
 /// What a transaction needs.
-struct Plan {
+struct Plan<'m> {
+    multi: &'m Multi,
     need: Option<Need>,
     writes: bool,
     /// It has commands that look into slots of their own choice or change the database.
     all_slots: bool,
     /// FLUSHALL or FLUSHDB is among them.
     flushes: bool,
+    /// It changes the node's role, as Sentinel does: it waits on a worker thread until that is done.
+    role: bool,
 }
 
 /// What holds the locks of a transaction.
@@ -127,11 +133,14 @@ impl Engine {
         if multi.is_by_core() == Some(true) {
             return Ok(self.exec_by_core(session, multi, now, out));
         }
-        if plan.all_slots && !offloaded {
+        if plan.role && (plan.need.is_some() || plan.all_slots) {
+            return Err(discarded(ROLE_AND_KEYS));
+        }
+        if (plan.all_slots || plan.role) && !offloaded {
             return Ok(Outcome::Offload);
         }
         let mut locks = self.lock_for(session, &plan)?;
-        self.admit_all(session, multi, &plan, &locks, now)?;
+        self.admit_all(session, &plan, &locks, now)?;
         if self.watched_changed(session, &locks, now) {
             self.depends_on_watched(session);
             ReplyWriter::new(out, session.protocol).null_array();
@@ -139,7 +148,7 @@ impl Engine {
         }
         let start = out.len();
         let mut effects = Effects::new(std::mem::take(&mut session.effects));
-        self.run_all(session, multi, now, &mut locks, &mut effects, out);
+        self.run_all(session, &plan, now, &mut locks, &mut effects, out);
         let logged = self.log_transaction(session, &plan, &mut effects);
         match &plan.need {
             _ if plan.all_slots => self.depends_on(session, self.log.end()),
@@ -179,8 +188,8 @@ impl Engine {
     }
 
     /// The slot of all keys, and what is needed of it.
-    fn plan(&self, session: &Session, multi: &Multi) -> CommandResult<Plan> {
-        let mut plan = Plan { need: None, writes: false, all_slots: false, flushes: false };
+    fn plan<'m>(&self, session: &Session, multi: &'m Multi) -> CommandResult<Plan<'m>> {
+        let mut plan = Plan { multi, need: None, writes: false, all_slots: false, role: false, flushes: false };
         let mut first_key: Option<&[u8]> = None;
         for queued in &multi.queue {
             let spec = queued.command.spec;
@@ -188,6 +197,7 @@ impl Engine {
             let indexes = key_indexes(spec, &args);
             plan.writes |= spec.is_write();
             plan.flushes |= spec.is_write() && matches!(spec.run, Run::Node(_));
+            plan.role |= spec.flags.has(Flags::ROLE) && !self.options.cluster;
             plan.all_slots |=
                 matches!(spec.run, Run::Node(_)) || (spec.name == "select" && !self.options.cluster);
             if indexes.is_empty() {
@@ -210,7 +220,7 @@ impl Engine {
         Ok(plan)
     }
 
-    fn lock_for(&self, session: &Session, plan: &Plan) -> CommandResult<Locks<'_>> {
+    fn lock_for(&self, session: &Session, plan: &Plan<'_>) -> CommandResult<Locks<'_>> {
         if plan.flushes {
             return self.lock_all_without_leaving().map(Locks::All);
         }
@@ -225,14 +235,13 @@ impl Engine {
     fn admit_all(
         &self,
         session: &mut Session,
-        multi: &Multi,
-        plan: &Plan,
+        plan: &Plan<'_>,
         locks: &Locks<'_>,
         now: Millis,
     ) -> CommandResult {
         if let (Some(need), Some(guard)) = (&plan.need, locks.guard(plan)) {
             let keys = || {
-                multi.queue.iter().flat_map(|queued| {
+                plan.multi.queue.iter().flat_map(|queued| {
                     let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
                     let indexes = key_indexes(queued.command.spec, &args);
                     indexes.into_iter().map(|at| queued.args[at].as_slice())
@@ -260,17 +269,17 @@ impl Engine {
     fn run_all<'k>(
         &'k self,
         session: &mut Session,
-        multi: &Multi,
+        plan: &Plan<'_>,
         now: Millis,
         locks: &mut Locks<'k>,
         effects: &mut Effects,
         out: &mut Vec<u8>,
     ) {
-        ReplyWriter::new(out, session.protocol).array(multi.queue.len());
-        for queued in &multi.queue {
+        ReplyWriter::new(out, session.protocol).array(plan.multi.queue.len());
+        for queued in &plan.multi.queue {
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
             let request =
-                Request { command: queued.command, args: &args, now, offloaded: false, place: None };
+                Request { command: queued.command, args: &args, now, offloaded: plan.role, place: None };
             let start = out.len();
             let result = self.run_queued(session, &request, locks, effects, out);
             if queued.command.spec.is_write() {
@@ -293,7 +302,7 @@ impl Engine {
         effects: &mut Effects,
         out: &mut Vec<u8>,
     ) -> CommandResult {
-        let &Request { command, args, now, .. } = request;
+        let &Request { command, args, now, offloaded, .. } = request;
         let protocol = session.protocol;
         effects.enter(if self.options.cluster { 0 } else { session.db });
         match (command.spec.run, &mut *locks) {
@@ -312,8 +321,11 @@ impl Engine {
             (Run::Session(handler), _) => {
                 let reply = ReplyWriter::new(out, protocol);
                 let mut call =
-                    SessionCall { args, now, reply, session, engine: self, in_exec: true, offloaded: false };
-                handler(&mut call).map(|_| ())
+                    SessionCall { args, now, reply, session, engine: self, in_exec: true, offloaded };
+                if let Outcome::Defer(Deferred::ReplicaOf(master)) = handler(&mut call)? {
+                    self.host.follow(master, call.session, &mut call.reply);
+                }
+                Ok(())
             }
             (Run::Host(what), _) => {
                 self.host_command(what, session, args, now, &mut ReplyWriter::new(out, protocol));
@@ -323,7 +335,7 @@ impl Engine {
         }
     }
 
-    fn log_transaction(&self, session: &mut Session, plan: &Plan, effects: &mut Effects) -> bool {
+    fn log_transaction(&self, session: &mut Session, plan: &Plan<'_>, effects: &mut Effects) -> bool {
         if effects.is_empty() {
             return true;
         }
@@ -364,7 +376,7 @@ impl<'k> Locks<'k> {
         }
     }
 
-    fn guard(&self, plan: &Plan) -> Option<&SlotGuard<'k>> {
+    fn guard(&self, plan: &Plan<'_>) -> Option<&SlotGuard<'k>> {
         self.of(plan.need?.slot)
     }
 

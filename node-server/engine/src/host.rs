@@ -1,5 +1,6 @@
 //! What the engine asks of the process around it.
 
+use crate::outcome::MasterAddress;
 use crate::session::{Session, SessionId};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::ReplyWriter;
@@ -53,6 +54,10 @@ pub trait Host: Send + Sync {
         now: Millis,
         reply: &mut ReplyWriter<'_>,
     );
+
+    /// REPLICAOF in a transaction: returns when the role has changed, and writes the reply. Only
+    /// [`crate::Engine::execute_offloaded`] calls it, so the thread is a worker's.
+    fn follow(&self, master: Option<MasterAddress>, session: &mut Session, reply: &mut ReplyWriter<'_>);
 
     /// Lets `ms` milliseconds pass on the calling thread. Only [`crate::Engine::execute_offloaded`] calls it, so the
     /// thread is a worker's; DEBUG SLEEP-SLOT calls it with that slot's lock held, which is its purpose.

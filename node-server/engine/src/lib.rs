@@ -44,7 +44,7 @@ pub use load::{LoadError, Loader, Step as LoadStep};
 pub use log::{History, Log, NotInBacklog, Pin, Standing};
 pub use migrate::{Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 pub use options::Options;
-pub use outcome::{Deferred, Hold, MasterAddress, Outcome, PsyncRequest, Reload, Shutdown};
+pub use outcome::{Deferred, FailoverRequest, Hold, MasterAddress, Outcome, PsyncRequest, Reload, Shutdown};
 pub use prefetch::Prepared;
 pub use session::{Session, SessionId};
 pub use snapshot::{Chunk, Snapshot, SnapshotError};

@@ -44,6 +44,8 @@ pub enum Deferred {
     },
     /// REPLICAOF: answer when the role has changed.
     ReplicaOf(Option<MasterAddress>),
+    /// FAILOVER.
+    Failover(FailoverRequest),
     /// SAVE: answer when the file is there.
     Save,
     /// BGSAVE.
@@ -70,6 +72,22 @@ pub struct PsyncRequest {
     pub offset: i64,
     /// FAILOVER: it is our master, which has stopped its clients and wants to change places.
     pub failover: bool,
+}
+
+/// What FAILOVER asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailoverRequest {
+    /// ABORT.
+    Abort,
+    /// Everything else.
+    Begin {
+        /// TO: who is to take over; `None`: any replica.
+        target: Option<MasterAddress>,
+        /// FORCE: at the timeout it takes over whatever it has.
+        force: bool,
+        /// TIMEOUT.
+        timeout_ms: Option<u64>,
+    },
 }
 
 /// The master that REPLICAOF names.

@@ -4,7 +4,7 @@ use super::connection::{Connection, State};
 use super::input::Input;
 use super::output::Output;
 use super::{DataThread, Hub, LISTENER_TOKENS};
-use crate::clients::Client;
+use crate::clients::{Client, Kind};
 use crate::listener::prepare;
 use crate::mailbox::Mail;
 use crate::node::{NewReplica, ToReplication};
@@ -13,7 +13,6 @@ use node_server_engine::SessionId;
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Most connections accepted in one turn (Redis: MAX_ACCEPTS_PER_CALL).
 const ACCEPTS_MAX: usize = 1000;
@@ -106,8 +105,9 @@ impl DataThread {
         let State::Leaving(wanted) = connection.state else { return };
         let hello = connection.client.replica.lock().clone();
         let socket = TcpStream::from(connection.socket);
-        let peer = connection.client.peer;
-        let replica = NewReplica { socket, peer, hello, wanted, unread };
+        let client = Arc::new(connection.client.into_replica());
+        let peer = client.peer;
+        let replica = NewReplica { socket, client, hello, wanted, unread };
         if self.hub.node.replication.ask(ToReplication::Psync(replica)).is_err() {
             tracing::warn!("the replication thread does not take the replica {peer}: it will try again");
         }
@@ -151,19 +151,7 @@ impl Hub {
         // one thread. The mail to a session finds its thread by the same rule.
         let id = self.created * self.node.mailboxes.threads() as u64 + self.index as u64 + 1;
         self.created += 1;
-        let client = Arc::new(Client {
-            id,
-            peer,
-            local,
-            connected: self.now,
-            last_active: AtomicU64::new(self.now.0),
-            input_bytes: AtomicU64::default(),
-            output_bytes: AtomicU64::default(),
-            blocked: AtomicBool::default(),
-            killed: AtomicBool::default(),
-            details: parking_lot::Mutex::default(),
-            replica: parking_lot::Mutex::default(),
-        });
+        let client = Arc::new(Client::new(id, Kind::Normal, peer, local, self.now));
         self.node.clients.add(Arc::clone(&client));
         self.node.stats.connected.add(1);
         let session = self.node.engine.new_session(SessionId(id), self.now);

@@ -4,7 +4,7 @@ use super::Hub;
 use super::connection::State;
 use crate::config::{Allow, Settings};
 use crate::mailbox::ReplyTo;
-use crate::node::{Node, ToBus, ToMigrate, ToReplication};
+use crate::node::{Node, RoleAnswer, ToBus, ToMigrate, ToReplication};
 use crate::persistence::Request;
 use crate::shutdown;
 use crate::workers::{Finished, Job};
@@ -184,9 +184,13 @@ impl Hub {
                 let Some(connection) = self.connection(at) else { return };
                 let from = connection.client.line(now);
                 self.ask(at, |node, reply_to, _| {
-                    node.replication.ask(ToReplication::ReplicaOf { master, from, reply_to }).is_ok()
+                    let answer = RoleAnswer::Client(reply_to);
+                    node.replication.ask(ToReplication::ReplicaOf { master, from, answer }).is_ok()
                 });
             }
+            Deferred::Failover(request) => self.ask(at, |node, reply_to, _| {
+                node.replication.ask(ToReplication::Failover { request, reply_to }).is_ok()
+            }),
             Deferred::Psync(wanted) => self.leave(at, wanted),
         }
     }

@@ -1,7 +1,7 @@
 //! CLIENT: the subcommands that clients and tools send when they connect, and LIST, INFO, KILL.
 
 use super::{lossy, unknown_subcommand, wrong_arity};
-use crate::clients::Client;
+use crate::clients::{Client, Kind};
 use crate::mailbox::Mail;
 use crate::node::Node;
 use node_server_engine::Session;
@@ -120,12 +120,13 @@ fn switch(own: &Client, session: &mut Session, subcommand: &str, on: bool) {
     }
 }
 
-/// Every kind of client that LIST and KILL name. All connections here are normal ones: replicas and masters belong
-/// to the replication thread.
-fn is_type(text: &str) -> Option<bool> {
+/// Every kind of client that LIST and KILL name; `Some(None)` is one that nobody is of.
+fn kind(text: &str) -> Option<Option<Kind>> {
     match text.to_ascii_lowercase().as_str() {
-        "normal" => Some(true),
-        "master" | "replica" | "slave" | "pubsub" => Some(false),
+        "normal" => Some(Some(Kind::Normal)),
+        "master" => Some(Some(Kind::Master)),
+        "replica" | "slave" => Some(Some(Kind::Replica)),
+        "pubsub" => Some(None),
         _ => None,
     }
 }
@@ -134,10 +135,9 @@ fn list(node: &Node, options: &[&[u8]], now: Millis, reply: &mut ReplyWriter<'_>
     let words: Vec<String> = options.iter().map(|o| lossy(Some(o))).collect();
     let clients = match words.as_slice() {
         [] => node.clients.all(),
-        [option, kind] if option.eq_ignore_ascii_case("type") => match is_type(kind) {
-            Some(true) => node.clients.all(),
-            Some(false) => Vec::new(),
-            None => return reply.error(&format!("ERR Unknown client type '{kind}'")),
+        [option, word] if option.eq_ignore_ascii_case("type") => match kind(word) {
+            Some(kind) => node.clients.all().into_iter().filter(|c| Some(c.kind) == kind).collect(),
+            None => return reply.error(&format!("ERR Unknown client type '{word}'")),
         },
         [option, ids @ ..] if option.eq_ignore_ascii_case("id") && !ids.is_empty() => {
             let Some(ids) = ids.iter().map(|id| id.parse().ok()).collect::<Option<Vec<u64>>>() else {
@@ -157,7 +157,8 @@ struct Filter {
     id: Option<u64>,
     peer: Option<String>,
     local: Option<String>,
-    normal: Option<bool>,
+    /// `Some(None)`: of a kind that nobody is of.
+    kind: Option<Option<Kind>>,
     default_user: Option<bool>,
     older_than_s: Option<u64>,
     spare_own: bool,
@@ -179,8 +180,8 @@ impl Filter {
                 "addr" => filter.peer = Some(value.clone()),
                 "laddr" => filter.local = Some(value.clone()),
                 "type" => {
-                    filter.normal =
-                        Some(is_type(value).ok_or_else(|| format!("ERR Unknown client type '{value}'"))?);
+                    filter.kind =
+                        Some(kind(value).ok_or_else(|| format!("ERR Unknown client type '{value}'"))?);
                 }
                 "user" if value == USER => filter.default_user = Some(true),
                 "user" => return Err(format!("ERR No such user '{value}'")),
@@ -201,7 +202,7 @@ impl Filter {
         self.id.is_none_or(|id| id == client.id)
             && is(&self.peer, client.peer.to_string())
             && is(&self.local, client.local.to_string())
-            && self.normal.unwrap_or(true)
+            && self.kind.is_none_or(|kind| kind == Some(client.kind))
             && self.older_than_s.is_none_or(|age| now.since(client.connected) / 1000 >= age)
             && !(self.spare_own && client.id == own.id)
     }
@@ -223,6 +224,8 @@ fn kill(node: &Node, own: &Client, words: &[&[u8]], now: Millis, reply: &mut Rep
     for victim in &victims {
         if victim.id == own.id {
             victim.killed.store(true, Ordering::Relaxed);
+        } else if victim.kind != Kind::Normal {
+            victim.end.notify_one();
         } else {
             node.mailboxes.post(node.mailboxes.thread_of(victim.id), Mail::Kill(victim.id));
         }

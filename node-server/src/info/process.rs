@@ -2,6 +2,7 @@
 
 use super::text::InfoText;
 use super::{REDIS_VERSION, system};
+use crate::clients::Kind;
 use crate::node::Node;
 use node_server_protocol::Millis;
 
@@ -32,10 +33,14 @@ pub(super) fn server(node: &Node, now: Millis, out: &mut InfoText) {
     out.field("executable", executable);
     out.field("config_file", node.config.file().map(|f| f.display().to_string()).unwrap_or_default());
     out.field("io_threads_active", u8::from(settings.data_threads > 1));
+    if let Some(at) = node.shutdown_at() {
+        out.field("shutdown_in_milliseconds", at.since(now));
+    }
 }
 
 pub(super) fn clients(node: &Node, _: Millis, out: &mut InfoText) {
-    let all = node.clients.all();
+    // As in Redis, replicas are none of them, and the link to the master is one.
+    let all: Vec<_> = node.clients.all().into_iter().filter(|c| c.kind != Kind::Replica).collect();
     let load = |bytes: &std::sync::atomic::AtomicU64| bytes.load(std::sync::atomic::Ordering::Relaxed);
     let blocked = all.iter().filter(|c| c.blocked.load(std::sync::atomic::Ordering::Relaxed)).count();
     out.heading("Clients");
@@ -68,7 +73,12 @@ pub(super) fn memory(node: &Node, _: Millis, out: &mut InfoText) {
     out.field("maxmemory_policy", &settings.maxmemory_policy);
     out.field("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
     out.field("mem_fragmentation_bytes", resident.saturating_sub(used));
-    out.field("mem_replication_backlog", node.engine.log().backlog().1);
+    // The backlog and what replicas have not taken yet are one, as in Redis 7.
+    let log = node.engine.log().backlog().1;
+    let (kept, waiting) = (log.min(settings.repl_backlog_size as usize), log);
+    out.field("mem_total_replication_buffers", waiting);
+    out.field("mem_clients_slaves", waiting - kept);
+    out.field("mem_replication_backlog", kept);
     out.field("mem_allocator", "mimalloc");
     out.field("active_defrag_running", 0);
     out.field("lazyfree_pending_objects", 0);

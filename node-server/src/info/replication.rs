@@ -14,6 +14,7 @@ pub(super) fn replication(node: &Node, now: Millis, out: &mut InfoText) {
     let about =
         About { offset: log.end(), priority: settings.replica_priority, good: node.good_replicas(now) };
     write_links(&status, &about, now, out);
+    out.field("master_failover_state", status.failover.word());
     write_history(&log.history(), log.end(), out);
     // The log is there from the start, until `repl-backlog-ttl`; Redis makes its backlog with the first replica.
     let active = !log.is_asleep();
@@ -49,7 +50,6 @@ fn write_links(status: &ReplicationStatus, about: &About, now: Millis, out: &mut
 }
 
 fn write_history(history: &History, offset: u64, out: &mut InfoText) {
-    out.field("master_failover_state", "no-failover");
     out.field("master_replid", &history.replid);
     out.field("master_replid2", &history.replid2);
     out.field("master_repl_offset", offset);

@@ -14,7 +14,6 @@ fn load(counter: &AtomicU64) -> u64 {
 pub(super) fn stats(node: &Node, _: Millis, out: &mut InfoText) {
     let (stats, rates) = (&node.stats, &node.rates);
     let counters = node.engine.counters();
-    let replication = node.replication.status.load();
     let kilobytes = |rate| format!("{:.2}", rates.per_second(rate) as f64 / 1024.0);
     out.heading("Stats");
     out.field("total_connections_received", stats.connections.get());
@@ -29,9 +28,9 @@ pub(super) fn stats(node: &Node, _: Millis, out: &mut InfoText) {
     out.field("instantaneous_input_repl_kbps", kilobytes(Rate::ReplicationInput));
     out.field("instantaneous_output_repl_kbps", kilobytes(Rate::ReplicationOutput));
     out.field("rejected_connections", stats.rejected.get());
-    out.field("sync_full", replication.full_syncs);
-    out.field("sync_partial_ok", replication.partial_syncs);
-    out.field("sync_partial_err", replication.partial_syncs_refused);
+    out.field("sync_full", stats.full_syncs.get());
+    out.field("sync_partial_ok", stats.partial_syncs.get());
+    out.field("sync_partial_err", stats.partial_syncs_refused.get());
     out.field("expired_keys", load(&counters.expired));
     out.field("evicted_keys", 0);
     out.field("evicted_clients", 0);

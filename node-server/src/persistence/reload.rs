@@ -9,7 +9,9 @@ use crate::config::Settings;
 use crate::mailbox::ReplyTo;
 use crate::node::now;
 use anyhow::{Context as _, bail};
-use node_server_engine::{Barrier, Engine, Host, HostCommand, Options, Reload, Session, SessionId};
+use node_server_engine::{
+    Barrier, Engine, Host, HostCommand, MasterAddress, Options, Reload, Session, SessionId,
+};
 use node_server_protocol::Millis;
 use node_server_protocol::resp::ReplyWriter;
 use node_server_rdb::Dialect;
@@ -132,6 +134,10 @@ impl Host for Nobody {
     fn log_grew(&self) {}
 
     fn command(&self, _: HostCommand, _: &mut Session, _: &[&[u8]], _: Millis, reply: &mut ReplyWriter<'_>) {
+        reply.error("ERR files are being read");
+    }
+
+    fn follow(&self, _: Option<MasterAddress>, _: &mut Session, reply: &mut ReplyWriter<'_>) {
         reply.error("ERR files are being read");
     }
 

@@ -1,14 +1,17 @@
 //! What the links of the replication thread share: who follows us, whom we follow, and how far everybody is.
 
+use super::failover::{self, Failover, Verdict};
 use super::{BATCH_ACK, IN_SYNC_MS};
+use crate::clients::Client;
 use crate::links::Between;
-use crate::node::{MasterLink, Node, ReplicaLink, ReplicationStatus, now};
+use crate::node::{FailoverState, MasterLink, Node, ReplicaLink, ReplicationStatus, now};
 use crate::start::random_id;
-use node_server_engine::ReplicaAck;
+use node_server_engine::{MasterAddress, ReplicaAck};
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::{Notify, watch};
 
 /// How a replica's sync stands; INFO's words are in [`ReplicaState::word`].
@@ -63,6 +66,8 @@ pub(super) struct Replica {
     pub(super) batch_ack: bool,
     /// Its acknowledgements, for the task that sends.
     pub(super) acked: Arc<Notify>,
+    /// Its entry in CLIENT LIST.
+    pub(super) client: Arc<Client>,
 }
 
 impl Replica {
@@ -72,6 +77,10 @@ impl Replica {
             ReplicaState::Online => self.last_heard,
             ReplicaState::Waiting | ReplicaState::Sending => self.last_heard.max(self.last_taken),
         }
+    }
+
+    fn is_at(&self, address: &MasterAddress) -> bool {
+        self.ip == address.host && self.port == address.port
     }
 
     fn in_sync(&self, now: Millis) -> bool {
@@ -89,6 +98,7 @@ pub(super) struct Hub {
     pub(super) grown: watch::Sender<()>,
     /// Told when replicas have to begin anew: the log is another one, or has another name.
     pub(super) cut: watch::Sender<()>,
+    answered: Notify,
     state: Mutex<State>,
 }
 
@@ -96,13 +106,13 @@ struct State {
     replicas: BTreeMap<u64, Replica>,
     made: u64,
     master: Option<MasterLink>,
+    failover: Option<Failover>,
+    /// What the target of a failover said.
+    verdict: Option<Verdict>,
     last_ping: Millis,
     /// Since when there is neither a replica nor a master.
     alone_since: Millis,
     asked_ack: u64,
-    full_syncs: u64,
-    partial_syncs: u64,
-    partial_syncs_refused: u64,
 }
 
 impl State {
@@ -111,13 +121,22 @@ impl State {
             replicas: BTreeMap::new(),
             made: 0,
             master: None,
-            last_ping: Millis(0),
+            failover: None,
+            verdict: None,
+            // No PING right behind the first sync: who comes back after this node's restart finds the offset it left.
+            last_ping: now,
             alone_since: now,
             asked_ack: 0,
-            full_syncs: 0,
-            partial_syncs: 0,
-            partial_syncs_refused: 0,
         }
+    }
+
+    /// As in Redis, this clock runs whether there are replicas or not.
+    fn ping_is_due(&mut self, now: Millis, period_ms: u64) -> bool {
+        let due = now.since(self.last_ping) >= period_ms;
+        if due {
+            self.last_ping = now;
+        }
+        due
     }
 
     /// For how long there has been neither a replica nor a master. Asked every 100 ms.
@@ -146,6 +165,7 @@ impl Hub {
             between,
             grown: watch::Sender::new(()),
             cut: watch::Sender::new(()),
+            answered: Notify::new(),
             state: Mutex::new(State::new(now())),
         }
     }
@@ -153,6 +173,7 @@ impl Hub {
     /// A replica has come; its number.
     pub(super) fn add(&self, replica: Replica) -> u64 {
         self.node.engine.log().wake();
+        self.node.clients.add(Arc::clone(&replica.client));
         let mut state = self.state.lock();
         state.made += 1;
         let number = state.made;
@@ -164,7 +185,9 @@ impl Hub {
 
     /// A replica has gone.
     pub(super) fn remove(&self, number: u64) {
-        self.state.lock().replicas.remove(&number);
+        if let Some(replica) = self.state.lock().replicas.remove(&number) {
+            self.node.clients.remove(replica.client.id);
+        }
         self.acks_changed();
         self.publish();
     }
@@ -181,12 +204,12 @@ impl Hub {
     }
 
     pub(super) fn granted(&self, granted: Granted) {
-        let mut state = self.state.lock();
+        let stats = &self.node.stats;
         match granted {
-            Granted::Partial => state.partial_syncs += 1,
+            Granted::Partial => stats.partial_syncs.add(1),
             Granted::Full { refused } => {
-                state.full_syncs += 1;
-                state.partial_syncs_refused += u64::from(refused);
+                stats.full_syncs.add(1);
+                stats.partial_syncs_refused.add(u64::from(refused));
             }
         }
     }
@@ -198,6 +221,7 @@ impl Hub {
             replica.acknowledged = Some(ack.received);
             replica.on_disk = ack.on_disk.unwrap_or(replica.on_disk);
             (replica.last_heard, replica.last_ack) = (at, at);
+            replica.client.last_active.store(at.0, Ordering::Relaxed);
             replica.acked.notify_one();
         });
         self.acks_changed();
@@ -244,10 +268,7 @@ impl Hub {
         let period_ms = self.node.config.settings().repl_ping_replica_period_s * 1000;
         let mut state = self.state.lock();
         let online = state.replicas.values().any(|r| r.state == ReplicaState::Online);
-        let ping = online && now.since(state.last_ping) >= period_ms;
-        if ping {
-            state.last_ping = now;
-        }
+        let ping = state.ping_is_due(now, period_ms) && online;
         let alone_ms = state.alone_ms(now);
         drop(state);
         self.give_up_backlog(alone_ms);
@@ -314,6 +335,56 @@ impl Hub {
         self.publish();
     }
 
+    /// The failover under way.
+    pub(super) fn failover(&self) -> Option<Failover> {
+        self.state.lock().failover.clone()
+    }
+
+    pub(super) fn set_failover(&self, failover: Option<Failover>) {
+        let mut state = self.state.lock();
+        state.failover = failover;
+        state.verdict = None;
+        drop(state);
+        self.publish();
+    }
+
+    /// What the target said to PSYNC … FAILOVER. Once it has taken over, writes are held back no longer: its stream
+    /// could not be applied, and here they are refused.
+    pub(super) fn failover_answered(&self, verdict: Verdict) {
+        self.state.lock().verdict = Some(verdict);
+        if verdict == Verdict::Accepted {
+            failover::resume(self);
+        }
+        self.answered.notify_one();
+    }
+
+    /// Ends when a target has answered.
+    pub(super) async fn answered(&self) {
+        self.answered.notified().await;
+    }
+
+    pub(super) fn take_verdict(&self) -> Option<Verdict> {
+        self.state.lock().verdict.take()
+    }
+
+    /// Whether a replica is online; `None`: it is none of ours.
+    pub(super) fn is_online(&self, who: &MasterAddress) -> Option<bool> {
+        let state = self.state.lock();
+        let replica = state.replicas.values().find(|r| r.is_at(who))?;
+        Some(replica.state == ReplicaState::Online)
+    }
+
+    /// A replica that has acknowledged everything up to `end`, `only` this one if one is named.
+    pub(super) fn who_has(&self, end: u64, only: Option<&MasterAddress>) -> Option<MasterAddress> {
+        let state = self.state.lock();
+        let has = |r: &&Replica| {
+            r.state == ReplicaState::Online
+                && r.acknowledged.is_some_and(|at| at >= end)
+                && only.is_none_or(|only| r.is_at(only))
+        };
+        state.replicas.values().find(has).map(|r| MasterAddress { host: r.ip.clone(), port: r.port })
+    }
+
     /// Whether the link to the master is up; a master has none and needs none.
     pub(super) fn has_data(&self) -> bool {
         self.state.lock().master.as_ref().is_none_or(|m| m.state == "connected")
@@ -325,6 +396,10 @@ impl Hub {
         let up = state.master.as_ref().is_none_or(|m| m.state == "connected");
         let serve_stale = self.node.config.settings().replica_serve_stale_data;
         self.node.engine.set_refuse_stale(!up && !serve_stale);
+        let end = self.node.engine.log().end();
+        for replica in state.replicas.values().filter(|r| r.sent > 0) {
+            replica.client.output_bytes.store(end.saturating_sub(replica.sent), Ordering::Relaxed);
+        }
         let replicas = state.replicas.values().map(|r| ReplicaLink {
             ip: r.ip.clone(),
             port: r.port,
@@ -336,9 +411,7 @@ impl Hub {
             master: state.master.clone(),
             replicas: replicas.collect(),
             loading: self.node.engine.is_loading(),
-            full_syncs: state.full_syncs,
-            partial_syncs: state.partial_syncs,
-            partial_syncs_refused: state.partial_syncs_refused,
+            failover: state.failover.as_ref().map_or(FailoverState::None, |failover| failover.state),
         };
         self.node.replication.status.store(Arc::new(status));
         drop(state);
@@ -350,4 +423,18 @@ impl Hub {
 /// What a replica said about itself.
 pub(super) fn acknowledges_batches(capabilities: &[String]) -> bool {
     capabilities.iter().any(|c| c == BATCH_ACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Valkey's psync2-master-restart: a PING right behind the first sync moved the offset.
+    #[test]
+    fn the_first_ping_comes_a_period_behind_the_start() {
+        let mut state = State::new(Millis(1000));
+        let pings: Vec<bool> =
+            [1100, 10_999, 11_000, 20_999, 21_000].map(|at| state.ping_is_due(Millis(at), 10_000)).to_vec();
+        assert_eq!(pings, [false, false, true, false, true]);
+    }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// REPLICAOF's reply where nothing changes.
-const SAME_MASTER: &[u8] = b"+OK Already connected to specified master\r\n";
+const SAME_MASTER: &str = "OK Already connected to specified master";
 
 /// Whom to follow.
 #[derive(Clone, Debug)]
@@ -22,12 +22,14 @@ pub(super) struct Master {
     pub(super) address: MasterAddress,
     /// Its data may be a continuation of ours.
     pub(super) partial: bool,
+    /// It is our replica, and is to change places with us.
+    pub(super) takes_over: bool,
 }
 
 impl Master {
     /// One that REPLICAOF or redis.conf names. Whether our log is the beginning of its, PSYNC tells.
     pub(super) fn named(address: MasterAddress) -> Self {
-        Self { id: None, address, partial: true }
+        Self { id: None, address, partial: true, takes_over: false }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -66,7 +68,8 @@ impl Leader {
         tracing::info!("Connecting to MASTER {}", master.address);
         hub.set_master(Some(MasterLink::begin(&master.address)));
         let (stop, stopped) = watch::channel(false);
-        let target = Target { address: master.address.clone(), partial: master.partial };
+        let Master { address, partial, takes_over, .. } = master.clone();
+        let target = Target { address, partial, takes_over };
         let task = tokio::spawn(follow::follow(Arc::clone(hub), target, stopped));
         self.following = Some(Following { master, stop, task });
     }
@@ -78,8 +81,11 @@ impl Leader {
         hub: &Arc<Hub>,
         master: Option<MasterAddress>,
         from: &str,
-    ) -> &'static [u8] {
+    ) -> &'static str {
         let engine = &hub.node.engine;
+        if hub.failover().is_some() {
+            return "ERR REPLICAOF not allowed while failing over.";
+        }
         let same = |f: &Following| Some(&f.master.address) == master.as_ref();
         if self.following.as_ref().is_some_and(same) {
             tracing::info!(
@@ -98,13 +104,12 @@ impl Leader {
                 self.follow(hub, Some(Master::named(address))).await;
             }
             None if self.following.is_some() => {
-                self.lead(hub).await;
-                engine.set_replica(false);
+                self.become_master(hub).await;
                 tracing::info!("MASTER MODE enabled (user request from '{from}')");
             }
             None => {}
         }
-        b"+OK\r\n"
+        "OK"
     }
 
     /// PSYNC … FAILOVER without cluster mode: our master stopped its clients when we had all of its log, and changes
@@ -116,10 +121,15 @@ impl Leader {
         if !is_ours || self.following.is_none() {
             return false;
         }
-        self.lead(hub).await;
-        engine.set_replica(false);
-        hub.node.config.set_replicaof(None);
+        self.become_master(hub).await;
         true
+    }
+
+    /// The end of following somebody, where this thread alone decides the role.
+    pub(super) async fn become_master(&mut self, hub: &Arc<Hub>) {
+        self.lead(hub).await;
+        hub.node.engine.set_replica(false);
+        hub.node.config.set_replicaof(None);
     }
 
     /// This node is a master: if it followed somebody, its log goes on under a new name.

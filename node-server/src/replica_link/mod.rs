@@ -1,13 +1,14 @@
 //! Replication, both sides, on a thread of its own (reference/replication §2): gives this node's log to its replicas,
 //! and takes the master's if this node is a replica.
 
+mod failover;
 mod feed;
 mod follow;
 mod hub;
 mod leader;
 
 use crate::links::Between;
-use crate::node::{MasterLink, Node, ReplicationStatus, ToReplication};
+use crate::node::{MasterLink, Node, ReplicationStatus, RoleAnswer, ToReplication};
 use crate::start::random_id;
 use anyhow::Context as _;
 use hub::Hub;
@@ -80,23 +81,42 @@ async fn run(hub: Arc<Hub>, mut requests: Receiver<ToReplication>, master: Optio
                 Some(ToReplication::Follow { master }) => {
                     let master = master.map(|(id, address, partial)| {
                         let (host, port) = (address.ip().to_string(), address.port());
-                        Master { id: Some(id), address: MasterAddress { host, port }, partial }
+                        let address = MasterAddress { host, port };
+                        Master { id: Some(id), address, partial, takes_over: false }
                     });
                     leader.follow(&hub, master).await;
                     hub.between.role_done();
                 }
-                Some(ToReplication::ReplicaOf { master, from, reply_to }) => {
-                    let reply = leader.replica_of(&hub, master, &from).await;
-                    hub.node.mailboxes.reply(reply_to, reply.to_vec());
+                Some(ToReplication::ReplicaOf { master, from, answer }) => {
+                    let text = leader.replica_of(&hub, master, &from).await;
+                    match answer {
+                        RoleAnswer::Client(to) => hub.node.mailboxes.reply(to, line(text)),
+                        // It waits for nothing else.
+                        RoleAnswer::Worker(done) => drop(done.try_send(text)),
+                    }
+                }
+                Some(ToReplication::Failover { request, reply_to }) => {
+                    let text = leader.fail_over(&hub, request).await;
+                    hub.node.mailboxes.reply(reply_to, line(text));
                 }
                 Some(ToReplication::ConfigChanged) => hub.config_changed(),
                 Some(ToReplication::Stop) | None => break,
             },
             () = hub.node.replication.log_grew.notified() => hub.log_grew(),
-            _ = tick.tick() => hub.tick(),
+            () = hub.answered() => leader.look_at_failover(&hub).await,
+            _ = tick.tick() => {
+                hub.tick();
+                leader.look_at_failover(&hub).await;
+            }
         }
     }
     leader.stop().await;
+}
+
+/// A text as RESP: an error if it begins with ERR.
+fn line(text: &str) -> Vec<u8> {
+    let kind = if text.starts_with("ERR ") { '-' } else { '+' };
+    format!("{kind}{text}\r\n").into_bytes()
 }
 
 /// Replicas that could take over, the one that acknowledged most first: their client addresses.

@@ -5,6 +5,7 @@ mod bus;
 mod durable;
 mod failover;
 mod files;
+mod hand_over;
 mod loading;
 mod migrate;
 mod orphan;
@@ -12,6 +13,7 @@ mod passwords;
 mod peer;
 mod replicas;
 mod replication;
+mod standalone;
 
 use e2e::{Binary, Client, LocalCluster, Server, ServerSpec, Shape, client::info_field, wait};
 use node_server_protocol::resp::Reply;

@@ -119,7 +119,7 @@ fn refused_with(text: &str, manifest: &str) -> String {
     std::fs::write(parts.join("appendonly.aof.1.incr.aof"), text).unwrap();
     std::fs::write(parts.join("appendonly.aof.manifest"), manifest).unwrap();
     let port = common::free_port().to_string();
-    let args = ["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes"];
+    let args = ["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes", "--pidfile", "node.pid"];
     let output = common::run(&args, dir.path(), "");
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stdout).unwrap()

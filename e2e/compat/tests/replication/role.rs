@@ -5,7 +5,7 @@ use crate::support::{
     DATABASES, SOON, alone, fill_types, follow, info, link, payloads, ports, preload, stat, wait_offset,
     wait_up,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::{Binary, Client, Server, ServerSpec, wait};
 use node_server_protocol::resp::Reply;
 
@@ -298,6 +298,41 @@ fn a_real_master_changes_places_with_our_replica() -> Result<()> {
         let syncs = (stat(&b, "sync_full")?, stat(&b, "sync_partial_ok")?);
         ensure!(syncs == (0, 1), "full and partial syncs: {syncs:?}\n{}", crate::digest::tail(&a));
         ensure!(b.client()?.call(&["CONFIG", "GET", "replicaof"])? == config_reply("replicaof", ""));
+    }
+    Ok(())
+}
+
+/// The other way: FAILOVER of ours, to a real replica.
+#[test]
+fn our_master_changes_places_with_a_real_replica() -> Result<()> {
+    for real in [Binary::Redis, Binary::Valkey] {
+        let ports = ports(2)?;
+        let (a, b) = (
+            Server::start(alone(Binary::NodeServer, ports.port(0)))?,
+            Server::start(alone(real, ports.port(1)))?,
+        );
+        follow(&b, a.port())?;
+        wait_up(&b)?;
+        in_database(&a, "9")?;
+        wait_offset(&a, &b)?;
+        a.client()?.call(&["FAILOVER", "TO", "127.0.0.1", &b.port().to_string(), "TIMEOUT", "20000"])?;
+        wait::until("the old master is a replica", SOON, || {
+            info(&a, "replication", "role").is_ok_and(|role| role == "slave") && link(&a) == "up"
+        })
+        .with_context(|| crate::digest::tail(&a))?;
+        ensure!(info(&a, "replication", "master_failover_state")? == "no-failover");
+        ensure!(info(&b, "replication", "role")? == "master");
+        in_database(&b, "3")?;
+        wait_equal(&b, &a, &DATABASES)?;
+        let syncs = (stat(&b, "sync_full")?, stat(&b, "sync_partial_ok")?);
+        ensure!(syncs == (0, 1), "full and partial syncs: {syncs:?}\n{}", crate::digest::tail(&a));
+        // And back.
+        b.client()?.call(&["FAILOVER", "TIMEOUT", "20000"])?;
+        wait::until("it is the master again", SOON, || {
+            info(&a, "replication", "role").is_ok_and(|role| role == "master") && link(&b) == "up"
+        })?;
+        in_database(&a, "0")?;
+        wait_equal(&a, &b, &DATABASES)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ const FOLLOW: Flags = Flags::ADMIN
     .with(Flags::NOSCRIPT)
     .with(Flags::STALE)
     .with(Flags::NO_ASYNC_LOADING)
-    .with(Flags::NO_MULTI)
+    .with(Flags::ROLE)
     .with(Flags::FULL_SYNC);
 const MASTER: &[Argument] = &[
     one_of("host", &[text("host"), word("no", "NO")]),

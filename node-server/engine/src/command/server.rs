@@ -5,7 +5,7 @@ use super::call::{Access, NodeCall, SessionCall};
 use super::spec::{Argument, Flags, Group, Run, Spec};
 use super::{CommandError, CommandResult};
 use crate::HostCommand;
-use crate::outcome::{Deferred, Outcome, PsyncRequest, Reload, Shutdown};
+use crate::outcome::{Deferred, FailoverRequest, MasterAddress, Outcome, PsyncRequest, Reload, Shutdown};
 use node_server_protocol::resp::request::parse_number;
 
 const ADMIN: Flags = Flags::ADMIN.with(Flags::NOSCRIPT).with(Flags::LOADING).with(Flags::STALE);
@@ -306,8 +306,8 @@ fn debug(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
         return Ok(Outcome::Done);
     };
     let ms = (leading_number(seconds).clamp(0.0, SLEEP_MAX_S) * 1000.0) as u64;
-    if call.in_exec {
-        // A transaction holds its slot, on a thread that other connections need.
+    if call.in_exec && (slot.is_some() || !call.offloaded) {
+        // A transaction holds its slot, on a thread that other connections need; but for one that changes the role.
         return if ms > 0 { Err(not_in_exec()) } else { ok(call) };
     }
     if !call.offloaded {
@@ -362,13 +362,44 @@ fn leading_number(text: &[u8]) -> f64 {
     (0..=text.len()).rev().find_map(number).unwrap_or(0.0)
 }
 
-/// Only what a cluster says of it: without one, this version has no such handover.
+/// Without a cluster: the shell does it.
 fn failover(call: &mut SessionCall<'_>) -> CommandResult<Outcome> {
-    Err(CommandError::text(if call.engine.is_cluster() {
-        NO_FAILOVER
-    } else {
-        "ERR FAILOVER is not supported by this version"
-    }))
+    if call.engine.is_cluster() {
+        return Err(CommandError::text(NO_FAILOVER));
+    }
+    // It holds back writes until another thread has ended it.
+    if call.in_exec {
+        return Err(not_in_exec());
+    }
+    failover_request(call.args).map(|request| Outcome::Defer(Deferred::Failover(request)))
+}
+
+/// Options in any order, each once.
+fn failover_request(args: &[&[u8]]) -> CommandResult<FailoverRequest> {
+    let is = |at: usize, word: &[u8]| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
+    if args.len() == 2 && is(1, b"ABORT") {
+        return Ok(FailoverRequest::Abort);
+    }
+    let number = |at: usize| parse_number(args[at]).ok_or(CommandError::NotInteger);
+    let (mut target, mut force, mut timeout_ms, mut at) = (None, false, None, 1);
+    while at < args.len() {
+        if is(at, b"TIMEOUT") && at + 1 < args.len() && timeout_ms.is_none() {
+            let ms = u64::try_from(number(at + 1)?).ok().filter(|ms| *ms > 0);
+            timeout_ms = Some(ms.ok_or(CommandError::text("ERR FAILOVER timeout must be greater than 0"))?);
+            at += 2;
+        } else if is(at, b"TO") && at + 2 < args.len() && target.is_none() {
+            // No replica has a port beyond what a port can be.
+            let port = u16::try_from(number(at + 2)?).unwrap_or(0);
+            target = Some(MasterAddress { host: String::from_utf8_lossy(args[at + 1]).into_owned(), port });
+            at += 3;
+        } else if is(at, b"FORCE") && !force {
+            force = true;
+            at += 1;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+    }
+    Ok(FailoverRequest::Begin { target, force, timeout_ms })
 }
 
 const NO_FAILOVER: &str = "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.";

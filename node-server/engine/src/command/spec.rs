@@ -79,6 +79,8 @@ impl Flags {
     pub const BY_CORE: Self = Self(1 << 29);
     /// Ours: also answered while a full sync is loaded, which begins here with its first byte.
     pub const FULL_SYNC: Self = Self(1 << 30);
+    /// Ours: changes the node's role, for which nobody may hold a slot.
+    pub const ROLE: Self = Self(1 << 31);
 
     /// Both.
     #[must_use]

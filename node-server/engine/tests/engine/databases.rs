@@ -5,6 +5,7 @@ use node_server_engine::log::put_command;
 use node_server_engine::{Applier, Chunk, Deferred, Outcome};
 use node_server_protocol::resp::Reply;
 use node_server_rdb::Dialect;
+use std::sync::Arc;
 
 fn stream(commands: &[&[&[u8]]]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -103,6 +104,32 @@ fn waitaof_answers_at_once_where_it_can() {
     assert_eq!(client.error("WAIT 0 9223372036854775807"), out_of_range);
     node.engine.set_replica(true);
     assert!(client.error("WAITAOF 0 0 0").starts_with("ERR WAITAOF cannot be used with replica instances."));
+}
+
+/// Sentinel sends it so. The role changes between the two others, and nobody holds a slot then.
+#[test]
+fn replicaof_in_a_transaction_waits_on_a_worker() {
+    let node = Node::standalone();
+    let mut client = node.client();
+    let engine = Arc::clone(&node.engine);
+    node.host.on_command(move || engine.set_replica(!engine.is_replica()));
+    client.ok("MULTI");
+    for line in ["WAIT 0 0", "REPLICAOF host 6379", "WAIT 0 0", "REPLICAOF host x"] {
+        assert_eq!(client.line(line), Reply::Simple("QUEUED".into()));
+    }
+    assert_eq!(client.outcome(&["EXEC"]), Outcome::Offload);
+    let Reply::Array(replies) = client.line("EXEC") else { panic!("EXEC gives an array") };
+    assert_eq!(replies[..2], [Reply::Integer(0), Reply::Simple("host:6379".into())]);
+    assert!(matches!(&replies[2], Reply::Error(text) if text.contains("WAIT cannot be used with replica")));
+    assert_eq!(replies[3], Reply::Error("ERR Invalid master port".into()));
+    for other in ["GET a", "DBSIZE", "SELECT 1"] {
+        client.ok("MULTI");
+        client.line("REPLICAOF NO ONE");
+        client.line(other);
+        let refused = client.line("EXEC");
+        let apart = matches!(&refused, Reply::Error(text) if text.starts_with("EXECABORT "));
+        assert_eq!(apart, other != "DBSIZE", "{other}: {refused:?}");
+    }
 }
 
 /// A slow master may be left before its snapshot is complete.

@@ -1,6 +1,6 @@
 //! What the engine's tests share: a host that notes what it is told, and a client that has no socket.
 
-use node_server_engine::{Engine, Host, HostCommand, Options, Outcome, Session, SessionId};
+use node_server_engine::{Engine, Host, HostCommand, MasterAddress, Options, Outcome, Session, SessionId};
 use node_server_protocol::resp::{Reply, ReplyWriter, parse_reply};
 use node_server_protocol::routing::{RouteNode, Routing, Serving};
 use node_server_protocol::{Address, Millis, NodeId, Role, Slot, SlotRange};
@@ -71,6 +71,13 @@ impl Host for TestHost {
             f(());
         }
         reply.simple(&format!("{command:?}"));
+    }
+
+    fn follow(&self, master: Option<MasterAddress>, _: &mut Session, reply: &mut ReplyWriter<'_>) {
+        if let Some(f) = self.on_command.lock().unwrap().as_ref() {
+            f(());
+        }
+        reply.simple(&master.map_or("nobody".into(), |master| master.to_string()));
     }
 
     fn pause(&self, ms: u64) {

@@ -5,7 +5,7 @@ mod full;
 mod limits;
 
 use super::hub::{Granted, Hub, Replica, ReplicaState, acknowledges_batches};
-use crate::clients::ReplicaHello;
+use crate::clients::{Client, ReplicaHello};
 use crate::node::{NewReplica, now};
 use node_server_engine::{Pin, PsyncRequest};
 use node_server_rdb::Dialect;
@@ -52,8 +52,8 @@ struct Feed {
 
 /// Serves a connection that sent PSYNC or SYNC, until either side ends it.
 pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
-    let NewReplica { socket, peer, hello, wanted: PsyncRequest { replid, offset, .. }, unread } = new;
-    let ip = hello.announced_ip.clone().unwrap_or_else(|| peer.ip().to_canonical().to_string());
+    let NewReplica { socket, client, hello, wanted: PsyncRequest { replid, offset, .. }, unread } = new;
+    let ip = hello.announced_ip.clone().unwrap_or_else(|| client.peer.ip().to_canonical().to_string());
     let name = format!("{ip}:{}", hello.listening_port);
     let mut cut = hub.cut.subscribe();
     let stream = match TcpStream::from_std(socket) {
@@ -63,13 +63,13 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     // Without it acknowledgements would wait for each other; a socket that refuses works all the same.
     let _ = stream.set_nodelay(true);
     let (reader, mut writer) = stream.into_split();
-    if !hub.between.gives_data() || !hub.has_data() {
+    if !hub.between.gives_data() || !hub.has_data() || hub.failover().is_some() {
         // It comes again, whether it reads this or not.
         let _ = writer.write_all(NO_MASTER_LINK).await;
         return tracing::debug!("refused to sync replica {name}: this node has no data to give now");
     }
     tracing::info!("Replica {name} asks for synchronization");
-    let (replica, acked) = introduce(ip, &hello);
+    let (replica, acked) = introduce(ip, &hello, Arc::clone(&client));
     let number = hub.add(replica);
     let capable = |what: &str| hello.capabilities.iter().any(|c| c == what);
     let (eof, psync2, newer) = (capable("eof"), capable("psync2"), dialect(&hello));
@@ -80,6 +80,7 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
         biased;
         // First: of another log not one byte is sent.
         _ = cut.changed() => Err(io::Error::other("it has to begin anew, the history changed")),
+        () = client.end.notified() => Err(io::Error::other("CLIENT KILL")),
         ended = acks::read(&hub, number, reader, unread) => ended,
         ended = feed.run(&wanted) => ended,
         ended = limits::watch(&hub, number) => ended,
@@ -105,7 +106,7 @@ fn dialect(hello: &ReplicaHello) -> Dialect {
     if hello.version.is_some() { Dialect::Valkey } else { Dialect::Redis }
 }
 
-fn introduce(ip: String, hello: &ReplicaHello) -> (Replica, Arc<Notify>) {
+fn introduce(ip: String, hello: &ReplicaHello, client: Arc<Client>) -> (Replica, Arc<Notify>) {
     let acked = Arc::new(Notify::new());
     let replica = Replica {
         ip,
@@ -119,6 +120,7 @@ fn introduce(ip: String, hello: &ReplicaHello) -> (Replica, Arc<Notify>) {
         last_ack: now(),
         batch_ack: acknowledges_batches(&hello.capabilities),
         acked: Arc::clone(&acked),
+        client,
     };
     (replica, acked)
 }

@@ -2,6 +2,7 @@
 
 use super::LinkError;
 use node_server_engine::MasterAddress;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -28,6 +29,11 @@ impl Connection {
         // Without it acknowledgements would wait for each other; a socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
         Ok(Self { stream, buffer: Vec::new(), timeout })
+    }
+
+    /// Its end and ours; `None` once the system has forgotten the socket.
+    pub(super) fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.stream.peer_addr().ok()?, self.stream.local_addr().ok()?))
     }
 
     /// Sends all of `bytes`.

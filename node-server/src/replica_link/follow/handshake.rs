@@ -30,8 +30,16 @@ pub(super) enum Answer {
 /// that say so; Redis's answer is an error that it does not log.
 const READS_SNAPSHOTS_OF: &[u8] = b"9.0.0";
 
-/// Introduces us and asks for the stream: its continuation if `partial`.
-pub(super) async fn sync(hub: &Hub, connection: &mut Connection, partial: bool) -> Result<Answer, LinkError> {
+/// How the stream is asked for.
+pub(super) struct How {
+    /// Its continuation.
+    pub(super) partial: bool,
+    /// From a replica of ours that is to take over.
+    pub(super) failover: bool,
+}
+
+/// Introduces us and asks for the stream.
+pub(super) async fn sync(hub: &Hub, connection: &mut Connection, how: How) -> Result<Answer, LinkError> {
     let settings = hub.node.config.settings();
     let (request, expected) = introduction(&settings);
     connection.write(&request).await?;
@@ -40,12 +48,16 @@ pub(super) async fn sync(hub: &Hub, connection: &mut Connection, partial: bool) 
         understand(what, reply)?;
     }
     let log = hub.node.engine.log();
-    let (replid, offset) = match partial {
+    let (replid, offset) = match how.partial {
         true => (log.history().replid, (log.end() + 1).to_string()),
         false => ("?".into(), "-1".into()),
     };
     let mut request = Vec::new();
-    put_command(&mut request, &[b"PSYNC", replid.as_bytes(), offset.as_bytes()]);
+    let mut args = vec![b"PSYNC".as_slice(), replid.as_bytes(), offset.as_bytes()];
+    if how.failover {
+        args.push(b"FAILOVER");
+    }
+    put_command(&mut request, &args);
     connection.write(&request).await?;
     let reply = connection.line("PSYNC").await?;
     answer(&reply)

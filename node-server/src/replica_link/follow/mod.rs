@@ -5,7 +5,9 @@ mod handshake;
 mod load;
 mod stream;
 
+use super::failover::Verdict;
 use super::hub::Hub;
+use crate::clients::Client;
 use connection::Connection;
 use node_server_engine::{ApplyError, LoadError, MasterAddress};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub(super) struct Target {
     pub(super) address: MasterAddress,
     /// Our log may be the beginning of its.
     pub(super) partial: bool,
+    /// It has to take over first (FAILOVER).
+    pub(super) takes_over: bool,
 }
 
 /// Why a link ended.
@@ -65,6 +69,9 @@ enum LinkError {
     /// A transaction or value that never ends.
     #[error("a command of the master is longer than {0} bytes")]
     TooLong(usize),
+    /// CLIENT KILL.
+    #[error("CLIENT KILL")]
+    Killed,
     /// This node is to follow somebody else, or nobody.
     #[error("no longer wanted")]
     Stopped,
@@ -74,11 +81,13 @@ enum LinkError {
 pub(super) struct Link {
     hub: Arc<Hub>,
     stop: watch::Receiver<bool>,
+    /// Its entry in CLIENT LIST, while there is a connection.
+    client: Option<Arc<Client>>,
 }
 
 /// Keeps a link to the master up until `stop` becomes true.
 pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Receiver<bool>) {
-    let mut link = Link { hub, stop };
+    let mut link = Link { hub, stop, client: None };
     // What comes from the master goes behind what is in the files.
     let hub = Arc::clone(&link.hub);
     let loaded = async {
@@ -92,7 +101,9 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
     let mut said = String::new();
     loop {
         let mut was_up = false;
-        let error = match link.run(&mut target, &mut was_up).await {
+        let ended = link.run(&mut target, &mut was_up).await;
+        link.forget_client();
+        let error = match ended {
             Err(LinkError::Stopped) => return,
             Err(error) => error,
             Ok(()) => LinkError::Io(std::io::ErrorKind::ConnectionReset.into()),
@@ -125,6 +136,11 @@ pub(super) async fn follow(hub: Arc<Hub>, mut target: Target, stop: watch::Recei
 }
 
 impl LinkError {
+    /// Whether the master itself said no.
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Answer { .. } | Self::NotYet(_) | Self::Auth(_) | Self::NoAuth)
+    }
+
     /// Whether somebody has to change something before it goes away.
     fn is_lasting(&self) -> bool {
         matches!(self, Self::Auth(_) | Self::NoAuth) || self.is_refusal()
@@ -158,10 +174,30 @@ impl Link {
         &mut self,
         work: impl Future<Output = Result<T, LinkError>>,
     ) -> Result<T, LinkError> {
+        let killed = async {
+            match &self.client {
+                Some(client) => client.end.notified().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => Err(LinkError::Stopped),
+            () = killed => Err(LinkError::Killed),
             done = work => done,
+        }
+    }
+
+    /// From now on CLIENT LIST shows the connection.
+    fn introduce_client(&mut self, connection: &Connection) {
+        if let Some((peer, local)) = connection.addresses() {
+            self.client = Some(self.hub.node.clients.add_master(peer, local, crate::node::now()));
+        }
+    }
+
+    fn forget_client(&mut self) {
+        if let Some(client) = self.client.take() {
+            self.hub.node.clients.remove(client.id);
         }
     }
 
@@ -172,9 +208,23 @@ impl Link {
         hub.link_state("connecting");
         let connect = Connection::open(&target.address, timeout);
         let mut connection = self.unless_stopped(connect).await?;
+        self.introduce_client(&connection);
         hub.link_state("handshake");
         let partial = target.partial && !hub.node.engine.needs_full_resync();
-        let answer = self.unless_stopped(handshake::sync(&hub, &mut connection, partial)).await?;
+        let how = handshake::How { partial, failover: target.takes_over };
+        let answer = self.unless_stopped(handshake::sync(&hub, &mut connection, how)).await;
+        if target.takes_over {
+            match &answer {
+                Ok(_) => {
+                    target.takes_over = false;
+                    hub.failover_answered(Verdict::Accepted);
+                }
+                Err(error) if error.is_answer() => hub.failover_answered(Verdict::Rejected),
+                // It could not be asked: again.
+                Err(_) => {}
+            }
+        }
+        let answer = answer?;
         match answer {
             handshake::Answer::Continue { replid } => {
                 let log = hub.node.engine.log();

@@ -5,6 +5,7 @@ use crate::node::now;
 use node_server_engine::log::put_command;
 use node_server_engine::{Applier, Engine};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often an acknowledgement is sent when nothing comes.
@@ -51,6 +52,9 @@ impl Link {
                     last_read = now();
                     hub.node.stats.replication_input_bytes.add(bytes as u64);
                     hub.update_master(|master| master.last_io = Some(last_read));
+                    if let Some(client) = &self.client {
+                        client.last_active.store(last_read.0, Ordering::Relaxed);
+                    }
                 }
                 More::Tick if now().since(last_read) > timeout_s * 1000 => {
                     return Err(LinkError::Silent(timeout_s));

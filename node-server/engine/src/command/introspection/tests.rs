@@ -61,8 +61,6 @@ fn explained(name: &str, field: usize, ours: &str) -> bool {
         ("config|resetstat" | "config|rewrite" | "client|setname", 4, _) => ours.contains("all_succeeded"),
         // The shell answers later, so it cannot be queued.
         ("migrate", 1, _) => ours == "movablekeys,no_multi,write",
-        // The same.
-        ("replicaof" | "slaveof", 1, _) => ours == "admin,no_async_loading,no_multi,noscript,stale",
         _ => false,
     }
 }
