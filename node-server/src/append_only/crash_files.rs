@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Numbers that a seed decides.
 #[derive(Clone, Debug)]
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -36,10 +36,10 @@ enum Change {
 }
 
 impl Change {
+    /// A path without one is in the working directory.
     fn dir(&self) -> Option<&Path> {
-        match self {
-            Self::Link(path, _) | Self::Unlink(path, _) | Self::Move(_, path, _) => path.parent(),
-        }
+        let (Self::Link(path, _) | Self::Unlink(path, _) | Self::Move(_, path, _)) = self;
+        path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
     }
 
     fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
@@ -61,14 +61,14 @@ impl Change {
 
 /// What fails from now on.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Failing {
+pub(crate) struct Failing {
     /// Writes, after this many of their bytes.
-    pub(super) write_after: Option<usize>,
-    pub(super) truncate: bool,
-    pub(super) sync: bool,
+    pub(crate) write_after: Option<usize>,
+    pub(crate) truncate: bool,
+    pub(crate) sync: bool,
     /// Syncs of directories, after this many that work.
-    pub(super) sync_dir_after: Option<usize>,
-    pub(super) rename: bool,
+    pub(crate) sync_dir_after: Option<usize>,
+    pub(crate) rename: bool,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl Disk {
 
 /// The disk; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct CrashFiles(Arc<Mutex<Disk>>);
+pub(crate) struct CrashFiles(Arc<Mutex<Disk>>);
 
 impl CrashFiles {
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -121,25 +121,25 @@ impl CrashFiles {
     }
 
     /// Everything fails after `operations`; `None`: nothing does.
-    pub(super) fn crash_after(&self, operations: Option<usize>) {
+    pub(crate) fn crash_after(&self, operations: Option<usize>) {
         self.disk().left = operations;
     }
 
     /// Whether nothing works any more.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.disk().left == Some(0)
     }
 
-    pub(super) fn flaky(&self, random: Option<Random>) {
+    pub(crate) fn flaky(&self, random: Option<Random>) {
         self.disk().flaky = random;
     }
 
-    pub(super) fn fail(&self, failing: Failing) {
+    pub(crate) fn fail(&self, failing: Failing) {
         self.disk().failing = failing;
     }
 
     /// The power goes. What was synced is there afterwards; of the rest, some.
-    pub(super) fn crash(&self, random: &mut Random) {
+    pub(crate) fn crash(&self, random: &mut Random) {
         let disk = &mut *self.disk();
         for change in std::mem::take(&mut disk.changes) {
             if random.below(2) == 0 {
@@ -155,7 +155,7 @@ impl CrashFiles {
     }
 
     /// Puts a file there, safely.
-    pub(super) fn put(&self, path: &Path, bytes: &[u8]) {
+    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
         let disk = &mut *self.disk();
         disk.inodes.push(Inode { now: bytes.into(), synced: bytes.into() });
         let inode = disk.inodes.len() - 1;

@@ -11,7 +11,7 @@ mod layer;
 mod rewrite;
 
 #[cfg(test)]
-mod crash_files;
+pub(crate) mod crash_files;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

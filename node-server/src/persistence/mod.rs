@@ -13,6 +13,9 @@ mod reload;
 mod rewrite;
 mod status;
 
+#[cfg(test)]
+mod crash_tests;
+
 pub(crate) use key_delay::KeyDelay;
 pub use load::{Found, Plan, plan};
 pub use loading::Loading;

@@ -85,34 +85,43 @@ pub(super) fn save(node: &Arc<Node>, name: &str) -> Result<(), SaveError> {
     }
     let mut snapshot = begun?;
     snapshot.pin = None;
-    write_file(snapshot, name, &AtomicBool::new(false))
+    write_file(&RealFiles, snapshot, name, &AtomicBool::new(false))
 }
 
 /// A temporary file that takes the place of the old one when it is on the disk.
-fn write_file(mut snapshot: Snapshot, name: &str, given_up: &AtomicBool) -> Result<(), SaveError> {
+pub(super) fn write_file<L: FileLayer>(
+    files: &L,
+    mut snapshot: Snapshot,
+    name: &str,
+    given_up: &AtomicBool,
+) -> Result<(), SaveError> {
     let temporary = PathBuf::from(format!("temp-{}.rdb", std::process::id()));
-    let written = write_and_rename(&mut snapshot, &temporary, Path::new(name), given_up);
+    let written = write_and_rename(files, &mut snapshot, &temporary, Path::new(name), given_up);
     if written.is_err() {
         // It may be the disk that is full or gone; the next save writes over it.
-        let _ = std::fs::remove_file(&temporary);
+        let _ = files.remove(&temporary);
     }
     written
 }
 
-fn write_and_rename(
+fn write_and_rename<L: FileLayer>(
+    files: &L,
     snapshot: &mut Snapshot,
     temporary: &Path,
     path: &Path,
     given_up: &AtomicBool,
 ) -> Result<(), SaveError> {
     let system = |doing| move |source| SaveError::System { path: temporary.to_owned(), doing, source };
-    let files = RealFiles;
     let mut file = files.open_append(temporary).map_err(system("create the file"))?;
     files.truncate(&mut file, 0).map_err(system("empty the file"))?;
-    write_chunks(snapshot, given_up, |bytes| {
-        files.write(&mut file, bytes).map_err(|error| error.to_string())
-    })
-    .map_err(SaveError::Snapshot)?;
+    let mut refused = None;
+    let written = write_chunks(snapshot, given_up, |bytes| {
+        files.write(&mut file, bytes).map_err(|error| refused.insert(error).to_string())
+    });
+    written.map_err(|reason| match refused {
+        Some(source) => system("write the file")(source),
+        None => SaveError::Snapshot(reason),
+    })?;
     files.sync(&mut file).map_err(system("sync the file"))?;
     files.rename(temporary, path).map_err(system("rename the file"))?;
     files.sync_dir(Path::new(".")).map_err(system("sync the directory of the file"))
@@ -205,7 +214,7 @@ impl Keeper {
         let spawned = std::thread::Builder::new().name("bgsave".into()).spawn(move || {
             step_behind();
             // Fails only when the keeper has gone.
-            let _ = sender.send(write_file(snapshot, &name, &gives_up));
+            let _ = sender.send(write_file(&RealFiles, snapshot, &name, &gives_up));
         });
         spawned.map_err(|source| SaveError::System {
             path: (&self.settings.dbfilename).into(),

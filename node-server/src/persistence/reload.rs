@@ -126,7 +126,7 @@ fn put_in_place(aside: &Arc<Engine>, engine: &Arc<Engine>) -> anyhow::Result<()>
 }
 
 /// Whoever is around an engine that only reads files.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Host for Nobody {
     fn wake(&self, _: SessionId) {}

@@ -4,10 +4,11 @@ mod thread;
 
 pub use thread::{Done, Writer};
 
+use crate::append_only::{FileLayer, RealFiles};
 use node_server_cluster::NodesConf;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +70,8 @@ impl NodesFile {
         let mut bytes = Vec::new();
         held.read_to_end(&mut bytes).map_err(system("read"))?;
         let file = Self { path: path.into(), held, written: 0 };
-        file.remove_leftovers();
+        // The lock says that nobody writes one now.
+        remove_leftovers(&RealFiles, path);
         if bytes.is_empty() {
             return Ok((file, None));
         }
@@ -94,50 +96,54 @@ impl NodesFile {
     /// The system refused; the old file is whole.
     pub fn replace(&mut self, text: &str) -> Result<(), StorageError> {
         self.written += 1;
-        let temporary = self.temporary(&format!("{}-{}", std::process::id(), self.written));
-        let replaced = self.write_and_rename(&temporary, text);
+        let temporary = temporary(&self.path, &format!("{}-{}", std::process::id(), self.written));
+        let replaced = write_and_rename(&RealFiles, &temporary, &self.path, text, lock_file, &mut self.held);
         if replaced.is_err() {
             // What is left of it is removed at the next start if it cannot be now.
             let _ = std::fs::remove_file(&temporary);
         }
         replaced
     }
+}
 
-    fn write_and_rename(&mut self, temporary: &Path, text: &str) -> Result<(), StorageError> {
-        let path = self.path.clone();
-        let system = |doing| {
-            let path = path.clone();
-            move |source| StorageError::System { path, doing, source }
-        };
-        let mut file = File::create(temporary).map_err(system("create a successor of"))?;
-        file.write_all(text.as_bytes()).map_err(system("write"))?;
-        file.sync_all().map_err(system("sync"))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|errno| system("lock")(errno.into()))?;
-        std::fs::rename(temporary, &self.path).map_err(system("replace"))?;
-        let directory = File::open(directory_of(&self.path)).map_err(system("open the directory of"))?;
-        directory.sync_all().map_err(system("sync the directory of"))?;
-        self.held = file;
-        Ok(())
-    }
+/// `held` becomes the new file as soon as that has the name, whatever fails then.
+fn write_and_rename<L: FileLayer>(
+    files: &L,
+    temporary: &Path,
+    path: &Path,
+    text: &str,
+    lock: impl FnOnce(&L::File) -> io::Result<()>,
+    held: &mut L::File,
+) -> Result<(), StorageError> {
+    let system = |doing| move |source| StorageError::System { path: path.into(), doing, source };
+    let mut file = files.open_append(temporary).map_err(system("create a successor of"))?;
+    files.truncate(&mut file, 0).map_err(system("empty a successor of"))?;
+    files.write(&mut file, text.as_bytes()).map_err(system("write"))?;
+    files.sync(&mut file).map_err(system("sync"))?;
+    lock(&file).map_err(system("lock"))?;
+    files.rename(temporary, path).map_err(system("replace"))?;
+    *held = file;
+    files.sync_dir(directory_of(path)).map_err(system("sync the directory of"))
+}
 
-    fn temporary(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(format!(".tmp-{suffix}"));
-        name.into()
-    }
+fn lock_file(file: &File) -> io::Result<()> {
+    Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
+}
 
-    /// Temporary files of processes that died while writing. The lock says that nobody writes one now.
-    fn remove_leftovers(&self) {
-        let prefix = self.temporary("");
-        let Some(prefix) = prefix.file_name().and_then(|n| n.to_str()) else { return };
-        let Ok(entries) = std::fs::read_dir(directory_of(&self.path)) else { return };
-        for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix))
-                && let Err(error) = std::fs::remove_file(entry.path())
-            {
-                tracing::warn!("could not remove {}: {error}", entry.path().display());
-            }
+fn temporary(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".tmp-{suffix}"));
+    name.into()
+}
+
+/// Temporary files of processes that died while writing.
+fn remove_leftovers<L: FileLayer>(files: &L, path: &Path) {
+    let prefix = temporary(path, "");
+    let Some(prefix) = prefix.file_name().and_then(|n| n.to_str()) else { return };
+    let directory = directory_of(path);
+    for name in files.list(directory).unwrap_or_default().iter().filter(|name| name.starts_with(prefix)) {
+        if let Err(error) = files.remove(&directory.join(name)) {
+            tracing::warn!("could not remove {}: {error}", directory.join(name).display());
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::append_only::crash_files::{CrashFiles, Failing, Random};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -68,4 +69,59 @@ fn the_thread_writes_in_order_and_finishes_before_it_ends() {
     assert_eq!(receiver.recv_timeout(limit), Ok((1, true)));
     assert_eq!(receiver.recv_timeout(limit), Ok((2, true)));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+}
+
+/// Replaces `path` through `files`; `held` is the file that would be locked.
+fn replace(files: &CrashFiles, path: &Path, text: &str, held: &mut usize) -> Result<(), StorageError> {
+    write_and_rename(files, &temporary(path, "1-1"), path, text, |_| Ok(()), held)
+}
+
+/// At whatever operation the power goes, or the process alone.
+#[test]
+fn a_crash_leaves_the_old_or_the_new_text_whole() {
+    let path = Path::new("/data/nodes.conf");
+    let (old, new) = ("old\n".repeat(100), "new, and longer\n".repeat(100));
+    let mut seen = std::collections::BTreeSet::new();
+    for (seed, operations) in (0..100).flat_map(|seed| (0..8).map(move |n| (seed, n))) {
+        let mut random = Random(seed * 8 + operations as u64);
+        let files = CrashFiles::default();
+        files.put(path, old.as_bytes());
+        let mut held = files.open_append(path).unwrap();
+        files.crash_after(Some(operations));
+        let is_safe = replace(&files, path, &new, &mut held).is_ok();
+        files.crash_after(None);
+        if seed % 4 > 0 {
+            files.crash(&mut random);
+        }
+        let found = files.read(path).unwrap();
+        let is_new = found == new.as_bytes();
+        assert!(is_new || found == old.as_bytes(), "seed {seed}, {operations} operations: {found:?}");
+        assert!(is_new || !is_safe, "seed {seed}, {operations} operations: it was said to be safe");
+        seen.insert((is_safe, is_new, operations));
+        // The next start, and over what may lie there.
+        if seed % 2 == 0 {
+            remove_leftovers(&files, path);
+            assert_eq!(files.list(Path::new("/data")).unwrap(), ["nodes.conf"]);
+        }
+        replace(&files, path, "next\n", &mut held).unwrap();
+        files.crash(&mut random);
+        assert_eq!(files.read(path).unwrap(), b"next\n");
+    }
+    let count = |is_safe, is_new| seen.iter().filter(|seen| (seen.0, seen.1) == (is_safe, is_new)).count();
+    assert!(count(false, false) == 6 && count(false, true) == 1 && count(true, true) == 2, "{seen:?}");
+}
+
+/// Who takes over the name while its directory is not synced yet must not get the lock.
+#[test]
+fn the_file_that_has_the_name_is_the_one_that_is_held() {
+    let path = Path::new("/data/nodes.conf");
+    let files = CrashFiles::default();
+    files.put(path, b"old");
+    let mut held = files.open_append(path).unwrap();
+    files.fail(Failing { rename: true, ..Failing::default() });
+    assert!(replace(&files, path, "new", &mut held).is_err());
+    assert_eq!((files.open_append(path).unwrap(), files.read(path).unwrap()), (held, b"old".to_vec()));
+    files.fail(Failing { sync_dir_after: Some(0), ..Failing::default() });
+    assert!(replace(&files, path, "new", &mut held).is_err());
+    assert_eq!((files.open_append(path).unwrap(), files.read(path).unwrap()), (held, b"new".to_vec()));
 }

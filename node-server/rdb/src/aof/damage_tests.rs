@@ -98,6 +98,26 @@ fn every_flipped_bit_is_found() {
     assert_eq!(unnoticed, "");
 }
 
+/// What is said of a file does not depend on where the pieces end in which it is read.
+#[test]
+fn the_pieces_do_not_matter() {
+    let wrong_length = [&set(0, b"a")[..], b"*1\r\n$3\r\nFOUR\n"].concat();
+    let mut writer = sample();
+    let seal = writer.ends[writer.ends.len() - 2] - 1;
+    let first = writer.bytes[..seal].iter().rposition(|b| *b == b'#').unwrap();
+    writer.bytes.truncate(seal + 1);
+    writer.bytes[first] = 2;
+    let short = &writer.bytes[..first + 3];
+    for bytes in [&wrong_length[..], &writer.bytes, short] {
+        let (_, whole) = scan(bytes, bytes.len());
+        for piece in 1..200 {
+            assert_eq!(scan(bytes, piece).1, whole, "{piece}");
+        }
+    }
+    assert!(matches!(scan(&wrong_length, 1).1, Err(AofError::Format { .. })));
+    assert!(matches!(scan(&writer.bytes, 1).1, Ok(Ending { torn: Some(_), .. })));
+}
+
 #[test]
 fn damage_behind_which_seals_were_swallowed_is_rot() {
     let mut writer = Writer::new();

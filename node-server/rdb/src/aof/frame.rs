@@ -73,7 +73,9 @@ pub(super) fn frame<'b>(bytes: &'b [u8], mut each: impl FnMut(&'b [u8])) -> Resu
 /// The end of an argument's bytes is at `to`, and what follows is not all there.
 fn cut_argument(bytes: &[u8], to: usize) -> Result<Frame<'_>, &'static str> {
     match bytes.get(to) {
-        None | Some(b'\r') => Ok(Frame::More(to + 2)),
+        // Whoever gives one byte more hears the same as who gives all.
+        None => Ok(Frame::More(to + 1)),
+        Some(b'\r') => Ok(Frame::More(to + 2)),
         Some(_) => Err("an argument is longer or shorter than its length says"),
     }
 }

@@ -59,8 +59,10 @@ pub struct Ending {
     pub tail: Vec<Record>,
     /// Behind the tail: for who uses it.
     pub resume: Resume,
-    /// Before the tail: for who does not. In a file without seals that is its beginning.
+    /// What a seal proves ends here: for who does not. In a file without seals that is its beginning.
     pub proved: Resume,
+    /// So many of the tail stand before that: a seal within a transaction proves what is before its MULTI.
+    pub proved_tail: usize,
     /// What follows the tail is not whole.
     pub torn: Option<Torn>,
 }

@@ -54,8 +54,8 @@ impl Manifest {
     /// Reads the text of a manifest.
     ///
     /// # Errors
-    /// The first line that cannot be used. Stricter than Redis in three things that no server writes: `seq 1x`,
-    /// `type incr` and numbers from 2^53 on are refused.
+    /// The first line that cannot be used. Stricter than Redis in four things that no server writes: `seq 1x`, `type incr`,
+    /// numbers from 2^53 on, and names that quoting would make too long for a line are refused.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         let at = |line: usize| move |cause| ManifestError { line, cause };
         if text.is_empty() {
@@ -78,6 +78,10 @@ impl Manifest {
         }
         let words = words::split(line).ok_or(ManifestCause::Quotes)?;
         let (entry, kind) = entry_of(&words)?;
+        // It is written again, as it has to be quoted.
+        if line_of(&entry, kind).len() > LINE_MAX {
+            return Err(ManifestCause::TooLong);
+        }
         match kind {
             Kind::Base if self.base.is_some() => return Err(ManifestCause::SecondBase),
             Kind::Base => self.base = Some(entry),
@@ -99,10 +103,7 @@ impl Manifest {
         let base = self.base.iter().map(|e| (e, Kind::Base));
         let history = self.history.iter().map(|e| (e, Kind::History));
         let incrs = self.incrs.iter().map(|e| (e, Kind::Incr));
-        let line = |(entry, kind): (&Entry, Kind)| {
-            format!("file {} seq {} type {}\n", words::quote(&entry.name), entry.seq, kind.letter())
-        };
-        base.chain(history).chain(incrs).map(line).collect()
+        base.chain(history).chain(incrs).map(|(entry, kind)| line_of(entry, kind)).collect()
     }
 
     /// The names of the files that make up the data set, in the order of loading.
@@ -156,6 +157,10 @@ impl Manifest {
     pub fn last_incr_seq(&self) -> u64 {
         self.incrs.last().map_or(0, |incr| incr.seq)
     }
+}
+
+fn line_of(entry: &Entry, kind: Kind) -> String {
+    format!("file {} seq {} type {}\n", words::quote(&entry.name), entry.seq, kind.letter())
 }
 
 /// The file of one line. As in Redis, names of pairs may be in any case and order, and the last one counts.

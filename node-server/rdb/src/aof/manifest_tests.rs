@@ -51,6 +51,9 @@ fn what_redis_refuses_is_refused_with_line_and_cause() {
     assert_eq!(cause(&format!("{LINE}{LINE}")), (2, C::Order { seq: 1, before: 1 }));
     assert_eq!(cause("file a seq 1 type b\nfile b seq 2 type b\n"), (2, C::SecondBase));
     assert_eq!(cause(&format!("#{}\n", "x".repeat(1023))), (1, C::TooLong));
+    // It is read and could not be once it is written, with each of its bytes as four.
+    assert_eq!(cause(&format!("file {} seq 1 type b\n", "\u{e4}".repeat(126))), (1, C::TooLong));
+    assert!(Manifest::parse(format!("file {} seq 1 type b\n", "\u{e4}".repeat(125)).as_bytes()).is_ok());
     for (name, error) in [("./a", NameError::Path), ("..", NameError::Nothing), ("\"\"", NameError::Nothing)]
     {
         let name_of = |cause| matches!(cause, (1, C::Name { error: e, .. }) if e == error);

@@ -57,6 +57,8 @@ pub struct Scanner {
     later: Option<Later>,
     /// Something that is data has been read.
     has_data: bool,
+    /// One that a seal within a transaction proves: a cut before that transaction would leave it without.
+    note_before_multi: Option<u64>,
     damage: Option<Damage>,
     failed: Option<AofError>,
 }
@@ -125,8 +127,9 @@ impl Scanner {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if self.damage.is_none() && self.at < self.buffer.len() {
-            self.damaged(Fault::Cut);
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        if self.damage.is_none() && !rest.is_empty() {
+            self.damaged(frame(rest, |_| {}).map_or_else(Fault::Format, |_| Fault::Cut));
         }
         if let Some(damage) = &self.damage {
             let (at, tail) = (damage.at, damage.verdict()?);
@@ -136,15 +139,16 @@ impl Scanner {
     }
 
     fn ending(&self, end: Boundary, torn_at: Option<u64>) -> Result<Ending, AofError> {
-        if let Some(at) = self.strange_note.filter(|at| *at < end.resume.len) {
+        let note = self.note_before_multi.or(self.strange_note);
+        if let Some(at) = note.filter(|at| *at < end.resume.len) {
             return Err(AofError::Format {
                 at,
                 reason: "an annotation that is unknown and that nothing proves",
             });
         }
         let torn = torn_at.map(|at| Torn { at, complete_until: end.resume.len });
-        let proved = self.proved.resume;
-        Ok(Ending { tail: self.records(end.pending), resume: end.resume, proved, torn })
+        let Boundary { resume: proved, pending: proved_tail } = self.proved;
+        Ok(Ending { tail: self.records(end.pending), resume: end.resume, proved, proved_tail, torn })
     }
 
     fn read_on(&mut self) -> Result<Option<Item>, AofError> {
@@ -172,9 +176,12 @@ impl Scanner {
                         return Ok(Some(item));
                     }
                 }
-                // A seal whose first byte is damaged.
+                // A seal whose first byte is damaged, or the beginning of one.
                 Err(_) if self.sealed && rest.get(1..PREFIX.len()) == PREFIX.get(1..) => {
                     self.damaged(Fault::Seal)
+                }
+                Err(_) if self.sealed && rest.get(1..).is_some_and(|r| PREFIX[1..].starts_with(r)) => {
+                    self.wanted = PREFIX.len();
                 }
                 // At the very beginning it may be a new file that a crash left with zeros, or a damaged first seal.
                 Err(reason) if self.sealed || self.offset() == 0 => self.damaged(Fault::Format(reason)),
@@ -230,9 +237,10 @@ impl Scanner {
         self.crc = RunningCrc::new();
         self.stretch_from = self.offset();
         self.sealed = true;
-        self.strange_note = None;
+        let note = self.note_before_multi.take().or(self.strange_note.take());
         if self.in_multi {
             // What is before MULTI is proved and waits for EXEC with the rest.
+            self.note_before_multi = note;
             self.proved = self.boundary;
             return Ok(None);
         }

@@ -205,6 +205,33 @@ fn an_unknown_annotation_is_read_over_where_it_is_proved() {
     assert_eq!((records.len(), ending.torn), (1, None));
 }
 
+/// Who drops what is behind the last seal keeps what is before it, although it waits for EXEC with the rest.
+#[test]
+fn of_the_tail_a_part_may_be_proved() {
+    let mut writer = Writer::new();
+    writer.append(&set(1, b"proved"));
+    writer.append(&command(&[b"MULTI"]));
+    writer.seal();
+    writer.append(&command(&[b"EXEC"]));
+    writer.append(&set(2, b"tail"));
+    let ending = scan(&writer.bytes, 9).1.unwrap();
+    assert_eq!((ending.tail.len(), ending.proved_tail), (4, 1));
+    assert_eq!(ending.proved.len, (writer.ends[0] + set(1, b"proved").len()) as u64);
+}
+
+/// The seal that proves it is cut away with the transaction: the next start would refuse what this one has cut.
+#[test]
+fn an_unknown_annotation_before_a_transaction_that_is_cut_is_refused_at_once() {
+    let mut writer = Writer::new();
+    writer.append(b"#XX: of a server to come\r\n");
+    writer.append(&command(&[b"MULTI"]));
+    writer.seal();
+    assert!(matches!(scan(&writer.bytes, 9).1, Err(AofError::Format { at: 66, .. })));
+    writer.append(&command(&[b"EXEC"]));
+    writer.seal();
+    assert_eq!(scan(&writer.bytes, 9).1.unwrap().torn, None);
+}
+
 #[test]
 fn files_larger_than_the_buffer() {
     for sealed in [true, false] {
