@@ -10,6 +10,7 @@ pub mod clients;
 pub mod commands;
 pub mod config;
 pub mod cron;
+mod files_first;
 pub mod host;
 pub mod info;
 pub mod links;

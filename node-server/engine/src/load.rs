@@ -252,6 +252,7 @@ impl Engine {
         self.durability.set_synced(0);
         Slot::all().for_each(|slot| self.keyspace.set_logged(slot, 0));
         self.log.restart(replid, offset, db);
+        self.durability.begun_anew();
     }
 }
 
