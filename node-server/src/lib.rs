@@ -11,6 +11,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod cron;
+mod files_first;
 pub mod host;
 mod huge_pages;
 pub mod info;

@@ -5,6 +5,7 @@ pub use crate::clock::now;
 
 use crate::clients::{Client, Clients, ReplicaHello};
 use crate::config::ConfigStore;
+use crate::files_first::FilesFirst;
 use crate::host::NodeHost;
 use crate::mailbox::{Mail, Mailboxes, ReplyTo};
 use crate::persistence::{Loading, PersistenceHandle};
@@ -233,6 +234,8 @@ pub struct ReplicationHandle {
     pub log_grew: Notify,
     /// Notified when more of the log is on the disk, which a replica tells its master.
     pub synced: Notify,
+    /// The persistence thread needs the snapshot.
+    pub(crate) files_first: FilesFirst,
     /// The largest offset whose acknowledgement some reply waits for.
     wanted_ack: AtomicU64,
     /// Written by the replication thread on change and each 100 ms; read by INFO, ROLE, WAIT and the bus thread.
@@ -404,6 +407,7 @@ impl Node {
             status: ArcSwap::default(),
             log_grew: Notify::new(),
             synced: Notify::new(),
+            files_first: FilesFirst::default(),
             wanted_ack: AtomicU64::new(0),
         };
         let node = Arc::new(Self {

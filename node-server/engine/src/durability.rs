@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Durability {
     /// `appendfsync always`: replies wait for the disk.
     holds: AtomicBool,
+    /// There is a file that promises something.
+    promises: AtomicBool,
     /// The log is on the disk up to here.
     synced: AtomicU64,
     /// `appendonly`.
@@ -22,6 +24,20 @@ impl Durability {
     /// Whether replies wait until what they depend on is on the disk.
     pub fn set_holds(&self, holds: bool) {
         self.holds.store(holds, Ordering::SeqCst);
+    }
+
+    /// Whether there is a file that promises something: replies wait as soon as the data is another one than its.
+    pub fn set_promises(&self, promises: bool) {
+        self.promises.store(promises, Ordering::SeqCst);
+    }
+
+    /// The log has another history, of which no file has anything: not even what is written before the shell notices is
+    /// acknowledged without it.
+    pub(crate) fn begun_anew(&self) {
+        self.set_synced(0);
+        if self.promises.load(Ordering::SeqCst) {
+            self.set_holds(true);
+        }
     }
 
     /// Whether there is an append-only file.

@@ -1,6 +1,7 @@
 //! The engine: keyspace, log and gates of one node.
 
 use crate::acks::Acks;
+use crate::functions::Functions;
 use crate::gate::Gate;
 use crate::keyspace::{Counters, Keyspace, SlotState, WaitFor};
 use crate::log::Log;
@@ -28,6 +29,7 @@ pub struct Engine {
     pub(crate) gate: Gate,
     pub(crate) acks: Acks,
     pub(crate) durability: Durability,
+    pub(crate) functions: Functions,
     /// Effects so far, for save points.
     pub(crate) changes: AtomicU64,
     pub(crate) password: Password,
@@ -59,6 +61,7 @@ impl Engine {
             gate: Gate::default(),
             acks: Acks::default(),
             durability: Durability::default(),
+            functions: Functions::default(),
             changes: AtomicU64::new(0),
             password: Password::default(),
             routing: ArcSwap::from_pointee(routing),

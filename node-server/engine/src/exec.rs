@@ -189,7 +189,8 @@ impl Engine {
 
     /// The slot of all keys, and what is needed of it.
     fn plan<'m>(&self, session: &Session, multi: &'m Multi) -> CommandResult<Plan<'m>> {
-        let mut plan = Plan { multi, need: None, writes: false, all_slots: false, role: false, flushes: false };
+        let mut plan =
+            Plan { multi, need: None, writes: false, all_slots: false, role: false, flushes: false };
         let mut first_key: Option<&[u8]> = None;
         for queued in &multi.queue {
             let spec = queued.command.spec;

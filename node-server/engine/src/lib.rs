@@ -17,6 +17,7 @@ mod engine;
 mod exec;
 mod execute;
 mod flush;
+mod functions;
 mod gate;
 pub mod glob;
 pub mod host;

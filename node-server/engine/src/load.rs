@@ -2,6 +2,7 @@
 //! end, together with the log's new history. A stream that breaks off changes nothing.
 
 use crate::Engine;
+use crate::functions::{Arriving, LIBRARIES_LEN_MAX};
 use crate::keyspace::{Table, Value};
 use crate::log::NO_REPLID;
 use node_server_protocol::{Millis, SLOT_COUNT, Slot, key_slot};
@@ -17,6 +18,18 @@ pub enum LoadError {
     /// More databases than there are here.
     #[error("the data names database {0}, and there are {1} here")]
     Database(u64, u16),
+    /// Function libraries beyond what is kept.
+    #[error("the function libraries of the data have more than {LIBRARIES_LEN_MAX} bytes")]
+    Libraries,
+    /// Keys of an import of slots that was under way when Valkey wrote the data: only it can tell whether they count.
+    #[error(
+        "the data was written while slots were being imported (SLOT_IMPORT, job {job}) and holds keys that may not \
+         count: let the import end at the server that wrote it, and take its data again"
+    )]
+    SlotImport {
+        /// The name of the import, as far as it is text.
+        job: String,
+    },
     /// [`Loader::commit`] before the end.
     #[error("the data breaks off before its end")]
     Unfinished,
@@ -53,7 +66,7 @@ pub struct Loader {
     offset: Option<u64>,
     /// `repl-stream-db`: the database in which the stream behind the data goes on.
     stream_db: u16,
-    functions: usize,
+    libraries: Arriving,
 }
 
 impl Engine {
@@ -64,7 +77,11 @@ impl Engine {
         self.set_loading(self.keyspace.is_empty());
         Loader {
             engine: Arc::clone(self),
-            reader: if self.checks_rdb() { rdb::Reader::new() } else { rdb::Reader::new().without_checksum() },
+            reader: if self.checks_rdb() {
+                rdb::Reader::new()
+            } else {
+                rdb::Reader::new().without_checksum()
+            },
             tables: (0..SLOT_COUNT).map(|_| Table::default()).collect(),
             db: 0,
             clock_s: (now.0 / 1000) as u32,
@@ -73,7 +90,7 @@ impl Engine {
             replid: None,
             offset: None,
             stream_db: 0,
-            functions: 0,
+            libraries: Arriving::default(),
         }
     }
 }
@@ -111,9 +128,10 @@ impl Loader {
                     return Ok(Step::Key);
                 }
                 rdb::Item::End => self.ended = true,
-                // Keys of an import under way follow like any others; they are out of reach until their slot is owned.
-                rdb::Item::SlotImport { .. } => {}
-                rdb::Item::Function(_) => self.functions += 1,
+                rdb::Item::SlotImport { job, .. } => {
+                    return Err(LoadError::SlotImport { job: String::from_utf8_lossy(&job).into_owned() });
+                }
+                rdb::Item::Function(text) => self.libraries.add(text)?,
                 rdb::Item::Aux { name, value } => self.note(&name, &value)?,
             }
         }
@@ -168,10 +186,10 @@ impl Loader {
         }
     }
 
-    /// How many libraries of functions were left out, as this version runs none.
+    /// How many function libraries there are, which this version keeps and does not run.
     #[must_use]
-    pub fn functions(&self) -> usize {
-        self.functions
+    pub fn libraries(&self) -> usize {
+        self.libraries.count()
     }
 
     /// Keys that were passed over because their value was an empty collection: the names since this was last asked, and
@@ -214,6 +232,7 @@ impl Loader {
         if !self.ended {
             return Err(LoadError::Unfinished);
         }
+        self.engine.functions.replace(self.libraries.take());
         let mut old = Vec::new();
         for (slot, table) in Slot::all().zip(std::mem::take(&mut self.tables)) {
             let mut guard = self.engine.keyspace.lock(slot);
@@ -237,6 +256,7 @@ impl Engine {
         self.durability.set_synced(0);
         Slot::all().for_each(|slot| self.keyspace.set_logged(slot, 0));
         self.log.restart(replid, offset, db);
+        self.durability.begun_anew();
     }
 }
 

@@ -132,6 +132,7 @@ impl Engine {
         let Standing { end: offset, replid, restarts, db } = self.log.standing();
         let pin = Some(self.log.pin(offset));
         self.log.forget_selected();
+        let libraries = self.functions.all();
         drop(barrier);
         let mut writer = Writer::new(dialect);
         if !self.checks_rdb() {
@@ -146,6 +147,9 @@ impl Engine {
         writer.aux("repl-id", &replid);
         writer.aux("repl-offset", &offset.to_string());
         writer.aux("aof-base", "0");
+        for text in libraries.iter() {
+            writer.function(text);
+        }
         let left = (0..SLOT_COUNT.min(self.slots())).rev().filter_map(Slot::new).collect();
         let engine = Arc::clone(self);
         Ok(Snapshot {

@@ -5,7 +5,7 @@ use crate::crc64::crc64;
 use crate::encode::put_value;
 use crate::encoding::{put_length, put_millis, put_string, put_string_as};
 use crate::error::shown;
-use crate::types::{OP_AUX, OP_EOF, OP_EXPIRETIME_MS, OP_SELECTDB, STRING};
+use crate::types::{OP_AUX, OP_EOF, OP_EXPIRETIME_MS, OP_FUNCTION2, OP_SELECTDB, STRING};
 use crate::{Dialect, Form, RdbError, Value};
 
 /// Appends to an inner buffer that [`Writer::take`] empties.
@@ -37,6 +37,12 @@ impl Writer {
         self.out.push(OP_AUX);
         put_string(&mut self.out, name.as_bytes());
         put_string(&mut self.out, value.as_bytes());
+    }
+
+    /// The text of a function library: behind the auxiliary fields and before the keys, as Redis 7.0 writes it.
+    pub fn function(&mut self, text: &[u8]) {
+        self.out.push(OP_FUNCTION2);
+        put_string(&mut self.out, text);
     }
 
     /// What follows belongs to this database.

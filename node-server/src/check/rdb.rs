@@ -47,6 +47,13 @@ pub fn check_rdb(path: &Path, out: &mut impl Write) -> anyhow::Result<bool> {
             writeln!(out, "BAD at byte {}: {error}", reader.position())?;
         }
     }
+    if result.is_ok() && contents.slot_imports > 0 {
+        writeln!(
+            out,
+            "BAD: slots were being imported when it was written, and their keys may not count: it is not loaded"
+        )?;
+        return Ok(false);
+    }
     if result.is_ok() {
         writeln!(out, "[offset {}] \\o/ RDB looks OK! \\o/", reader.position())?;
     }
@@ -188,6 +195,15 @@ mod tests {
         assert!(!foreign.0 && foreign.1.contains("BAD at byte 0: not an RDB stream"), "{}", foreign.1);
         let empty = check(b"");
         assert!(!empty.0 && empty.1.contains("in the middle of the header"), "{}", empty.1);
+    }
+
+    #[test]
+    fn a_file_that_was_written_during_an_import_is_not_loaded() {
+        let mut writer = Writer::new(Dialect::Valkey);
+        writer.keys(&[&[0xf3, 40][..], &[b'7'; 40], &[1, 5, 7], b"\xfe\x00\x00\x01k\x01v"].concat());
+        writer.finish();
+        let (is_good, text) = check(&writer.take());
+        assert!(!is_good && text.contains("BAD: slots were being imported"), "{text}");
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use super::open::Open;
 use super::rdb_file::{self, Saving, Waiter};
 use super::rewrite::{Rewrite, SOON, Written};
-use super::{Files, Found, NO_AOF, Request};
+use super::{Files, Found, HANGS_MS, Holds, NO_AOF, Request};
 use crate::append_only::AofError;
 use crate::config::{Fsync, Settings};
+use crate::files_first::First;
 use crate::node::{Node, now};
 use crate::shutdown;
 use node_server_protocol::Millis;
@@ -59,6 +60,12 @@ pub(super) struct Keeper {
     /// Earliest time for the next automatic rewrite, after failures.
     rewrite_not_before: Millis,
     rewrite_failures: u32,
+    /// Since when a base that replies wait for has not been able to begin.
+    base_waits_since: Option<Millis>,
+    /// Full syncs wait for that base.
+    base_first: Option<First>,
+    /// Full syncs wait for the last save.
+    pub(super) save_first: Option<First>,
 }
 
 impl Keeper {
@@ -87,6 +94,9 @@ impl Keeper {
             reopen_at: Millis(0),
             rewrite_not_before: Millis(0),
             rewrite_failures: 0,
+            base_waits_since: None,
+            base_first: None,
+            save_first: None,
         };
         keeper.hold_or_not();
         keeper.tell();
@@ -199,22 +209,29 @@ impl Keeper {
 
     /// Whether replies wait for the disk.
     fn hold_or_not(&self) {
+        self.decide(|_| {});
+    }
+
+    /// As a replica it decides as a master would: nothing is held there, and whoever is promoted holds at once.
+    fn decide(&self, change: impl FnOnce(&mut Holds)) {
         let promises = !self.unsynced && self.open.as_ref().is_some_and(Open::promises);
         let node = &self.node;
-        node.persistence.decide(&node.engine, &node.config, |holds| holds.promises = promises);
+        // A node that serves nothing waits for nothing, and its file for its first data.
+        let open = self.open.as_ref().filter(|_| !self.is_closed_empty());
+        let baseless = open.is_some_and(|open| !open.is_good());
+        let restarts = open.map_or_else(|| node.engine.log().restarts(), Open::restarts);
+        let let_go = node.persistence.decide(&node.engine, &node.config, |holds| {
+            (holds.promises, holds.baseless, holds.restarts) = (promises, baseless, restarts);
+            change(holds);
+        });
+        if let_go {
+            node.mailboxes.acks_advanced();
+        }
     }
 
     /// Writes and syncs begin, or are through: the cron thread watches how long they take.
     fn busy(&self, since: Option<Millis>) {
-        let node = &self.node;
-        let mut held = false;
-        node.persistence.decide(&node.engine, &node.config, |holds| {
-            held = holds.stalled;
-            (holds.busy_since, holds.stalled) = (since, false);
-        });
-        if held {
-            node.mailboxes.acks_advanced();
-        }
+        self.decide(|holds| (holds.busy_since, holds.stalled) = (since, false));
     }
 
     fn healed(&mut self) {
@@ -378,7 +395,10 @@ impl Keeper {
     /// The process is about to leave. What fails now fails while everything still runs (Redis: finishShutdown), and nobody
     /// is kept waiting: the save runs beside, as BGSAVE does.
     fn prepare(&mut self, save: Option<bool>, done: SyncSender<Result<(), String>>) {
+        // A replica that does not read would keep the process from leaving.
+        self.save_first = Some(self.node.replication.files_first.begin());
         if let Err(error) = self.complete_base() {
+            self.save_first = None;
             // Whoever asked may have given up waiting.
             let _ = done.send(Err(error));
         } else if self.is_to_save(save) {
@@ -389,6 +409,7 @@ impl Keeper {
             self.save_replies.push(Waiter::Shutdown(done));
             self.save_wanted = true;
         } else {
+            self.save_first = None;
             let _ = done.send(Ok(()));
         }
     }
@@ -420,6 +441,8 @@ impl Keeper {
         self.rewrite_failures = 0;
         while needed(self) {
             self.write();
+            // A save under way is in its way.
+            self.end_saving();
             self.begin_rewrite_if_due();
             self.end_rewrite();
             if self.rewrite_failures > 0 {
@@ -462,14 +485,25 @@ impl Keeper {
             Ok(Some(rewrite)) => {
                 self.rewrite = Some(rewrite);
                 self.node.persistence.status.update(|s| s.rewrite_scheduled = false);
+                (self.base_waits_since, self.base_first) = (None, None);
                 tracing::info!("Background append only file rewriting started");
             }
             // A write or another snapshot is in the way.
-            Ok(None) => {}
+            Ok(None) => self.base_waits(),
             Err(error) => {
                 tracing::error!("Can't rewrite append only file: {error}");
                 self.rewrite_failed();
             }
+        }
+    }
+
+    /// Replies wait for the base: that must not last until the slowest replica has its full sync.
+    fn base_waits(&mut self) {
+        if !self.is_stale() || self.node.engine.is_replica() || self.base_first.is_some() {
+            return;
+        }
+        if now().since(*self.base_waits_since.get_or_insert_with(now)) >= HANGS_MS {
+            self.base_first = Some(self.node.replication.files_first.begin());
         }
     }
 

@@ -363,6 +363,10 @@ impl<'n> Reading<'n> {
         }
         let (keys, (_, empty)) = (loader.keys(), loader.take_empty_keys());
         tracing::info!("Done loading RDB, keys loaded: {keys}, empty keys skipped: {empty}.");
+        if loader.libraries() > 0 {
+            let count = loader.libraries();
+            tracing::info!("{count} function libraries are kept, and not run: this version runs none");
+        }
         found.stream_db = loader.stream_db();
         found.history = loader.history().map(|(replid, offset)| (replid.to_owned(), offset));
         let rest = loader.take_rest();

@@ -28,7 +28,7 @@ use crate::config::{ConfigStore, Fsync};
 use crate::mailbox::ReplyTo;
 use crate::node::{Busy, Node};
 use crate::{shutdown, start};
-use node_server_engine::{Engine, Reload};
+use node_server_engine::{Engine, Log, Reload};
 use node_server_protocol::Millis;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -100,6 +100,23 @@ struct Holds {
     busy_since: Option<Millis>,
     /// That is too long.
     stalled: bool,
+    /// The file does not continue the data, or its base is not complete: nothing that is written now counts before
+    /// there is one, however long that takes.
+    baseless: bool,
+    /// The restart of the log that the file belongs to ([`node_server_engine::Standing::restarts`]).
+    restarts: u64,
+}
+
+impl Holds {
+    /// Whether replies wait for the disk.
+    fn wait(&self, policy: Fsync, log: &Log) -> bool {
+        self.promises
+            && match policy {
+                Fsync::Always => true,
+                Fsync::EverySecond => self.stalled || self.baseless || self.restarts != log.restarts(),
+                Fsync::No => false,
+            }
+    }
 }
 
 /// The way to the persistence thread, and what it last said about itself.
@@ -154,7 +171,8 @@ impl PersistenceHandle {
 
     /// CONFIG SET changed something. `appendfsync always` is in force with its reply; the rest is the thread's.
     pub(crate) fn settings_changed(&self, engine: &Engine, config: &ConfigStore) {
-        self.decide(engine, config, |_| {});
+        // The thread lets go of what waited.
+        let _ = self.decide(engine, config, |_| {});
         self.wake();
     }
 
@@ -163,23 +181,27 @@ impl PersistenceHandle {
     pub(crate) fn watch(&self, engine: &Engine, config: &ConfigStore, now: Millis) {
         let hangs = |holds: &Holds| holds.busy_since.is_some_and(|since| now.since(since) >= HANGS_MS);
         if hangs(&self.holds.lock()) {
-            self.decide(engine, config, |holds| holds.stalled = hangs(holds));
+            let _ = self.decide(engine, config, |holds| holds.stalled = hangs(holds));
         }
     }
 
     /// Changes what decides whether replies wait for the disk, and decides: one after the other, so that the last one
-    /// knows all.
-    fn decide(&self, engine: &Engine, config: &ConfigStore, change: impl FnOnce(&mut Holds)) {
+    /// knows all. True: replies do not wait any more.
+    fn decide(&self, engine: &Engine, config: &ConfigStore, change: impl FnOnce(&mut Holds)) -> bool {
         let mut holds = self.holds.lock();
         change(&mut holds);
         let settings = config.settings();
         engine.durability().set_on(settings.appendonly);
-        let waits = match settings.appendfsync {
-            Fsync::Always => true,
-            Fsync::EverySecond => holds.stalled,
-            Fsync::No => false,
-        };
-        engine.durability().set_holds(holds.promises && waits);
+        let durability = engine.durability();
+        let (policy, before) = (settings.appendfsync, durability.holds());
+        durability.set_promises(holds.promises && policy != Fsync::No);
+        let waits = || holds.wait(policy, engine.log());
+        durability.set_holds(waits());
+        // The log may have begun anew just now, and said so before this.
+        if !durability.holds() && waits() {
+            durability.set_holds(true);
+        }
+        before && !durability.holds()
     }
 
     fn fall_asleep(&self) {

@@ -213,6 +213,11 @@ impl Open {
         self.promises
     }
 
+    /// Which restart of the log it belongs to.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
     /// Whether there is something to write now.
     pub(super) fn is_behind(&self, node: &Node) -> bool {
         !self.stale && self.offset < node.engine.log().end() && now() >= self.retry_at

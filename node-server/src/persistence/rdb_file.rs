@@ -165,7 +165,7 @@ impl Keeper {
             // When it cannot begin yet, the next round tries again.
             Ok(()) | Err(SaveError::Begin(_)) => {}
             Err(error) => {
-                self.save_wanted = false;
+                (self.save_wanted, self.save_first) = (false, None);
                 let waiters = std::mem::take(&mut self.save_replies);
                 self.save_failed(&error);
                 self.answer_all(waiters, &Err(error));
@@ -222,7 +222,7 @@ impl Keeper {
             source,
         })?;
         tracing::info!("Background saving started");
-        self.save_wanted = false;
+        (self.save_wanted, self.save_first) = (false, None);
         let waiters = std::mem::take(&mut self.save_replies);
         self.saving = Some(Saving { begun: now(), changes, shows, result, waiters, given_up });
         Ok(())

@@ -122,26 +122,29 @@ fn everysec_loses_two_seconds_at_most() {
     }
 }
 
+/// Every sync takes five seconds, until the server or strace ends.
+fn slow_syncs(server: &Server) -> std::process::Child {
+    let rule = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=5000000", "-o", "/dev/null"];
+    let strace = Command::new("strace")
+        .args(["-f", "-qq"])
+        .args(rule)
+        .args(["-p", &server.child.id().to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace is needed: apt-get install strace");
+    until("strace has hold of it", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+        (!status.contains("TracerPid:\t0\n")).then_some(())
+    });
+    strace
+}
+
 /// The disk hangs in a sync: after a while nothing is acknowledged any more, until it answers.
 #[test]
 fn everysec_loses_two_seconds_at_most_where_the_disk_hangs() {
     let mut server = Server::start(EVERYSEC);
     wait_based(&mut server.client());
-    let mut strace = Command::new("strace")
-        .args([
-            "-f",
-            "-qq",
-            "-e",
-            "trace=fdatasync",
-            "-e",
-            "inject=fdatasync:delay_enter=5000000",
-            "-o",
-            "/dev/null",
-        ])
-        .args(["-p", &server.child.id().to_string()])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("strace is needed: apt-get install strace");
+    let mut strace = slow_syncs(&server);
     let stop = Arc::new(AtomicBool::new(false));
     let writers = start_writers(&server, &stop);
     std::thread::sleep(Duration::from_millis(4800));
@@ -157,6 +160,49 @@ fn everysec_loses_two_seconds_at_most_where_the_disk_hangs() {
     let late = |at: &&Instant| last.saturating_duration_since(**at) < Duration::from_secs(2);
     server.start_again(EVERYSEC);
     check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);
+}
+
+/// A replica that was given other data is promoted before its file has the base that goes with it: what is written then
+/// is in no file that counts, so nothing is acknowledged before there is one.
+#[test]
+fn a_promoted_replica_acknowledges_nothing_before_its_base_is_complete() {
+    let master = Server::start(&[]);
+    set_many(&mut master.client(), "key", 100);
+    let mut server = Server::start(EVERYSEC);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let promote = |server: &Server| {
+        let mut client = server.client();
+        client.text(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+        until("it is in sync", || (client.info("replication", "master_link_status") == "up").then_some(()));
+        assert_eq!(client.text(&["REPLICAOF", "NO", "ONE"]), "OK");
+    };
+    let mut strace = slow_syncs(&server);
+    promote(&server);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers = start_writers(&server, &stop);
+    std::thread::sleep(Duration::from_millis(3000));
+    assert_eq!(client.text(&["PING"]), "PONG", "what depends on no write is answered");
+    let killed = Instant::now();
+    server.kill();
+    strace.wait().unwrap();
+    let told: Vec<Told> = writers.into_iter().map(|w| w.join().unwrap()).collect();
+    let late = |at: &&Instant| killed.saturating_duration_since(**at) < Duration::from_secs(2);
+    let complete = server.log().matches("AOF rewrite finished").count();
+    assert_eq!(complete, 1, "the base was complete too soon for this test");
+    server.start_again(EVERYSEC);
+    check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);
+    // With the base the replies leave.
+    let mut strace = slow_syncs(&server);
+    promote(&server);
+    client = server.client();
+    client.send(&["SET", "held", "x"]);
+    common::signal(strace.id(), "INT");
+    strace.wait().unwrap();
+    assert_eq!(client.receive(), Reply::Simple("OK".into()));
+    server.kill();
+    server.start_again(EVERYSEC);
+    assert_eq!(server.client().text(&["GET", "held"]), "x");
 }
 
 #[test]

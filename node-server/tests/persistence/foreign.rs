@@ -280,3 +280,55 @@ fn rdb_files_go_both_ways() {
         other.start_again(&[]);
     }
 }
+
+const LIBRARY: &str = "#!lua name=mylib\nredis.register_function('one', function() return 1 end)";
+
+fn functions(client: &mut Client) -> String {
+    match client.call(&["FUNCTION", "LIST", "WITHCODE"]) {
+        Reply::Array(list) if list.len() == 1 => format!("{list:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// This version runs no functions. What has them keeps them all the same: in files of both kinds, and through a full sync.
+#[test]
+fn function_libraries_pass_through_us() {
+    let mut other = Foreign::redis();
+    let mut client = other.client();
+    assert_eq!(client.text(&["FUNCTION", "LOAD", LIBRARY]), "mylib");
+    let expected = functions(&mut client);
+    assert_eq!(client.text(&["SET", "k", "v"]), "OK");
+    assert_eq!(client.text(&["SAVE"]), "OK");
+    other.kill();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(other.dir.path().join("dump.rdb"), dir.path().join("dump.rdb")).unwrap();
+    let mut server = Server::start_in(dir, &["--appendonly", "yes", "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let replica = Foreign::start(
+        "redis-server".into(),
+        tempfile::tempdir().unwrap(),
+        &["--replicaof", "127.0.0.1", &server.port.to_string()],
+    );
+    until("it is in sync", || {
+        (replica.client().info("replication", "master_link_status") == "up").then_some(())
+    });
+    assert_eq!(functions(&mut replica.client()), expected, "a full sync");
+    for reload in ["RELOAD", "LOADAOF"] {
+        assert_eq!(client.text(&["DEBUG", reload]), "OK");
+        assert_eq!(client.text(&["FLUSHALL"]), "OK");
+        assert_eq!(client.text(&["SAVE"]), "OK");
+        rewrite(&mut client);
+    }
+    server.kill();
+    for (file, args) in [("dump.rdb", &[][..]), ("appendonlydir", EVERYSEC)] {
+        let dir = tempfile::tempdir().unwrap();
+        let from = server.dir.path().join(file);
+        match from.is_dir() {
+            true => copy(&from, &dir.path().join(file)),
+            false => _ = std::fs::copy(from, dir.path().join(file)).unwrap(),
+        }
+        let judge = Foreign::start("redis-server".into(), dir, args);
+        assert_eq!(functions(&mut judge.client()), expected, "{file}");
+    }
+}

@@ -207,6 +207,23 @@ fn after_a_failed_sync_the_file_is_written_anew() {
     assert_eq!(server.client().text(&["DBSIZE"]), (written + 1).to_string());
 }
 
+/// Replies and writes wait for the new base, and that does not wait for a replica that reads nothing.
+#[test]
+fn a_base_that_replies_wait_for_is_written_before_a_full_sync() {
+    let server = Server::start(EVERYSEC);
+    let mut client = server.client();
+    wait_based(&mut client);
+    saves::fill(&mut client, 24);
+    let _peer = saves::silent_replica(&server);
+    let injection = Injection::into(&server, "inject=fdatasync:error=EIO:when=1");
+    until("writes are refused", || {
+        client.text(&["SET", "key", "value"]).starts_with("MISCONF").then_some(())
+    });
+    drop(injection);
+    until("writes are taken again", || (client.text(&["SET", "last", "value"]) == "OK").then_some(()));
+    assert!(server.log().contains("a file is to be written first"), "{}", server.log());
+}
+
 #[test]
 fn a_failed_sync_with_always_is_not_acknowledged() {
     let mut server = Server::start(ALWAYS);

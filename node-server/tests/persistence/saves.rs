@@ -297,3 +297,31 @@ fn leaving_during_a_save_leaves_a_whole_file() {
         assert_eq!(client.text(&["GET", "round"]), round.to_string());
     }
 }
+
+/// A replica that asks for everything and reads nothing. The data must be more than sockets hold.
+pub(crate) fn silent_replica(server: &Server) -> Client {
+    let mut peer = server.client();
+    assert_eq!(peer.text(&["REPLCONF", "capa", "eof"]), "OK");
+    peer.send(&["PSYNC", "?", "-1"]);
+    until("its full sync is under way", || server.log().contains("begins at offset").then_some(()));
+    peer
+}
+
+pub(crate) fn fill(client: &mut Client, megabytes: usize) {
+    let value = "v".repeat(1 << 20);
+    (0..megabytes).for_each(|n| assert_eq!(client.text(&["SET", &format!("large:{n}"), &value]), "OK"));
+}
+
+/// There is one snapshot at a time, and its full sync would have it until `repl-timeout`.
+#[test]
+fn a_replica_that_does_not_read_does_not_keep_the_process_from_leaving() {
+    let mut server = Server::start(&["--save", "3600 1"]);
+    fill(&mut server.client(), 24);
+    let peer = silent_replica(&server);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    drop(peer);
+    assert!(server.log().contains("a file is to be written first"), "{}", server.log());
+    server.start_again(&["--save", ""]);
+    assert_eq!(server.client().text(&["DBSIZE"]), "24");
+}

@@ -327,6 +327,12 @@ impl Log {
         self.inner.lock().db
     }
 
+    /// How often another history has taken the place of its content ([`Standing::restarts`]).
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.inner.lock().restarts
+    }
+
     /// Keeps everything from `offset` on, at most [`LOG_PIN_MAX`] bytes, while the pin lives.
     #[must_use]
     pub fn pin(&self, offset: u64) -> Pin {

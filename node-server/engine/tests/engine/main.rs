@@ -10,6 +10,8 @@ mod databases;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod functions;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod loading;

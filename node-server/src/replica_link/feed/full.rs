@@ -18,6 +18,8 @@ const SOON: Duration = Duration::from_millis(1);
 const IN_TURN: Duration = Duration::from_millis(20);
 /// How often a waiting replica is told that we live.
 const KEEPALIVE_MS: u64 = 1000;
+/// Why a full sync ends before its end.
+const FILES_FIRST: &str = "a file is to be written first, it has to begin anew";
 /// The largest snapshot that is collected for a replica without `capa eof`, in bytes.
 const COLLECTED_MAX: usize = 1 << 30;
 
@@ -37,21 +39,34 @@ impl Feed {
         self.hub.update(self.number, |replica| replica.sent = offset);
         self.hub.set_state(self.number, ReplicaState::Sending);
         tracing::info!("Full resync of replica {} begins at offset {offset}", self.name);
-        if !wanted.is_sync() {
-            let replid = self.hub.node.engine.log().history().replid;
-            self.write(format!("+FULLRESYNC {replid} {offset}\r\n").as_bytes()).await?;
-        }
+        let hub = std::sync::Arc::clone(&self.hub);
+        let collected = tokio::select! {
+            biased;
+            () = hub.node.replication.files_first.wanted() => Err(io::Error::other(FILES_FIRST)),
+            sent = self.send_snapshot(wanted, &mut snapshot) => sent,
+        }?;
         if wanted.eof {
-            self.send_until_mark(&mut snapshot).await?;
             // The mark could not be told from the stream that follows; the replica says when it has seen it.
             self.acked.notified().await;
         } else {
-            let bytes = self.collect(&mut snapshot).await?;
-            self.write(format!("${}\r\n", bytes.len()).as_bytes()).await?;
-            self.write(&bytes).await?;
+            self.write(format!("${}\r\n", collected.len()).as_bytes()).await?;
+            self.write(&collected).await?;
         }
         tracing::info!("Synchronization with replica {} succeeded", self.name);
         Ok((offset, pin))
+    }
+
+    /// All of the snapshot, which is through then; what is collected of it for a replica that must know its length.
+    async fn send_snapshot(&mut self, wanted: &Wanted, snapshot: &mut Snapshot) -> io::Result<Vec<u8>> {
+        if !wanted.is_sync() {
+            let (replid, offset) = (self.hub.node.engine.log().history().replid, snapshot.offset);
+            self.write(format!("+FULLRESYNC {replid} {offset}\r\n").as_bytes()).await?;
+        }
+        if wanted.eof {
+            self.send_until_mark(snapshot).await?;
+            return Ok(Vec::new());
+        }
+        self.collect(snapshot).await
     }
 
     /// A snapshot, as soon as no other is under way and no write is in the way.
@@ -59,7 +74,10 @@ impl Feed {
         let engine = std::sync::Arc::clone(&self.hub.node.engine);
         let mut told = now();
         loop {
-            match engine.begin_snapshot(now(), newer) {
+            let is_kept = self.hub.node.replication.files_first.is_on();
+            let begun =
+                if is_kept { Err(SnapshotError::UnderWay) } else { engine.begin_snapshot(now(), newer) };
+            match begun {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(SnapshotError::Busy) => tokio::time::sleep(SOON).await,
                 Err(SnapshotError::UnderWay) => tokio::time::sleep(IN_TURN).await,

@@ -41,9 +41,11 @@ impl Link {
             }
         };
         self.unless_stopped(read).await?;
-        if loader.functions() > 0 {
-            let count = loader.functions();
-            tracing::warn!("{count} function libraries of the master are left out: this version runs none");
+        if loader.libraries() > 0 {
+            let count = loader.libraries();
+            tracing::info!(
+                "{count} function libraries of the master are kept, and not run: this version runs none"
+            );
         }
         // Our own replicas must not read on in a log that begins anew.
         hub.cut_replicas();
