@@ -1,9 +1,10 @@
 //! A replica of a replica, of mixed kinds: the same bytes go through, and the one in the middle may start again.
 
-use crate::digest::{tail, wait_equal};
+use crate::digest::tail;
 use crate::generate::Generator;
+use crate::run::{Pair, write};
 use crate::support::{
-    DATABASES, alone, commands, follow, info, payloads, ports, preload, seed, stat, wait_up, write,
+    DATABASES, alone, commands, follow, info, payloads, ports, preload, seed, stat, wait_up,
 };
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server, wait};
@@ -32,16 +33,15 @@ fn cascade(top: Binary, between: Binary, below: Binary) -> Result<()> {
     follow(&below, between.port())?;
     wait_up(&below)?;
     let mut generator = Generator::new(seed(), payloads, false);
-    let mut client = top.client()?;
     let count = commands() / 2;
-    write(&mut client, &mut generator, count, |_| Ok(()))?;
+    let pair = Pair { master: &top, replicas: &[&between, &below], databases: &DATABASES, link: None };
+    let before = pair.run(&mut generator, count, 0)?;
     let replid = info(&top, "replication", "master_replid")?;
     for server in [&between, &below] {
-        wait_equal(&top, server, &DATABASES)?;
         ensure!(info(server, "replication", "master_replid")? == replid, "one history for all");
     }
     between.stop()?;
-    write(&mut client, &mut generator, 100, |_| Ok(()))?;
+    write(&mut top.client()?, &mut generator, 100)?;
     between.restart()?;
     follow_unless_configured(&between, top.port())?;
     wait_up(&between)?;
@@ -49,12 +49,10 @@ fn cascade(top: Binary, between: Binary, below: Binary) -> Result<()> {
         info(&between, "replication", "connected_slaves").is_ok_and(|count| count == "1")
     })
     .with_context(|| tail(&below))?;
-    write(&mut client, &mut generator, count, |_| Ok(()))?;
-    for server in [&between, &below] {
-        wait_equal(&top, server, &DATABASES)?;
-    }
+    let pair = Pair { master: &top, replicas: &[&between, &below], databases: &DATABASES, link: None };
+    let after = pair.run(&mut generator, count, 0)?;
     let syncs = (stat(&top, "sync_full")?, stat(&top, "sync_partial_ok")?);
-    println!("{count} commands before and after; full and partial syncs of the one above: {syncs:?}");
+    println!("before {before:?}, after {after:?}; full and partial syncs of the one above: {syncs:?}");
     if !is_real(&between) {
         ensure!(syncs == (1, 1), "full and partial syncs: {syncs:?}\n{}", tail(&top));
         let below = (stat(&between, "sync_full")?, stat(&between, "sync_partial_ok")?);

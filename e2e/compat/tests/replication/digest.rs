@@ -16,6 +16,9 @@ const BATCH: usize = 200;
 /// Differences that an error shows.
 const SHOWN: usize = 5;
 
+/// Types of values that there are.
+pub const TYPES: usize = 6;
+
 /// A key in its database.
 type Name = (u16, Vec<u8>);
 
@@ -58,6 +61,11 @@ impl Digest {
             keys.insert(kind, String::from_utf8_lossy(key).into_owned());
         }
         keys.into_values().collect()
+    }
+
+    /// Whether a field of a hash expires.
+    pub fn has_expiring_field(&self) -> bool {
+        self.0.values().any(|text| text.starts_with("hash ") && text.contains("expire_at: Some"))
     }
 
     fn difference(&self, other: &Self) -> String {

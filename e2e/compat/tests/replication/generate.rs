@@ -77,8 +77,8 @@ const TEMPLATES: &[&str] = &[
     "multi",
     "multi",
 ];
-/// Of so many commands one is a FLUSHDB or FLUSHALL.
-const FLUSH_EVERY: usize = 4000;
+/// Of so many flushes one is within a transaction.
+const FLUSH_QUEUED: usize = 3;
 /// How many keys are strings as a rule, and collections.
 const STRINGS: usize = 400;
 const COLLECTIONS: usize = 80;
@@ -132,6 +132,27 @@ impl Generator {
         self.queued = None;
     }
 
+    /// What RESTORE gets.
+    pub fn payloads(&self) -> &[Vec<u8>] {
+        &self.payloads
+    }
+
+    /// Commands that wipe everything, or a database. Never one of [`Generator::next`]: whoever compares has to do so
+    /// before it, for what differed is gone behind it.
+    pub fn flush(&mut self) -> Vec<Command> {
+        let flush = vec![self.of(&["flushdb", "flushdb", "flushall"])];
+        if self.random(FLUSH_QUEUED) > 0 {
+            return vec![flush];
+        }
+        vec![
+            vec![b"multi".to_vec()],
+            self.next_of("set K V"),
+            flush,
+            self.next_of("set K V"),
+            vec![b"exec".to_vec()],
+        ]
+    }
+
     /// The next command.
     pub fn next(&mut self) -> Command {
         if let Some(left) = self.queued {
@@ -139,9 +160,6 @@ impl Generator {
             if left == 0 {
                 return vec![b"exec".to_vec()];
             }
-        }
-        if self.random(FLUSH_EVERY) == 0 && self.queued.is_none() {
-            return vec![self.of(&["flushdb", "flushdb", "flushall"])];
         }
         let template = TEMPLATES[self.random(TEMPLATES.len())];
         match template {

@@ -1,5 +1,6 @@
 //! Replication of our node with redis-server 7.0.15 and Valkey 9.1.2, both ways. `REPLICATION_COMMANDS` says how many
-//! random commands each pairing gets, `REPLICATION_SEED` which.
+//! random commands each pairing gets, `REPLICATION_SEED` which: those
+//! of a run that failed, or else others in every run.
 #![allow(unreachable_pub, clippy::print_stdout, reason = "tests")]
 
 mod cascade;
@@ -11,5 +12,6 @@ mod proxy;
 mod refused;
 mod restart;
 mod role;
+mod run;
 mod support;
 mod waiting;

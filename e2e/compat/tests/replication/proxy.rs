@@ -1,22 +1,33 @@
-//! A link that can be cut: what connects here is passed on to another port, until [`Proxy::cut`].
+//! A link that can be cut: what connects here is passed on to another port, but not between [`Proxy::cut`] and
+//! [`Proxy::mend`].
 
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Bytes that are passed on at a time.
 const PART: usize = 64 * 1024;
 
-/// Both ends of every connection so far; most have gone.
-type Ends = Arc<Mutex<Vec<TcpStream>>>;
+#[derive(Default)]
+struct State {
+    /// Both ends of every connection so far; most have gone.
+    ends: Vec<TcpStream>,
+    is_cut: bool,
+}
+
+type Shared = Arc<Mutex<State>>;
+
+fn lock(shared: &Shared) -> MutexGuard<'_, State> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// It ends when this is dropped.
 pub struct Proxy {
     port: u16,
-    ends: Ends,
+    shared: Shared,
     stopped: Arc<AtomicBool>,
 }
 
@@ -25,8 +36,8 @@ impl Proxy {
     pub fn start(to: u16) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("no port for the proxy")?;
         let port = listener.local_addr()?.port();
-        let (ends, stopped) = (Ends::default(), Arc::new(AtomicBool::new(false)));
-        let (kept, stop) = (Arc::clone(&ends), Arc::clone(&stopped));
+        let (shared, stopped) = (Shared::default(), Arc::new(AtomicBool::new(false)));
+        let (kept, stop) = (Arc::clone(&shared), Arc::clone(&stopped));
         thread::spawn(move || {
             for from in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
@@ -38,19 +49,26 @@ impl Proxy {
                 }
             }
         });
-        Ok(Self { port, ends, stopped })
+        Ok(Self { port, shared, stopped })
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends every connection; new ones are passed on as before.
+    /// Ends every connection, and new ones at once.
     pub fn cut(&self) {
-        for end in self.ends.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let mut state = lock(&self.shared);
+        state.is_cut = true;
+        for end in state.ends.drain(..) {
             // One that has ended already is cut as well.
             let _ = end.shutdown(Shutdown::Both);
         }
+    }
+
+    /// New connections are passed on again.
+    pub fn mend(&self) {
+        lock(&self.shared).is_cut = false;
     }
 }
 
@@ -63,10 +81,15 @@ impl Drop for Proxy {
     }
 }
 
-fn join(from: TcpStream, to: TcpStream, ends: &Ends) {
+fn join(from: TcpStream, to: TcpStream, shared: &Shared) {
     let (Ok(from_again), Ok(to_again)) = (from.try_clone(), to.try_clone()) else { return };
     let (Ok(kept_from), Ok(kept_to)) = (from.try_clone(), to.try_clone()) else { return };
-    ends.lock().unwrap_or_else(PoisonError::into_inner).extend([kept_from, kept_to]);
+    let mut state = lock(shared);
+    if state.is_cut {
+        return;
+    }
+    state.ends.extend([kept_from, kept_to]);
+    drop(state);
     thread::spawn(move || pass_on(from, to));
     thread::spawn(move || pass_on(to_again, from_again));
 }

@@ -2,9 +2,8 @@
 
 use crate::digest::{tail, wait_equal};
 use crate::generate::Generator;
-use crate::support::{
-    DATABASES, alone, info, payloads, ports, preload, seed, stat, wait_offset, wait_up, write,
-};
+use crate::run::write;
+use crate::support::{DATABASES, alone, info, payloads, ports, preload, seed, stat, wait_offset, wait_up};
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server};
 
@@ -38,7 +37,7 @@ fn goes_on(real: Binary, way: Way) -> Result<()> {
     for round in 1..=2 {
         // The log goes on in this database, which it does not name again.
         client.call(&["SELECT", "9"])?;
-        write(&mut client, &mut generator, COUNT, |_| Ok(()))?;
+        write(&mut client, &mut generator, COUNT)?;
         client.call(&["SELECT", "9"])?;
         client.call(&["SET", "{t}last", &round.to_string()])?;
         wait_offset(&master, &replica)?;
