@@ -17,6 +17,8 @@ pub(crate) struct Claim {
     pub(crate) config_epoch: Epoch,
     pub(crate) slots: SlotSet,
     pub(crate) master: Option<NodeId>,
+    /// No promise of its own, but it must change together with the role: receivers judge the one by the other.
+    pub(crate) shard_id: NodeId,
 }
 
 /// Something that promises.

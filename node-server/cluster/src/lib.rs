@@ -148,6 +148,7 @@ impl Cluster {
             config_epoch: view.shard_master().config_epoch,
             slots: view.shard_master().slots.clone(),
             master: myself.master,
+            shard_id: myself.shard_id,
         };
         let mut cluster = Self {
             config,

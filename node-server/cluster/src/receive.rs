@@ -229,6 +229,12 @@ impl Cluster {
             node.shard_id = shard_id;
             self.changed();
         }
+        // A replica is of its master's shard, also when it followed before it knew which that is (a node known from gossip
+        // alone has a made-up one).
+        if self.view.myself().master == Some(sender) && self.view.myself().shard_id != shard_id {
+            self.view.myself_mut().shard_id = shard_id;
+            self.changed();
+        }
     }
 
     /// Another node was told to forget this one.

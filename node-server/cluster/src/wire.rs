@@ -8,6 +8,7 @@ use node_server_protocol::bus::{
     Body, Extension, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, Packet, Update,
 };
 use node_server_protocol::{Epoch, Millis, NodeId};
+use std::borrow::Cow;
 
 /// Least number of nodes that a heartbeat tells of.
 const GOSSIP_MIN: usize = 3;
@@ -43,17 +44,21 @@ impl Cluster {
             config_epoch: source.config_epoch,
             slots: source.slots.clone(),
             master: self.view.myself().master,
+            shard_id: self.view.myself().shard_id,
+        }
+    }
+
+    /// What may be said of this node now: what is on disk.
+    fn claim(&self) -> Cow<'_, Claim> {
+        if self.promises_early() {
+            Cow::Owned(self.live_claim())
+        } else {
+            Cow::Borrowed(self.gate.announced())
         }
     }
 
     fn header(&self) -> Header {
-        let live;
-        let claim = if self.promises_early() {
-            live = self.live_claim();
-            &live
-        } else {
-            self.gate.announced()
-        };
+        let claim = self.claim();
         let myself = self.view.myself();
         let role = if claim.master.is_some() { NodeFlags::REPLICA } else { NodeFlags::MASTER };
         let mut flags = role.with(NodeFlags::MYSELF).with(NodeFlags::EXTENSIONS);
@@ -190,7 +195,9 @@ impl Cluster {
     fn extensions(&self) -> Vec<Extension> {
         let myself = self.view.myself();
         let hostname = myself.hostname.clone().map(Extension::Hostname);
-        hostname.into_iter().chain([Extension::ShardId(myself.shard_id)]).collect()
+        // That of the role in the header. With the next one's, Valkey takes the node for a master of the shard that it is
+        // only about to join, and then ignores every "I am a replica" of a lower epoch as out of date.
+        hostname.into_iter().chain([Extension::ShardId(self.claim().shard_id)]).collect()
     }
 }
 
