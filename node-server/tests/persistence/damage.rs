@@ -1,6 +1,7 @@
 //! Files that are not as they were written.
 
 use super::*;
+use node_server_rdb::aof::{Replid, RunningCrc, seal, timestamp_line};
 use std::io::Write as _;
 
 /// A server that has been killed after some writes, with one stretch for each.
@@ -80,21 +81,25 @@ fn a_hole_between_two_increments_is_refused() {
     let file = last_increment(&appended(&server));
     let whole = std::fs::read(&file).unwrap();
     let last = whole.windows(5).rposition(|w| w == b"#CRC:").unwrap();
-    let seal = String::from_utf8(whole[last..].to_vec()).unwrap();
-    let position = seal.trim_end().split_once(' ').unwrap().1.to_owned();
+    let last = String::from_utf8(whole[last..].to_vec()).unwrap();
+    let position = last.trim_end().split_once(' ').unwrap().1.to_owned();
     let (offset, replid) = position.split_once(' ').unwrap();
     let end: u64 = offset.parse().unwrap();
     let dir = appended(&server);
-    let mut next = Vec::new();
-    let replid = node_server_rdb::aof::Replid::new(replid.as_bytes()).unwrap();
-    next.extend(node_server_rdb::aof::seal(node_server_rdb::aof::RunningCrc::new(), end + 100, &replid));
-    std::fs::write(dir.join("appendonly.aof.9.incr.aof"), next).unwrap();
+    let replid = Replid::new(replid.as_bytes()).unwrap();
     append(&dir.join("appendonly.aof.manifest"), b"file appendonly.aof.9.incr.aof seq 9 type i\n");
-    let said = refused(&server, ALWAYS);
-    assert!(
-        said.contains(&format!("begins at log offset {}", end + 100)) && said.contains("bytes are missing"),
-        "{said}"
-    );
+    for first in [Vec::new(), timestamp_line(1_700_000_000)] {
+        let mut crc = RunningCrc::new();
+        crc.update(&first);
+        let next = [first, seal(crc, end + 100, &replid)].concat();
+        std::fs::write(dir.join("appendonly.aof.9.incr.aof"), next).unwrap();
+        let said = refused(&server, ALWAYS);
+        assert!(
+            said.contains(&format!("begins at log offset {}", end + 100))
+                && said.contains("bytes are missing"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
