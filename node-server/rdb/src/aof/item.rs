@@ -63,6 +63,8 @@ pub struct Ending {
     pub proved: Resume,
     /// What follows the tail is not whole.
     pub torn: Option<Torn>,
+    /// Not a cut alone: what was sealed there, or whole bytes between others, are not what was written.
+    pub wrong: bool,
 }
 
 /// A record that was read before.
