@@ -164,6 +164,9 @@ impl CrashFiles {
     }
 }
 
+/// Bytes that a disk writes together: a sector.
+const BLOCK: usize = 512;
+
 fn survivors(inode: &Inode, random: &mut Random) -> Vec<u8> {
     let common = inode.now.iter().zip(&inode.synced).take_while(|(a, b)| a == b).count();
     if common < inode.synced.len() && random.below(2) == 0 {
@@ -173,6 +176,15 @@ fn survivors(inode: &Inode, random: &mut Random) -> Vec<u8> {
     let mut left = inode.now[..kept].to_vec();
     if random.below(4) == 0 {
         left.resize(inode.now.len(), 0);
+    }
+    // Blocks reach the disk in any order: one that did not has what was synced of it, and zeros.
+    if random.below(2) == 0 {
+        for block in common / BLOCK..left.len().div_ceil(BLOCK) {
+            let to = ((block + 1) * BLOCK).min(left.len());
+            if random.below(3) == 0 {
+                left[(block * BLOCK).max(common).min(to)..to].fill(0);
+            }
+        }
     }
     left
 }

@@ -41,6 +41,12 @@ pub(super) fn load(layer: &CrashFiles, files: &[PathBuf]) -> Loaded {
     loaded
 }
 
+/// The same number in a value that takes more than two blocks.
+fn large(number: u64) -> Vec<u8> {
+    let value = format!("{number:0>1200}");
+    format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{value}\r\n", value.len()).into_bytes()
+}
+
 fn number(record: &Record) -> Option<u64> {
     match record {
         Record::Command(args) => Some(number_of(args)),
@@ -103,7 +109,8 @@ impl Model {
         for _ in 0..1 + random.below(3) {
             self.next += 1;
             self.written.push(self.next);
-            let bytes = set(self.next);
+            // A value of several blocks now and then.
+            let bytes = if random.below(8) == 0 { large(self.next) } else { set(self.next) };
             self.offset += bytes.len() as u64;
             insist(layer, || aof.append(&bytes))?;
         }

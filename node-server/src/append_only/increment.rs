@@ -3,7 +3,8 @@
 use super::AofError;
 use super::directory::system;
 use super::layer::FileLayer;
-use node_server_rdb::aof::{Replid, Resume, RunningCrc, seal};
+use node_server_rdb::aof::{Replid, Resume, RunningCrc, opening, seal};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// What stands behind the last good byte.
@@ -30,6 +31,8 @@ pub(super) struct Increment<L: FileLayer> {
     path: PathBuf,
     file: L::File,
     len: u64,
+    /// Of that, on the disk for certain.
+    synced: u64,
     crc: RunningCrc,
     unsealed: u64,
     behind: Behind,
@@ -47,7 +50,8 @@ impl<L: FileLayer> Increment<L> {
     pub(super) fn open(layer: L, path: PathBuf) -> Result<Self, AofError> {
         let file = layer.open_append(&path).map_err(system(&path, "open the file"))?;
         let len = layer.len(&path).map_err(system(&path, "look at the file"))?;
-        Ok(Self { layer, path, file, len, crc: RunningCrc::new(), unsealed: 0, behind: Behind::Unloaded })
+        let (crc, behind) = (RunningCrc::new(), Behind::Unloaded);
+        Ok(Self { layer, path, file, len, synced: 0, crc, unsealed: 0, behind })
     }
 
     /// It has been loaded; what does not count is cut off and stays off.
@@ -57,8 +61,10 @@ impl<L: FileLayer> Increment<L> {
         }
         if resume.len < self.len {
             self.cut_to(resume.len)?;
-            self.layer.sync(&mut self.file).map_err(system(&self.path, "sync the file"))?;
         }
+        // What a process that was killed has written may be in the system's memory alone.
+        self.layer.sync(&mut self.file).map_err(system(&self.path, "sync the file"))?;
+        self.synced = self.len;
         self.crc = resume.crc;
         self.behind = Behind::Nothing;
         Ok(())
@@ -82,14 +88,18 @@ impl<L: FileLayer> Increment<L> {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), AofError> {
-        self.write(bytes)?;
-        self.crc.update(bytes);
+        let bytes = self.opened(bytes)?;
+        self.write(&bytes)?;
+        self.crc.update(&bytes);
         self.unsealed += bytes.len() as u64;
         Ok(())
     }
 
     pub(super) fn seal(&mut self, offset: u64, replid: &Replid) -> Result<(), AofError> {
-        self.write(&seal(self.crc, offset, replid))?;
+        let opening = self.opened(&[])?;
+        let mut crc = self.crc;
+        crc.update(&opening);
+        self.write(&[&opening[..], &seal(crc, offset, replid)].concat())?;
         self.crc = RunningCrc::new();
         self.unsealed = 0;
         Ok(())
@@ -100,7 +110,28 @@ impl<L: FileLayer> Increment<L> {
         self.layer.sync(&mut self.file).map_err(|source| {
             self.behind = Behind::Poison { reason: source.to_string(), lost: true };
             AofError::System { path: self.path.clone(), doing: "sync the file", source }
-        })
+        })?;
+        self.synced = self.len;
+        Ok(())
+    }
+
+    /// With what a group begins with, where one begins. The first line of a file is on the disk before anything behind it
+    /// is written: without it a reader would not know that what it finds there may be what a loss of power left.
+    fn opened<'b>(&mut self, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, AofError> {
+        if self.unsealed > 0 {
+            return Ok(bytes.into());
+        }
+        let line = opening(self.synced);
+        if self.len > 0 {
+            return Ok([&line, bytes].concat().into());
+        }
+        self.write(&line)?;
+        self.crc.update(&line);
+        self.unsealed = line.len() as u64;
+        self.sync()?;
+        // What openings tell of is whole groups.
+        self.synced = 0;
+        Ok(bytes.into())
     }
 
     /// Tries once more to leave nothing but what counts. Only an error in cutting can heal.

@@ -3,7 +3,7 @@
 use super::crash_files::{CrashFiles, Failing, Random};
 use super::crash_tests::load;
 use super::*;
-use node_server_rdb::aof::{RunningCrc, seal};
+use node_server_rdb::aof::{RunningCrc, opening, seal};
 use std::io::ErrorKind;
 
 pub(super) const DIR: &str = "/data";
@@ -177,16 +177,18 @@ fn a_rewrite_needs_a_seal_and_no_other_rewrite() {
     let layer = CrashFiles::default();
     let (mut aof, _) = open(&layer).unwrap();
     aof.append(&set(1)).unwrap();
-    assert!(matches!(aof.begin_rewrite(), Err(AofError::Unsealed { unsealed: 27, .. })));
+    assert!(matches!(aof.begin_rewrite(), Err(AofError::Unsealed { unsealed: 27.., .. })));
     aof.seal(1, &replid()).unwrap();
     let mut base = aof.begin_rewrite().unwrap();
     assert!(matches!(aof.begin_rewrite(), Err(AofError::Rewriting { .. })));
     base.write(&set(1)).unwrap();
     assert_eq!((base.len(), base.is_empty()), (27, false));
     aof.finish_rewrite(base).unwrap();
-    let first_seal = layer.read(&path("appendonly.aof.2.incr.aof")).unwrap();
-    assert_eq!(first_seal, seal(RunningCrc::new(), 1, &replid()), "sealed from the first byte on");
-    assert_eq!((aof.size(), aof.base_size()), (27 + 66, 27 + 66));
+    let first = layer.read(&path("appendonly.aof.2.incr.aof")).unwrap();
+    let (line, mut crc) = (opening(0), RunningCrc::new());
+    crc.update(&line);
+    assert_eq!(first, [line, seal(crc, 1, &replid())].concat(), "sealed from the first byte on");
+    assert_eq!((aof.size(), aof.base_size()), (27 + 9 + 66, 27 + 9 + 66));
     assert_eq!(aof.manifest().history.len(), 1);
 }
 
@@ -362,7 +364,8 @@ fn real_files_are_upgraded_written_rewritten_and_opened_again() {
     drop(aof);
     let (aof, files) = open().unwrap();
     assert_eq!(files, [inside.join("appendonly.aof.2.base.rdb"), inside.join("appendonly.aof.2.incr.aof")]);
-    assert_eq!(aof.size(), 9 + 66);
+    // A base of nine bytes; an opening and a seal.
+    assert_eq!(aof.size(), 9 + 9 + 66);
     let mut left = RealFiles.list(&inside).unwrap();
     left.sort();
     assert_eq!(left, ["appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"]);

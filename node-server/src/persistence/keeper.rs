@@ -420,6 +420,9 @@ impl Keeper {
         drop(self.give_up_saving());
         self.complete_base()?;
         self.sync_everything().map_err(|error| error.to_string())?;
+        if let Some(open) = &mut self.open {
+            open.leave(now()).map_err(|error| error.to_string())?;
+        }
         let standing = self.node.engine.log().standing();
         let is_saved = self.prepared == Some((standing.restarts, standing.end));
         if self.is_to_save(save) && !is_saved {

@@ -10,10 +10,12 @@ use anyhow::{Context as _, bail};
 use node_server_engine::{Applier, ApplyError, Engine, LoadStep, Loader};
 use node_server_rdb::aof::{Ending, Item, Names, Record, Resume, Scanner, Seal};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Behind `appendfilename`: the file beside the others that has what was last cut off one of them.
+const CUT_OFF: &str = ".cut-off";
 /// Bytes that are read at a time.
 const READ_LEN: usize = 1 << 20;
 
@@ -194,7 +196,11 @@ impl<'n> Reading<'n> {
         let last = paths.iter().rposition(|path| !is_empty(path)).unwrap_or(0);
         let mut cuts = Vec::new();
         for (n, path) in paths.iter().enumerate() {
-            let (resume, is_torn) = self.file(path, n >= last, found)?;
+            let (resume, torn) = self.file(path, n >= last, found)?;
+            let is_torn = torn.is_some();
+            if let Some(wrong) = torn {
+                self.keep_cut_off(path, resume.len, wrong)?;
+            }
             let is_increment = found.files.as_ref().is_some_and(|f| f.is_increment(path));
             if let Some(files) = found.files.as_mut().filter(|_| is_increment) {
                 files.resume(resume)?;
@@ -215,7 +221,13 @@ impl<'n> Reading<'n> {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, is_last: bool, found: &mut Found) -> anyhow::Result<(Resume, bool)> {
+    /// Where writing goes on; `Some`: what is behind that is to be cut off, and whether it is wrong ([`Ending::wrong`]).
+    fn file(
+        &mut self,
+        path: &Path,
+        is_last: bool,
+        found: &mut Found,
+    ) -> anyhow::Result<(Resume, Option<bool>)> {
         // As a server that begins a file: its first record is in database 0, or says in which.
         self.applier = Applier::default();
         let mut file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
@@ -250,8 +262,28 @@ impl<'n> Reading<'n> {
             scanner.feed(&buffer[..len]);
         }
         let ending = scanner.finish().with_context(|| path.display().to_string())?;
-        let is_torn = ending.torn.is_some();
-        self.end(ending, path, is_last).map(|resume| (resume, is_torn))
+        let torn = ending.torn.map(|_| ending.wrong);
+        self.end(ending, path, is_last).map(|resume| (resume, torn))
+    }
+
+    /// Keeps what is about to be cut off, in the place of what was cut off before. Bytes that are only missing their end
+    /// are nobody's; where others are wrong, somebody may want to look at them.
+    fn keep_cut_off(&self, path: &Path, from: u64, wrong: bool) -> anyhow::Result<()> {
+        let kept = path.with_file_name(format!("{}{CUT_OFF}", self.settings.appendfilename));
+        let copy = || {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(from))?;
+            let mut copy = File::create(&kept)?;
+            let len = std::io::copy(&mut file, &mut copy)?;
+            copy.sync_all().map(|()| len)
+        };
+        let (path, kept) = (path.display(), kept.display());
+        match copy() {
+            Ok(len) => tracing::warn!("The last {len} bytes of {path} are cut off and kept in {kept}"),
+            Err(error) if wrong => bail!("{path}: could not keep what is to be cut off in {kept}: {error}"),
+            Err(error) => tracing::warn!("{path}: what is cut off could not be kept in {kept}: {error}"),
+        }
+        Ok(())
     }
 
     fn item(&mut self, item: Item, path: &Path, at_begin: bool) -> anyhow::Result<()> {
@@ -283,16 +315,17 @@ impl<'n> Reading<'n> {
     fn end(&mut self, ending: Ending, path: &Path, is_last: bool) -> anyhow::Result<Resume> {
         if let Some(torn) = ending.torn {
             let path = path.display();
+            let wrong = if ending.wrong { " (the checksum of what was sealed there is wrong)" } else { "" };
             if !is_last {
                 bail!(
-                    "{path}: it ends in the middle of a record at byte {}, and it is not the last file: \
+                    "{path}: it ends in the middle of a record at byte {}{wrong}, and it is not the last file: \
                      run node-server check aof {path} --fix, or restore it from a backup",
                     torn.at
                 );
             }
             if !self.settings.aof_load_truncated {
                 bail!(
-                    "Unexpected end of file reading the append only file {path} at byte {}. You can: 1) Make a \
+                    "Unexpected end of file reading the append only file {path} at byte {}{wrong}. You can: 1) Make a \
                      backup of your AOF file, then use node-server check aof {path} --fix. 2) Alternatively you \
                      can set the 'aof-load-truncated' configuration option to yes and restart the server.",
                     torn.at
@@ -300,7 +333,7 @@ impl<'n> Reading<'n> {
             }
             tracing::warn!("!!! Warning: short read while loading the AOF file {path} !!!");
             tracing::warn!(
-                "AOF loaded anyway because aof-load-truncated is enabled; cut at byte {}",
+                "AOF loaded anyway because aof-load-truncated is enabled; cut at byte {}{wrong}",
                 torn.complete_until
             );
         }

@@ -162,6 +162,16 @@ impl Open {
         Ok(self.offset)
     }
 
+    /// Nothing more will be written. That everything is on the disk is known to a reader only from what stands behind it:
+    /// what is damaged from now on is told from what a loss of power may leave.
+    pub(super) fn leave(&mut self, at: Millis) -> Result<(), AofError> {
+        if let Some(id) = self.replid.filter(|_| self.is_good() && self.sealed && !self.dirty) {
+            self.files.seal(self.offset, &id)?;
+            self.sync(at)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn has_grown(&self, settings: &Settings) -> bool {
         let (size, base) = (self.files.size(), self.files.base_size().max(1));
         let percentage = settings.auto_aof_rewrite_percentage;

@@ -61,6 +61,72 @@ fn a_flipped_bit_in_the_middle_is_refused_with_its_place() {
     assert_eq!(std::fs::read(&file).unwrap(), flipped, "it is left as it was");
 }
 
+/// Nothing says that the last group was on the disk: it is what a loss of power may leave. But it is told, and kept.
+#[test]
+fn a_wrong_checksum_at_the_end_is_told_and_what_is_cut_off_is_kept() {
+    let mut server = killed();
+    let file = last_increment(&appended(&server));
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(5).position(|w| w == b"key:9").unwrap();
+    let from = bytes[..at].windows(6).rposition(|w| w == b"#OPEN:").unwrap();
+    bytes[at + 4] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let checksum = "the checksum of what was sealed there is wrong";
+    let said = refused(&server, &[ALWAYS, &["--aof-load-truncated", "no"]].concat());
+    assert!(said.contains(checksum), "{said}");
+    server.start_again(ALWAYS);
+    assert_eq!(server.client().text(&["DBSIZE"]), "9");
+    let log = server.log();
+    assert!(log.contains(&format!("cut at byte {from} ({checksum})")), "{log}");
+    let kept = appended(&server).join("appendonly.aof.cut-off");
+    assert!(log.contains("appendonlydir/appendonly.aof.cut-off"), "{log}");
+    assert_eq!(std::fs::read(&kept).unwrap(), bytes[from..]);
+    // The next one takes its place.
+    server.kill();
+    append(&last_increment(&appended(&server)), b"*3\r\n$3\r\nSE");
+    server.start_again(ALWAYS);
+    assert_eq!(server.client().text(&["DBSIZE"]), "9");
+    assert_eq!(std::fs::read(&kept).unwrap(), b"*3\r\n$3\r\nSE");
+}
+
+/// A file that was left in order says of its last group, too, that it was on the disk.
+#[test]
+fn a_flipped_bit_at_the_end_of_a_file_that_was_left_in_order_is_refused() {
+    let mut server = Server::start(ALWAYS);
+    let mut client = server.client();
+    wait_based(&mut client);
+    assert_eq!(client.text(&["SET", "key:9", "a value"]), "OK");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    let file = last_increment(&appended(&server));
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(5).position(|w| w == b"key:9").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let said = refused(&server, ALWAYS);
+    assert!(said.contains("are not what was written (checksum)"), "{said}");
+}
+
+/// What no seal proves was promised to nobody, and a loss of power may have left a hole in it.
+#[test]
+fn a_group_that_was_not_finished_is_cut_however_whole_it_looks() {
+    let mut server = killed();
+    let file = last_increment(&appended(&server));
+    let whole = std::fs::read(&file).unwrap();
+    let mut value = vec![b'v'; 12_000];
+    value[4096..8192].fill(0);
+    let mut group = node_server_rdb::aof::opening(whole.len() as u64);
+    group.extend(b"*3\r\n$3\r\nSET\r\n$5\r\nkey:x\r\n$12000\r\n");
+    group.extend(&value);
+    group.extend(b"\r\n");
+    append(&file, &group);
+    server.start_again(ALWAYS);
+    let mut client = server.client();
+    assert_eq!((client.text(&["DBSIZE"]), client.call(&["GET", "key:x"])), ("10".into(), Reply::Null));
+    assert!(server.log().contains(&format!("cut at byte {}", whole.len())), "{}", server.log());
+    assert_eq!(std::fs::read(appended(&server).join("appendonly.aof.cut-off")).unwrap(), group);
+}
+
 #[test]
 fn a_base_that_is_torn_or_missing_is_refused() {
     let server = killed();

@@ -2,6 +2,7 @@
 //! that was sealed stands behind it. So the rest of the file is searched for lines that are seals.
 
 use super::AofError;
+use super::opening::{self, OPENING};
 use super::seal::{PREFIX, SEAL_LEN_MAX, Seal};
 
 /// What is wrong at the place where reading stopped.
@@ -33,6 +34,12 @@ pub(super) struct Damage {
     position: u64,
     /// Nothing but zeros since the fault: the file system made the file longer and lost what was written.
     zeros: bool,
+    /// Groups of this file have openings ([`opening::opening`]), which say what was on the disk.
+    marked: bool,
+    /// The stretch was, whole.
+    synced: bool,
+    /// The fault is a zero where a group would begin.
+    begins_with_zero: bool,
 }
 
 impl Damage {
@@ -49,6 +56,9 @@ impl Damage {
             line: Vec::new(),
             position: search_from,
             zeros: false,
+            marked: false,
+            synced: false,
+            begins_with_zero: false,
         }
     }
 
@@ -56,6 +66,18 @@ impl Damage {
     pub(super) fn followed_by_zeros(mut self) -> Self {
         self.zeros = true;
         self
+    }
+
+    /// Whether groups of the file had openings before, and whether there is a zero at the fault.
+    pub(super) fn set_marked(&mut self, marked: bool, zero: bool) {
+        (self.marked, self.begins_with_zero) = (marked, zero && self.at == self.from);
+    }
+
+    /// An opening before the fault says that so much was on the disk.
+    pub(super) fn was_synced(&mut self, until: u64) {
+        if until > self.from {
+            (self.synced, self.first_seal_end) = (true, until);
+        }
     }
 
     /// More of the file behind what was searched.
@@ -80,6 +102,16 @@ impl Damage {
     }
 
     fn line_ended(&mut self) {
+        let opens = self.line.windows(OPENING.len()).rposition(|window| window == OPENING);
+        let line = opens.and_then(|at| self.line.get(at..)).unwrap_or_default();
+        if let Some(synced) = opening::parse(line) {
+            if self.seals == 0 {
+                self.first_seal_end = self.position;
+            }
+            // Not more than stands before it: else it is itself what is damaged.
+            self.synced |= synced > self.from && synced <= self.position - line.len() as u64;
+            return;
+        }
         let is_prefix = |window: &[u8]| window == PREFIX;
         let at = self.line.windows(PREFIX.len()).rposition(is_prefix);
         let seal = at.and_then(|at| self.line.get(at..)).and_then(Seal::parse);
@@ -94,19 +126,26 @@ impl Damage {
 
     /// Rot, as soon as it is known to be.
     pub(super) fn rot(&self) -> Result<(), AofError> {
-        if self.seals < self.threshold {
+        let is_rot = if self.marked { self.synced } else { self.seals >= self.threshold };
+        if !is_rot {
             return Ok(());
         }
         Err(AofError::RottenMiddle { from: self.from, to: self.first_seal_end })
     }
 
-    /// At the end of the file: what the damage is.
-    pub(super) fn verdict(&self) -> Result<Tail, AofError> {
+    /// Whether bytes are wrong, and not only missing at the end.
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self.fault, Fault::Checksum | Fault::Seal) || self.seals > 0
+    }
+
+    /// At the end of the file: what the damage is. `open`: it is in a group of this node that no seal ends.
+    pub(super) fn verdict(&self, open: bool) -> Result<Tail, AofError> {
         self.rot()?;
         match self.fault {
             // The seal was written and is wrong, so no command of the stretch can be trusted.
             Fault::Checksum | Fault::Seal => Ok(Tail::Distrusted),
             _ if self.seals > 0 => Ok(Tail::Distrusted),
+            _ if open || (self.marked && self.begins_with_zero) => Ok(Tail::Unfinished),
             Fault::Cut => Ok(Tail::Whole),
             Fault::Format(_) if self.zeros => Ok(Tail::Whole),
             Fault::Format(reason) => Err(AofError::Format { at: self.at, reason }),
@@ -125,4 +164,6 @@ pub(super) enum Tail {
     Whole,
     /// Nothing behind the last seal that was right.
     Distrusted,
+    /// Nothing of the group that no seal ends.
+    Unfinished,
 }

@@ -65,6 +65,8 @@ pub struct Ending {
     pub proved_tail: usize,
     /// What follows the tail is not whole.
     pub torn: Option<Torn>,
+    /// Not a cut alone: what was sealed there, or whole bytes between others, are not what was written.
+    pub wrong: bool,
 }
 
 /// Where the first thing stands that was written behind a given second.

@@ -11,6 +11,7 @@ mod frame;
 mod item;
 mod manifest;
 mod names;
+mod opening;
 mod scanner;
 mod seal;
 mod words;
@@ -19,6 +20,8 @@ mod words;
 mod damage_tests;
 #[cfg(test)]
 mod manifest_tests;
+#[cfg(test)]
+mod opening_tests;
 #[cfg(test)]
 mod redis_tests;
 #[cfg(test)]
@@ -29,5 +32,6 @@ pub use error::{AofError, ManifestCause, ManifestError, NameError};
 pub use item::{Ending, Item, Later, Record, Resume, Torn, timestamp_line};
 pub use manifest::{Entry, Kind, Manifest};
 pub use names::{BaseFormat, Names};
+pub use opening::opening;
 pub use scanner::Scanner;
 pub use seal::{Replid, RunningCrc, SEAL_LEN_MAX, Seal, seal};

@@ -9,6 +9,7 @@ use super::AofError;
 use super::damage::{Damage, Fault, Tail};
 use super::frame::{Frame, frame, is_beginning};
 use super::item::{Ending, Item, Later, Record, Resume, Torn, record, timestamp};
+use super::opening::{self, Group, OPENING};
 use super::seal::{PREFIX, RunningCrc, Seal};
 
 /// Bytes that are not needed any more are dropped from the front when they are more than this.
@@ -48,6 +49,12 @@ pub struct Scanner {
     /// The last boundary that a seal proves.
     proved: Boundary,
     sealed: bool,
+    /// Groups of this file have had openings.
+    marked: bool,
+    /// What of the file was on the disk, as openings say.
+    synced: u64,
+    /// The group that is being read has one.
+    group: Option<Group<Boundary>>,
     /// End of the last seal.
     stretch_from: u64,
     /// An annotation that no server in the project's knowledge writes; in a tail it may be a damaged seal.
@@ -132,8 +139,18 @@ impl Scanner {
             self.damaged(frame(rest, |_| {}).map_or_else(Fault::Format, |_| Fault::Cut));
         }
         if let Some(damage) = &self.damage {
-            let (at, tail) = (damage.at, damage.verdict()?);
-            return self.ending(if tail == Tail::Whole { self.boundary } else { self.proved }, Some(at));
+            let (at, tail) = (damage.at, damage.verdict(self.group.is_some())?);
+            let end = match tail {
+                Tail::Whole => self.boundary,
+                Tail::Unfinished => self.group.map_or(self.proved, |group| group.before),
+                Tail::Distrusted => self.proved,
+            };
+            return Ok(Ending { wrong: damage.is_wrong(), ..self.ending(end, Some(at))? });
+        }
+        if let Some(group) = self.group {
+            // A group that has nothing yet is no loss, but nothing is written behind its opening either.
+            let is_begun = self.pending.len() > group.before.pending;
+            return self.ending(group.before, is_begun.then_some(group.before.resume.len));
         }
         self.ending(self.boundary, self.in_multi.then_some(self.offset()))
     }
@@ -148,7 +165,14 @@ impl Scanner {
         }
         let torn = torn_at.map(|at| Torn { at, complete_until: end.resume.len });
         let Boundary { resume: proved, pending: proved_tail } = self.proved;
-        Ok(Ending { tail: self.records(end.pending), resume: end.resume, proved, proved_tail, torn })
+        Ok(Ending {
+            tail: self.records(end.pending),
+            resume: end.resume,
+            proved,
+            proved_tail,
+            torn,
+            wrong: false,
+        })
     }
 
     fn read_on(&mut self) -> Result<Option<Item>, AofError> {
@@ -162,6 +186,7 @@ impl Scanner {
                 Ok(Frame::Command { len, name }) => {
                     // A file that begins in another database than 0 says so, and nothing with it.
                     self.has_data |= !name.eq_ignore_ascii_case(b"SELECT");
+                    self.group = self.group.and_then(|group| group.with(name));
                     self.in_multi = match self.in_multi {
                         true => !name.eq_ignore_ascii_case(b"EXEC"),
                         false => name.eq_ignore_ascii_case(b"MULTI"),
@@ -184,7 +209,9 @@ impl Scanner {
                     self.wanted = PREFIX.len();
                 }
                 // At the very beginning it may be a new file that a crash left with zeros, or a damaged first seal.
-                Err(reason) if self.sealed || self.offset() == 0 => self.damaged(Fault::Format(reason)),
+                Err(reason) if self.sealed || self.marked || self.offset() == 0 => {
+                    self.damaged(Fault::Format(reason))
+                }
                 Err(reason) => return Err(AofError::Format { at: self.offset(), reason }),
             }
         }
@@ -194,6 +221,18 @@ impl Scanner {
     fn note(&mut self, line: &[u8]) -> Result<Option<Item>, AofError> {
         if let Some(seal) = Seal::parse(line) {
             return self.sealed_by(seal, line.len());
+        }
+        // More than stands before it was not on the disk.
+        if let Some(synced) = opening::parse(line).filter(|synced| *synced <= self.offset()) {
+            self.synced = self.synced.max(synced);
+            (self.marked, self.group) = (true, Some(Group::behind(self.boundary)));
+            self.advance(line.len());
+            return Ok(None);
+        }
+        // A block that was lost has zeros.
+        if self.marked && (line.starts_with(OPENING) || line.contains(&0)) {
+            self.damaged(Fault::Seal);
+            return Ok(None);
         }
         if line.starts_with(PREFIX) {
             if !self.sealed {
@@ -224,7 +263,7 @@ impl Scanner {
     fn sealed_by(&mut self, seal: Seal, len: usize) -> Result<Option<Item>, AofError> {
         if seal.crc != self.crc.sealing(seal.offset, &seal.replid) {
             // Before the first seal commands were handed out on trust; that was wrong, whatever follows.
-            if !self.sealed {
+            if !self.sealed && self.group.is_none() {
                 let to = self.offset() + len as u64;
                 return Err(AofError::RottenMiddle { from: self.stretch_from, to });
             }
@@ -238,6 +277,7 @@ impl Scanner {
         self.stretch_from = self.offset();
         self.sealed = true;
         let note = self.note_before_multi.take().or(self.strange_note.take());
+        self.group = None;
         if self.in_multi {
             // What is before MULTI is proved and waits for EXEC with the rest.
             self.note_before_multi = note;
@@ -253,7 +293,11 @@ impl Scanner {
     fn keep(&mut self, len: usize) -> Option<Item> {
         self.pending.push(Span { at: self.offset(), len });
         self.advance(len);
-        if self.sealed || self.in_multi { None } else { Some(Item::Loose(self.take_pending())) }
+        if self.sealed || self.in_multi || self.group.is_some() {
+            None
+        } else {
+            Some(Item::Loose(self.take_pending()))
+        }
     }
 
     fn take_pending(&mut self) -> Vec<Record> {
@@ -290,6 +334,11 @@ impl Scanner {
             if fault == Fault::Checksum { self.stretch_from.max(self.base) } else { self.offset() };
         let searched = self.buffer.get((swallower - self.base) as usize..).unwrap_or_default();
         let mut damage = Damage::new(fault, self.offset(), self.stretch_from, swallower, self.sealed);
+        damage.set_marked(self.marked, rest.first() == Some(&0));
+        // A seal that is wrong covers the whole stretch, whatever in it was found strange before.
+        if fault == Fault::Checksum || self.strange_note.is_some() || self.offset() < self.synced {
+            damage.was_synced(self.synced);
+        }
         let before_zeros = rest.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
         if rest.get(..before_zeros).is_some_and(is_beginning) {
             damage = damage.followed_by_zeros();
