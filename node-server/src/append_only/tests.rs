@@ -266,7 +266,8 @@ fn seconds_stand_behind_seals_and_begin_increments() {
     aof.seal(8, &replid()).unwrap();
     let lines = |name: &str| {
         let text = String::from_utf8(layer.read(&path(name)).unwrap()).unwrap();
-        let is_told = |line: &&str| line.starts_with('#') || line.parse::<u64>().is_ok();
+        let is_note = |line: &str| line.starts_with('#') && !line.starts_with("#OPEN:");
+        let is_told = |line: &&str| is_note(line) || line.parse::<u64>().is_ok();
         let short = |line: &str| line.get(..5).filter(|s| *s == "#CRC:").unwrap_or(line).to_owned();
         text.lines().filter(is_told).map(short).collect::<Vec<_>>().join(" ")
     };

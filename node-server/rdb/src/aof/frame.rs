@@ -5,7 +5,7 @@ use super::seal::decimal;
 
 /// Longest annotation with its end of line: redis-server and redis-check-aof 7.0.15 take one of 1022 bytes and refuse
 /// one of 1024.
-const NOTE_MAX: usize = 1023;
+pub(super) const NOTE_MAX: usize = 1023;
 /// Longest line with a number: a sign, twenty digits, an end of line.
 const NUMBER_LINE_MAX: usize = 23;
 /// Most arguments, as in a request.

@@ -7,7 +7,7 @@
 
 use super::AofError;
 use super::damage::{Damage, Fault, Tail};
-use super::frame::{Frame, frame, is_beginning};
+use super::frame::{Frame, NOTE_MAX, frame, is_beginning};
 use super::item::{Ending, Item, Later, Record, Resume, Torn, record, timestamp};
 use super::opening::{self, Group, OPENING};
 use super::seal::{PREFIX, RunningCrc, Seal};
@@ -207,6 +207,14 @@ impl Scanner {
                 }
                 Err(_) if self.sealed && rest.get(1..).is_some_and(|r| PREFIX[1..].starts_with(r)) => {
                     self.wanted = PREFIX.len();
+                }
+                // An opening, or a seal, whose end was in a block that was lost.
+                Err(_)
+                    if self.marked
+                        && rest.starts_with(b"#")
+                        && rest.iter().take(NOTE_MAX).any(|b| *b == 0) =>
+                {
+                    self.damaged(Fault::Seal);
                 }
                 // At the very beginning it may be a new file that a crash left with zeros, or a damaged first seal.
                 Err(reason) if self.sealed || self.marked || self.offset() == 0 => {
