@@ -478,23 +478,27 @@ impl Keeper {
     fn begin_rewrite_if_due(&mut self) {
         let scheduled = self.node.persistence.status.get().rewrite_scheduled;
         let closed = self.is_closed_empty();
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &mut self.open else { return self.base_waits_no_more() };
         let rested = now() >= self.rewrite_not_before;
         let wanted = scheduled || (rested && (open.is_stale() || open.has_grown(&self.settings)));
-        if !wanted || closed || self.rewrite.is_some() || self.saving.is_some() {
+        if !wanted || closed {
+            return self.base_waits_no_more();
+        }
+        if self.rewrite.is_some() || self.saving.is_some() {
             return;
         }
         match Rewrite::begin(&self.node, open, &mut self.buffer) {
             Ok(Some(rewrite)) => {
                 self.rewrite = Some(rewrite);
                 self.node.persistence.status.update(|s| s.rewrite_scheduled = false);
-                (self.base_waits_since, self.base_first) = (None, None);
+                self.base_waits_no_more();
                 tracing::info!("Background append only file rewriting started");
             }
             // A write or another snapshot is in the way.
             Ok(None) => self.base_waits(),
             Err(error) => {
                 tracing::error!("Can't rewrite append only file: {error}");
+                self.base_waits_no_more();
                 self.rewrite_failed();
             }
         }
@@ -502,12 +506,17 @@ impl Keeper {
 
     /// Replies wait for the base: that must not last until the slowest replica has its full sync.
     fn base_waits(&mut self) {
-        if !self.is_stale() || self.node.engine.is_replica() || self.base_first.is_some() {
-            return;
+        if !self.is_stale() || self.node.engine.is_replica() {
+            return self.base_waits_no_more();
         }
-        if now().since(*self.base_waits_since.get_or_insert_with(now)) >= HANGS_MS {
+        let since = *self.base_waits_since.get_or_insert_with(now);
+        if self.base_first.is_none() && now().since(since) >= HANGS_MS {
             self.base_first = Some(self.node.replication.files_first.begin());
         }
+    }
+
+    fn base_waits_no_more(&mut self) {
+        (self.base_waits_since, self.base_first) = (None, None);
     }
 
     fn end_rewrite(&mut self) {

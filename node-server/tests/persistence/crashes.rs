@@ -162,6 +162,36 @@ fn everysec_loses_two_seconds_at_most_where_the_disk_hangs() {
     check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);
 }
 
+/// Gives `server` the data of `master`, and lets it go on with that as a master.
+fn promote(server: &Server, master: &Server) {
+    let mut client = server.client();
+    client.text(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    until("it is in sync", || (client.info("replication", "master_link_status") == "up").then_some(()));
+    assert_eq!(client.text(&["REPLICAOF", "NO", "ONE"]), "OK");
+}
+
+/// The base without which the process does not leave waits for a save under way, and whoever waits for the base has to
+/// see the end of that.
+#[test]
+fn leaving_waits_for_a_save_that_is_in_the_way_of_the_base() {
+    let master = Server::start(&[]);
+    set_many(&mut master.client(), "key", 100);
+    let mut server = Server::start(EVERYSEC);
+    let mut client = server.client();
+    wait_based(&mut client);
+    let mut strace = slow_syncs(&server);
+    assert_eq!(client.text(&["BGSAVE"]), "Background saving started");
+    until("the save is under way", || server.log().contains("Background saving started").then_some(()));
+    promote(&server, &master);
+    server.signal("TERM");
+    until("it is about to leave", || server.log().contains("requested shutdown").then_some(()));
+    common::signal(strace.id(), "INT");
+    strace.wait().unwrap();
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    server.start_again(EVERYSEC);
+    assert_eq!(server.client().text(&["DBSIZE"]), "100");
+}
+
 /// A replica that was given other data is promoted before its file has the base that goes with it: what is written then
 /// is in no file that counts, so nothing is acknowledged before there is one.
 #[test]
@@ -171,14 +201,8 @@ fn a_promoted_replica_acknowledges_nothing_before_its_base_is_complete() {
     let mut server = Server::start(EVERYSEC);
     let mut client = server.client();
     wait_based(&mut client);
-    let promote = |server: &Server| {
-        let mut client = server.client();
-        client.text(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
-        until("it is in sync", || (client.info("replication", "master_link_status") == "up").then_some(()));
-        assert_eq!(client.text(&["REPLICAOF", "NO", "ONE"]), "OK");
-    };
     let mut strace = slow_syncs(&server);
-    promote(&server);
+    promote(&server, &master);
     let stop = Arc::new(AtomicBool::new(false));
     let writers = start_writers(&server, &stop);
     std::thread::sleep(Duration::from_millis(3000));
@@ -194,7 +218,7 @@ fn a_promoted_replica_acknowledges_nothing_before_its_base_is_complete() {
     check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);
     // With the base the replies leave.
     let mut strace = slow_syncs(&server);
-    promote(&server);
+    promote(&server, &master);
     client = server.client();
     client.send(&["SET", "held", "x"]);
     common::signal(strace.id(), "INT");
