@@ -10,6 +10,7 @@ use crate::execute::Request;
 use crate::keyspace::AllSlots;
 use crate::options::BARRIER_TRIES;
 use crate::session::Session;
+use crate::undo::Undo;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::resp::{Limits, Parsed, ReplyWriter, RequestError, parse_request};
 use node_server_protocol::{Millis, Slot};
@@ -105,7 +106,7 @@ impl Engine {
     /// `bytes` has to hold all of it. Never waits.
     ///
     /// # Errors
-    /// The stream cannot be applied; what stands before the error has been.
+    /// The stream cannot be applied; what stands before the error has been, but nothing of the transaction that it is in.
     pub fn apply(&self, applier: &mut Applier, bytes: &[u8], now: Millis) -> Result<Applied, ApplyError> {
         let mut applied = Applied::default();
         while let Some(piece) = next_piece(&bytes[applied.consumed..], self.log.end())? {
@@ -171,13 +172,38 @@ impl Engine {
         if self.gate.is_closed() {
             return Ok(false);
         }
-        for (command, db, args) in commands {
+        self.run_commands(applier, &commands, &mut locks, now)?;
+        Ok(true)
+    }
+
+    /// Runs commands with their databases: all of them, or none.
+    fn run_commands<'k>(
+        &'k self,
+        applier: &mut Applier,
+        commands: &[(&'static Command, u16, &Args<'_>)],
+        locks: &mut AllSlots<'k>,
+        now: Millis,
+    ) -> Result<(), ApplyError> {
+        let mut undo = Undo::default();
+        for (at, &(command, db, args)) in commands.iter().enumerate() {
             applier.session.db = db;
-            self.apply_command(applier, command, args, &mut locks, now)?;
+            // One that fails has changed nothing, so the last need not be taken back.
+            let remembered = match at + 1 < commands.len() {
+                true => undo.remember(self, &applier.session, (command, args), locks, now),
+                false => Ok(()),
+            };
+            let run = match remembered {
+                Ok(()) => self.apply_command(applier, command, args, locks, now),
+                Err(error) => Err(failed(args, &error.to_string())),
+            };
+            if let Err(error) = run {
+                undo.take_back(self, &applier.session, locks, now);
+                return Err(error);
+            }
             // As in Redis, INFO commandstats counts what a master sends, and not what a file holds.
             command.calls.fetch_add(u64::from(!self.is_loading_files()), Ordering::Relaxed);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Runs what an append-only file holds, in order; MULTI and EXEC are passed over, as is what changes nothing and runs

@@ -13,6 +13,11 @@ use node_server_protocol::{Millis, Slot};
 use std::sync::atomic::Ordering;
 
 impl Engine {
+    /// The database that the command `name` empties; `None`: all of them.
+    pub(crate) fn flushed_by(&self, session: &Session, name: &[u8]) -> Option<u16> {
+        (!self.is_cluster() && name.eq_ignore_ascii_case(b"FLUSHDB")).then_some(session.db)
+    }
+
     /// Removes all keys, or those of database `only`, behind a barrier: on a worker thread.
     pub(crate) fn flush(
         &self,

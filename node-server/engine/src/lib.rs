@@ -34,6 +34,7 @@ mod route;
 pub mod session;
 pub mod snapshot;
 mod transaction;
+mod undo;
 
 pub use acks::{Acks, ReplicaAck};
 pub use apply::{Applied, Applier, ApplyError};

@@ -128,8 +128,6 @@ pub struct Settings {
     pub repl_backlog_size: u64,
     /// `repl-backlog-ttl`.
     pub repl_backlog_ttl_s: u64,
-    /// `repl-diskless-sync-delay`.
-    pub repl_diskless_sync_delay_s: u64,
     /// `replica-announce-ip`, empty: as seen by the master.
     pub replica_announce_ip: String,
     /// `replica-announce-port`; 0: `port`.
@@ -245,7 +243,6 @@ impl Settings {
             repl_timeout_s: v.unsigned("repl-timeout"),
             repl_backlog_size: v.unsigned("repl-backlog-size"),
             repl_backlog_ttl_s: v.unsigned("repl-backlog-ttl"),
-            repl_diskless_sync_delay_s: v.unsigned("repl-diskless-sync-delay"),
             replica_announce_ip: v.get("replica-announce-ip").into(),
             replica_announce_port: v.port("replica-announce-port"),
             replicaof: replicaof(v.get("replicaof")),

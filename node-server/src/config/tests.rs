@@ -130,6 +130,9 @@ fn refusals_are_in_redis_words() {
 fn directives_without_effect_are_named() {
     let values = load_text("maxmemory 1gb\nport 7\ntimeout 3\nhz 10\nmaxmemory-policy noeviction\n").unwrap();
     assert_eq!(super::rules::without_effect(&values), ["maxmemory"]);
+    // Nothing is forked and nothing shared: there is nothing to choose.
+    let values = load_text("repl-diskless-sync no\nrepl-diskless-sync-delay 5\n").unwrap();
+    assert_eq!(super::rules::without_effect(&values), ["repl-diskless-sync", "repl-diskless-sync-delay"]);
     for name in super::table::ACTED_ON {
         assert!(DIRECTIVES.iter().any(|d| d.name == *name), "{name} is no directive");
     }

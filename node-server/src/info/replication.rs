@@ -21,7 +21,8 @@ pub(super) fn replication(node: &Node, now: Millis, out: &mut InfoText) {
     out.field("repl_backlog_active", u8::from(active));
     out.field("repl_backlog_size", log.capacity());
     out.field("repl_backlog_first_byte_offset", if active { first + 1 } else { 0 });
-    out.field("repl_backlog_histlen", bytes);
+    // Asleep it holds at most what the append-only file is about to write.
+    out.field("repl_backlog_histlen", if active { bytes } else { 0 });
 }
 
 /// What the links' fields need besides the status.

@@ -56,7 +56,7 @@ impl Open {
             files,
             offset: standing.end,
             restarts: standing.restarts,
-            pin: node.engine.log().pin(standing.end),
+            pin: node.engine.log().pin(standing.end).for_file(),
             replid: None,
             sealed: false,
             dirty: false,
@@ -191,7 +191,8 @@ impl Open {
         let base = self.files.begin_anew(replid.map(|id| (snapshot.offset, id)))?;
         (self.offset, self.restarts, self.replid) = (snapshot.offset, snapshot.restarts, replid);
         (self.sealed, self.stale, self.based) = (replid.is_some(), false, false);
-        self.pin = snapshot.pin.take().unwrap_or_else(|| node.engine.log().pin(snapshot.offset));
+        let pin = snapshot.pin.take().unwrap_or_else(|| node.engine.log().pin(snapshot.offset));
+        self.pin = pin.for_file();
         Ok(base)
     }
 

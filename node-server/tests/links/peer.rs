@@ -72,7 +72,12 @@ impl Peer {
 
 /// A node that owns every slot and serves.
 pub fn serving(port: u16) -> Server {
-    let server = Server::start(lone(port)).unwrap();
+    serving_as(lone(port))
+}
+
+/// The same with more directives.
+pub fn serving_as(spec: ServerSpec) -> Server {
+    let server = Server::start(spec).unwrap();
     let mut client = server.client().unwrap();
     client.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
     wait::until("it serves", SOON, || {

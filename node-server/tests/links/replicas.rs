@@ -3,7 +3,7 @@
 use super::*;
 use e2e::PortBlock;
 use passwords::{catches_up, has_valkey, known, pair};
-use peer::{Peer, serving};
+use peer::{Peer, serving, serving_as};
 
 fn ok() -> Reply {
     Reply::Simple("OK".into())
@@ -65,10 +65,41 @@ fn a_replica_that_takes_nothing_is_given_up_at_the_limit() {
     wait_same_offset(master, replica);
 }
 
+/// A full sync that begins at offset 0 counts like any other. The replica has its snapshot and does not say so.
+#[test]
+fn a_replica_that_is_still_synced_is_given_up_at_the_limit() {
+    let ports = PortBlock::reserve(1).unwrap();
+    let spec = ServerSpec::new(Binary::NodeServer, ports.port(0)).with("repl-timeout", 600);
+    let server = Server::start(spec.with("client-output-buffer-limit", "replica 2mb 0 0")).unwrap();
+    let mut peer = Peer::connect(&server);
+    peer.say(&["REPLCONF", "capa", "eof"]);
+    assert_eq!(peer.line(), "+OK");
+    peer.say(&["PSYNC", "?", "-1"]);
+    assert_eq!(peer.full().1, 0);
+    assert!(peer.line().starts_with("$EOF:"));
+    let mut client = server.client().unwrap();
+    for n in 0..4 {
+        client.call(&["SET", &format!("k{n}"), &"x".repeat(1 << 20)]).unwrap();
+    }
+    wait::until("the master gives the replica up", SOON, || {
+        info(&server, "replication", "connected_slaves") == "0"
+    })
+    .unwrap();
+    let why = "bytes wait for it (client-output-buffer-limit replica)";
+    assert!(server.log().contains(why), "{}", server.log());
+}
+
+/// Also beside an append-only file, which reads the log all the time.
 #[test]
 fn a_backlog_that_nobody_needs_is_given_up() {
+    for file in ["no", "yes"] {
+        gives_up_its_backlog(file);
+    }
+}
+
+fn gives_up_its_backlog(append_only: &str) {
     let ports = PortBlock::reserve(1).unwrap();
-    let server = serving(ports.port(0));
+    let mut server = serving_as(lone(ports.port(0)).with("appendonly", append_only));
     let mut peer = Peer::connect(&server);
     peer.say(&["PSYNC", "?", "-1"]);
     let (replid, offset) = peer.full();
@@ -88,6 +119,16 @@ fn a_backlog_that_nobody_needs_is_given_up() {
     let (other, _) = peer.full();
     assert_ne!(other, replid);
     assert_eq!(info(&server, "replication", "repl_backlog_active"), "1");
+    if append_only == "yes" {
+        // The file has all of it, also what was written while nothing was kept.
+        server.stop().unwrap();
+        server.restart().unwrap();
+        wait::until("it serves again", SOON, || {
+            server.client().and_then(|mut c| c.text(&["GET", "b"])).is_ok_and(|value| value == "2")
+        })
+        .unwrap();
+        assert_eq!(info(&server, "replication", "master_replid2"), other, "by its file");
+    }
 }
 
 #[test]

@@ -9,11 +9,17 @@ use crate::support::{BATCH, SOON, alone, commands, fill, fill_types, payloads, p
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server, wait};
 use e2e_compat::views;
+use std::time::Duration;
 
 /// Failovers in each direction of a long run.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 5;
 /// Cuts behind each failover of the short run.
 const CUTS_SHORT: usize = 1;
+
+/// A server votes once in two node timeouts for the replicas of the same master, and refuses until then. How often
+/// CLUSTER FAILOVER is tried, and how long each try may take (it gives up after five seconds).
+const TRIES: usize = 6;
+const TRY: Duration = Duration::from_secs(7);
 
 /// A node behind a link that can be cut: others reach it by the port that it announces.
 struct Node {
@@ -67,9 +73,16 @@ fn fail_over(from: &Node, to: &Node, generator: &mut Generator) -> Result<()> {
     let batch: Vec<_> = (0..10 * BATCH).map(|_| generator.next()).collect();
     writer.send(&requests(&batch))?;
     generator.end_transaction();
-    to.server.client()?.call(&["CLUSTER", "FAILOVER"])?;
-    wait::until("the old master follows the new one", SOON, || views::follows(from.port(), to.port()))
-        .with_context(|| format!("{}\n{}", tail(&from.server), tail(&to.server)))?;
+    let mut result = Ok(());
+    for _ in 0..TRIES {
+        to.server.client()?.call(&["CLUSTER", "FAILOVER"])?;
+        let follows = || views::follows(from.port(), to.port());
+        result = wait::until("the old master follows the new one", TRY, follows);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result.with_context(|| format!("{}\n{}", tail(&from.server), tail(&to.server)))?;
     views::wait_agreed(&[from.port(), to.port()], 2)
 }
 

@@ -66,7 +66,12 @@ fn a_command_that_we_do_not_know_stops_the_link_to_valkey() -> Result<()> {
 fn a_transaction_with_such_a_command_is_not_applied_by_halves() -> Result<()> {
     let transaction: &[&[&str]] = &[&["MULTI"], &["SET", "behind", "0"], &["LPUSH", "l", "a"], &["EXEC"]];
     stops(Binary::Redis, transaction, "'LPUSH'", 16)?;
-    stops(Binary::Valkey, transaction, "'LPUSH'", 16)
+    stops(Binary::Valkey, transaction, "'LPUSH'", 16)?;
+    // Known, and refused only when it runs.
+    let copy = &["COPY", "before", "there", "DB", "1"];
+    let transaction: &[&[&str]] = &[&["MULTI"], &["SET", "behind", "0"], copy, &["EXEC"]];
+    stops(Binary::Redis, transaction, "'COPY'", 16)?;
+    stops(Binary::Valkey, transaction, "'COPY'", 16)
 }
 
 #[test]

@@ -207,8 +207,7 @@ fn flush(call: &mut NodeCall<'_, '_>) -> CommandResult {
         [_, mode] if mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC") => {}
         _ => return Err(CommandError::Syntax),
     }
-    let only = (!call.engine.is_cluster() && call.args[0].eq_ignore_ascii_case(b"FLUSHDB"))
-        .then_some(call.session.db);
+    let only = call.engine.flushed_by(call.session, call.args[0]);
     let name: &[u8] = if only.is_some() { b"FLUSHDB" } else { b"FLUSHALL" };
     let engine = call.engine;
     match &mut call.access {

@@ -24,12 +24,29 @@ pub struct Pin {
     id: u64,
 }
 
+/// From where on a pin keeps the log.
+#[derive(Clone, Copy, Debug)]
+struct Pinned {
+    from: u64,
+    /// The append-only file's: no other node waits for these bytes.
+    by_file: bool,
+}
+
 impl Pin {
+    /// It is the append-only file's, which does not keep the backlog awake.
+    #[must_use]
+    pub fn for_file(self) -> Self {
+        if let Some(pinned) = self.inner.lock().pins.get_mut(&self.id) {
+            pinned.by_file = true;
+        }
+        self
+    }
+
     /// What is before `offset` is not needed any more.
     pub fn advance(&self, offset: u64) {
         let mut inner = self.inner.lock();
-        if let Some(at) = inner.pins.get_mut(&self.id) {
-            *at = offset;
+        if let Some(pinned) = inner.pins.get_mut(&self.id) {
+            pinned.from = offset;
         }
         inner.trim();
     }
@@ -87,7 +104,7 @@ struct Inner {
     db: u16,
     /// Nothing is kept: see [`Log::sleep`].
     asleep: bool,
-    pins: BTreeMap<u64, u64>,
+    pins: BTreeMap<u64, Pinned>,
     next_pin: u64,
     skips: Skips,
     /// How often [`Log::restart`] was called.
@@ -126,7 +143,7 @@ impl Inner {
         let capacity = if self.asleep { 0 } else { self.capacity };
         let keep_from = self.end().saturating_sub(capacity as u64);
         let oldest = self.end().saturating_sub(LOG_PIN_MAX.max(self.capacity) as u64);
-        let pinned = self.pins.values().min().copied().unwrap_or(u64::MAX);
+        let pinned = self.pins.values().map(|pinned| pinned.from).min().unwrap_or(u64::MAX);
         let from = keep_from.min(pinned.max(oldest));
         if from > self.start {
             self.tail.drain(..(from - self.start) as usize);
@@ -250,17 +267,17 @@ impl Log {
 
     /// `repl-backlog-ttl`: nobody has read for long. What is kept is given up, and so is everything that comes until
     /// [`Log::wake`]; offsets go on. The history gets a new name, so that nobody continues where something is missing.
-    /// False: somebody reads.
+    /// What the append-only file has not written yet is kept until it has. False: somebody else reads.
     pub fn sleep(&self, replid: String) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.pins.is_empty() {
+        if inner.pins.values().any(|pinned| !pinned.by_file) {
             return false;
         }
-        inner.start = inner.end();
-        inner.tail = VecDeque::new();
         inner.history = History::new(replid);
         inner.selected = None;
         inner.asleep = true;
+        inner.trim();
+        inner.tail.shrink_to_fit();
         true
     }
 
@@ -339,7 +356,7 @@ impl Log {
         let mut inner = self.inner.lock();
         inner.next_pin += 1;
         let id = inner.next_pin;
-        inner.pins.insert(id, offset);
+        inner.pins.insert(id, Pinned { from: offset, by_file: false });
         Pin { inner: Arc::clone(&self.inner), id }
     }
 

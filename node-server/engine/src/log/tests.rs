@@ -75,6 +75,29 @@ fn a_log_that_nobody_reads_keeps_nothing_and_continues_for_nobody() {
     assert_eq!(log.continue_from("b".repeat(40).as_bytes(), end as i64 + 5), Some(end + 4));
 }
 
+/// The append-only file is always open: it gets all of the log, and does not keep the backlog for others.
+#[test]
+fn a_log_that_only_the_file_reads_keeps_what_the_file_lacks() {
+    let log = Log::new(id('a'), 1 << 20);
+    let file = log.pin(0).for_file();
+    log.append_plain(b"0123456789", || true).unwrap();
+    let replica = log.pin(10);
+    assert!(!log.sleep(id('b')), "a replica reads");
+    drop(replica);
+    file.advance(4);
+    assert!(log.sleep(id('b')) && log.is_asleep());
+    assert_eq!(log.backlog(), (4, 6));
+    assert_eq!(log.continue_from(id('a').as_bytes(), 11), None);
+    log.append_plain(b"more", || true).unwrap();
+    let mut written = Vec::new();
+    log.read_from(4, 100, &mut written).unwrap();
+    assert_eq!(written, b"456789more");
+    file.advance(14);
+    assert_eq!((log.end(), log.backlog()), (14, (14, 0)));
+    log.append_plain(b"!", || true).unwrap();
+    assert_eq!(log.backlog(), (14, 1), "the file does not have it yet");
+}
+
 #[test]
 fn the_database_at_the_end_is_known_to_whoever_goes_on_there() {
     let log = Log::new(id('a'), BACKLOG_MIN);

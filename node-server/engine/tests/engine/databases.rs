@@ -143,3 +143,65 @@ fn replicaof_is_taken_while_a_snapshot_is_loaded() {
     assert_eq!(client.outcome(&["REPLICAOF", "NO", "ONE"]), Outcome::Defer(Deferred::ReplicaOf(None)));
     drop(loader);
 }
+
+/// A master of another kind can copy to another database, which fails here: the transaction that it is in is not applied
+/// at all, in memory as in the log.
+#[test]
+fn a_transaction_with_a_command_that_fails_is_not_applied() {
+    let replica = Node::standalone();
+    let mut client = replica.client();
+    for command in ["SET a 1", "SET n 41", "SET gone 3", "SET short v PX 1000", "SELECT 5", "SET a 5"] {
+        client.line(command);
+    }
+    replica.engine.set_replica(true);
+    // The master has not deleted `short` yet.
+    let later = NOW.after(2000);
+    let watcher = |db: &str| {
+        let mut client = replica.client();
+        client.ok(db);
+        [
+            "GET a",
+            "GET n",
+            "GET gone",
+            "GET new",
+            "PEXPIRETIME a",
+            "PEXPIRETIME n",
+            "PEXPIRETIME short",
+            "DBSIZE",
+        ]
+        .map(|command| client.line(command))
+    };
+    let seen = || (watcher("SELECT 0"), watcher("SELECT 5"), replica.engine.keyspace().volatile());
+    let before = (seen(), replica.engine.log().standing());
+    let changes: &[&[&[u8]]] = &[
+        &[b"SELECT", b"0"],
+        &[b"SET", b"new", b"1"],
+        &[b"SET", b"a", b"2"],
+        &[b"INCR", b"n"],
+        &[b"PEXPIREAT", b"n", b"4000000000000"],
+        &[b"DEL", b"gone"],
+        &[b"APPEND", b"short", b"more"],
+        &[b"PERSIST", b"short"],
+        &[b"RENAME", b"a", b"gone"],
+        &[b"MSET", b"a", b"x", b"n", b"y"],
+        &[b"SELECT", b"5"],
+        &[b"SET", b"a", b"6"],
+    ];
+    let failing: &[(&[&[u8]], &str)] = &[
+        (&[b"COPY", b"a", b"b", b"DB", b"1"], "COPY"),
+        (&[b"INCRBY", b"a", b"x"], "INCRBY"),
+        (&[b"FLUSHALL", b"NOW"], "FLUSHALL"),
+        (&[b"PING"], "PING"),
+    ];
+    let flushes: &[&[&[u8]]] = &[&[b"GET", b"a"], &[b"FLUSHDB"], &[b"FLUSHALL"]];
+    for &(command, name) in failing {
+        for &flush in flushes {
+            let behind: &[&[&[u8]]] =
+                &[flush, &[b"SET", b"new", b"2"], command, &[b"SET", b"a", b"7"], &[b"EXEC"]];
+            let piece = stream(&[&[&[b"MULTI".as_slice()][..]], changes, behind].concat());
+            let error = replica.engine.apply(&mut Applier::default(), &piece, later).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!((seen(), replica.engine.log().standing()), before, "{command:?} behind {flush:?}");
+        }
+    }
+}

@@ -243,7 +243,8 @@ pub static DIRECTIVES: &[Directive] = &[
     live("rdb-version-check", Choice(&["strict", "relaxed"]), "strict"),
     hidden(live("rdb-key-save-delay", Number(-INT, INT), "0")),
     hidden(live("loading-process-events-interval-bytes", Memory(1024, INT), "2097152")),
-    // Replication. repl-diskless-sync-delay is 0 and not 5 as in Redis: no fork is shared, so waiting gains nothing.
+    // Replication. Every replica gets a snapshot of its own over the socket, and nobody waits for more replicas:
+    // repl-diskless-sync and its delay, 0 and not 5 as in Redis, have no effect.
     at_start("replicaof", Words(2), ""),
     also("slave-serve-stale-data", live("replica-serve-stale-data", Bool, "yes")),
     also("slave-read-only", live("replica-read-only", Bool, "yes")),
@@ -360,8 +361,6 @@ pub static ACTED_ON: &[&str] = &[
     "rdbcompression",
     "repl-backlog-size",
     "repl-backlog-ttl",
-    "repl-diskless-sync",
-    "repl-diskless-sync-delay",
     "repl-ping-replica-period",
     "repl-timeout",
     "replica-announce-ip",

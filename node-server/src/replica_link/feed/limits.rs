@@ -1,6 +1,6 @@
 //! The bounds on a replica: silence, and bytes that wait for it.
 
-use super::Hub;
+use super::{Hub, Replica, ReplicaState};
 use crate::config::OutputLimit;
 use crate::node::now;
 use node_server_protocol::Millis;
@@ -19,10 +19,7 @@ pub(super) async fn watch(hub: &Hub, number: u64) -> io::Result<()> {
         tokio::time::sleep(WATCH_EVERY).await;
         let settings = hub.node.config.settings();
         let end = hub.node.engine.log().end();
-        // In the first states nothing of the log has been sent, and none of it is held for the replica alone.
-        let look = |r: &mut super::Replica| {
-            (r.last_sign(), if r.sent == 0 { 0 } else { end.saturating_sub(r.sent) })
-        };
+        let look = |replica: &mut Replica| (replica.last_sign(), waiting(replica, end));
         let Some((last_sign, waiting)) = hub.update(number, look) else { return Ok(()) };
         let silent_s = now().since(last_sign) / 1000;
         if silent_s > settings.repl_timeout_s {
@@ -33,6 +30,15 @@ pub(super) async fn watch(hub: &Hub, number: u64) -> io::Result<()> {
             let limit = "client-output-buffer-limit replica";
             return Err(io::Error::other(format!("{waiting} bytes wait for it ({limit})")));
         }
+    }
+}
+
+/// Bytes of the log that are held for the replica. Before its snapshot has begun there are none: where it goes on is not
+/// known yet.
+fn waiting(replica: &Replica, end: u64) -> u64 {
+    match replica.state {
+        ReplicaState::Waiting => 0,
+        ReplicaState::Sending | ReplicaState::Online => end.saturating_sub(replica.sent),
     }
 }
 
