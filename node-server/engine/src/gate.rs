@@ -124,6 +124,8 @@ impl Engine {
     /// `None`: ask again in a while.
     #[must_use]
     pub fn writes_settled(&self) -> Option<u64> {
+        // A flush that had its barrier before the pause logs without a slot's lock; one that gets it later sees the pause.
+        let _no_flush = self.gate.barrier.try_lock()?;
         (self.writes_paused() && self.no_writer_inside()).then(|| self.log.settled_end())
     }
 

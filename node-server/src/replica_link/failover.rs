@@ -91,7 +91,8 @@ impl Leader {
     /// refused then: until then it may all be taken back, and they go on here.
     async fn change_places(&mut self, hub: &Arc<Hub>, target: MasterAddress, failover: Failover) {
         let state = FailoverState::InProgress;
-        hub.set_failover(Some(Failover { target: Some(target.clone()), state, ..failover }));
+        // Seen together with the new role: nobody is to see a master in this state.
+        hub.note_failover(Some(Failover { target: Some(target.clone()), state, ..failover }));
         hub.node.config.set_replicaof(Some(&target));
         hub.node.engine.set_replica(true);
         // Who waits for acknowledgements waits in vain.

@@ -341,11 +341,15 @@ impl Hub {
     }
 
     pub(super) fn set_failover(&self, failover: Option<Failover>) {
+        self.note_failover(failover);
+        self.publish();
+    }
+
+    /// Others see it with the next [`Hub::publish`].
+    pub(super) fn note_failover(&self, failover: Option<Failover>) {
         let mut state = self.state.lock();
         state.failover = failover;
         state.verdict = None;
-        drop(state);
-        self.publish();
     }
 
     /// What the target said to PSYNC … FAILOVER. Once it has taken over, writes are held back no longer: its stream

@@ -263,14 +263,19 @@ fn roles_change_without_a_full_sync() -> Result<()> {
             "full and partial syncs of {real:?}: {syncs:?}\n{}",
             crate::digest::tail(&b)
         );
-        // And back.
+        // And back. On a busy machine the second replica came to `a` once more before it was told where to go.
+        let partial = stat(&a, "sync_partial_ok")?;
         a.client()?.call(&["REPLICAOF", "NO", "ONE"])?;
         follow(&b, a.port())?;
         wait_up(&b)?;
         in_database(&a, "9")?;
         wait_equal(&a, &b, &DATABASES)?;
         let syncs = (stat(&a, "sync_full")?, stat(&a, "sync_partial_ok")?);
-        ensure!(syncs == (2, 1), "full and partial syncs of ours: {syncs:?}\n{}", crate::digest::tail(&a));
+        ensure!(
+            syncs == (2, partial + 1),
+            "full and partial syncs of ours: {syncs:?}\n{}",
+            crate::digest::tail(&a)
+        );
     }
     Ok(())
 }

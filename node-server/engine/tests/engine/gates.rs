@@ -44,6 +44,18 @@ fn a_flush_waits_for_the_end_of_a_pause() {
     client.ok("FLUSHALL");
 }
 
+/// FLUSHALL had looked whether writes were paused, had its barrier and had not logged yet: a pause took effect, and the
+/// log grew behind the offset that a replica was to reach before it took over.
+#[test]
+fn a_pause_takes_effect_behind_whoever_has_the_barrier() {
+    let node = Node::master();
+    let barrier = node.engine.try_barrier().unwrap();
+    node.engine.pause_writes(Millis(u64::MAX));
+    assert_eq!(node.engine.writes_settled(), None);
+    drop(barrier);
+    assert_eq!(node.engine.writes_settled(), Some(node.engine.log().end()));
+}
+
 #[test]
 fn a_barrier_excludes_writers_and_other_barriers() {
     let node = Node::master();
