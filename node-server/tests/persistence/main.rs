@@ -6,12 +6,14 @@ mod common;
 
 mod check;
 mod crashes;
+mod cuts;
 mod damage;
 mod foreign;
 mod full_disk;
 mod loading;
 mod reload;
 mod restarts;
+mod rewrites;
 mod saves;
 mod switching;
 
