@@ -11,6 +11,7 @@ mod damage;
 mod foreign;
 mod full_disk;
 mod loading;
+mod refusals;
 mod reload;
 mod restarts;
 mod rewrites;
