@@ -48,6 +48,18 @@ impl<L: FileLayer> Directory<L> {
         Ok(directory)
     }
 
+    /// Makes it again if somebody has removed it, as Redis does before a rewrite (aof.c: rewriteAppendOnlyFileBackground).
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn make_again(&self) -> Result<(), AofError> {
+        let Err(error) = self.layer.list(&self.path) else { return Ok(()) };
+        tracing::warn!("{}: it is made again: {error}", self.path.display());
+        self.layer.create_dir(&self.path).map_err(system(&self.path, "create the directory"))?;
+        let Some(dir) = self.path.parent() else { return Ok(()) };
+        self.layer.sync_dir(dir).map_err(system(dir, "sync the directory"))
+    }
+
     /// What makes up the data set.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {

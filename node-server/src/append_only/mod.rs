@@ -220,6 +220,7 @@ impl<L: FileLayer> AppendOnly<L> {
         if self.unlisted {
             return Err(AofError::NoBase { path: self.increment.path().to_owned() });
         }
+        self.directory.make_again()?;
         self.leave_increment()?;
         let begin = self.begin(self.position);
         let next = next_increment(&self.layer, &mut self.directory, begin)?;
@@ -239,6 +240,7 @@ impl<L: FileLayer> AppendOnly<L> {
         if self.rewriting {
             return Err(AofError::Rewriting { path: self.increment.path().to_owned() });
         }
+        self.directory.make_again()?;
         let manifest = self.directory.manifest().with_next_incr(self.directory.names());
         let path = self.directory.file(&self.directory.names().incr(manifest.last_incr_seq()));
         let mut increment = Increment::create(self.layer.clone(), path)?;
@@ -330,12 +332,16 @@ impl<L: FileLayer> AppendOnly<L> {
         self.increment.sync()
     }
 
+    /// Of files that somebody has removed since the start nothing is left; the rewrite under way does without them.
     fn measure_others(&mut self) -> Result<(), AofError> {
         let is_other = |name: &&str| self.directory.file(name) != self.increment.path();
+        let len = |name: &str| match self.directory.len_of(name) {
+            Err(AofError::Missing { .. }) => Ok(0),
+            result => result,
+        };
         let others = self.directory.manifest().to_load().filter(is_other);
-        self.others = others
-            .map(|name| Ok((name.to_owned(), self.directory.len_of(name)?)))
-            .collect::<Result<_, AofError>>()?;
+        self.others =
+            others.map(|name| Ok((name.to_owned(), len(name)?))).collect::<Result<_, AofError>>()?;
         Ok(())
     }
 }

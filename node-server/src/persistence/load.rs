@@ -49,16 +49,24 @@ enum Source {
     Rdb(File, PathBuf),
 }
 
-/// Looks what there is: the append-only file if it is on and there is one, else the RDB file.
+/// Looks what there is in the working directory: the append-only file if it is on and there is one, else the RDB file.
 ///
 /// # Errors
 /// What should be there is not, or cannot be opened; nothing is changed on the disk then.
 pub fn plan(settings: Arc<Settings>) -> anyhow::Result<Plan> {
+    plan_in(Path::new("."), settings)
+}
+
+/// The same for the append-only file of another directory.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_in(dir: &Path, settings: Arc<Settings>) -> anyhow::Result<Plan> {
     let mut found = Found::default();
     let mut source = Source::Nothing;
     if settings.appendonly {
         let names = Names::new(&settings.appendfilename)?;
-        let (mut files, paths) = AppendOnly::open(RealFiles, Path::new("."), &settings.appenddirname, names)?;
+        let (mut files, paths) = AppendOnly::open(RealFiles, dir, &settings.appenddirname, names)?;
         if files.manifest().base.is_none() && files.size() == 0 {
             // Of a start whose first base was not completed: nothing was ever written here.
             files.leave_unloaded()?;
@@ -74,6 +82,14 @@ pub fn plan(settings: Arc<Settings>) -> anyhow::Result<Plan> {
         }
     }
     found.has_data = !matches!(source, Source::Nothing);
+    if !found.has_data && settings.appendonly {
+        // The first start; or the files have gone, and nothing else says so.
+        let (parts, rdb) = (dir.join(&settings.appenddirname), &settings.dbfilename);
+        let parts = parts.display();
+        tracing::warn!(
+            "There is no append only file in {parts} and no RDB file {rdb}: it begins without data"
+        );
+    }
     Ok(Plan { found, settings, source })
 }
 

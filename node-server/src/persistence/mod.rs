@@ -17,7 +17,7 @@ mod status;
 mod crash_tests;
 
 pub(crate) use key_delay::KeyDelay;
-pub use load::{Found, Plan, plan};
+pub use load::{Found, Plan, plan, plan_in};
 pub use loading::Loading;
 pub use rdb_file::SaveError;
 pub use status::Status;

@@ -4,13 +4,13 @@ use super::*;
 use std::process::Command;
 
 /// A file system of its own; unmounted when dropped.
-struct SmallDisk {
-    path: PathBuf,
+pub(crate) struct SmallDisk {
+    pub(crate) path: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn new(size: &str) -> Self {
+    pub(crate) fn new(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
         std::fs::create_dir(&path).unwrap();
@@ -18,6 +18,12 @@ impl SmallDisk {
             Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(&path).status().unwrap();
         assert!(mount.success(), "this test has to be root to mount a small file system");
         Self { path, _dir: dir }
+    }
+
+    /// `ro` or `rw`; no file may be open for writing.
+    pub(crate) fn remount(&self, how: &str) {
+        let how = format!("remount,{how}");
+        assert!(Command::new("mount").args(["-o", &how]).arg(&self.path).status().unwrap().success());
     }
 
     /// Leaves no byte.

@@ -20,11 +20,13 @@ use std::time::{Duration, Instant};
 /// Runs without anything that is taken, after which the changes are known to be useless.
 const BARREN_MAX: u64 = 1_000_000;
 
+/// Makes changed bytes.
+type Make<'s> = Box<dyn Fn(&mut Random) -> Vec<u8> + Sync + 's>;
+
 /// A decoder.
 struct Target<'s> {
     name: String,
-    /// Changed bytes.
-    make: Box<dyn Fn(&mut Random) -> Vec<u8> + Sync + 's>,
+    make: Make<'s>,
     /// Whether they are taken. What must hold is asserted.
     check: fn(&[u8]) -> bool,
 }
