@@ -299,6 +299,7 @@ impl Cluster {
         let me = self.view.me;
         let shard = self.view.node(master).map(|n| n.shard_id);
         if !self.view.same_shard(me, master) {
+            self.has_copy = false;
             self.view.migrating.clear();
             self.view.importing.clear();
         }
