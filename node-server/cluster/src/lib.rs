@@ -105,6 +105,8 @@ pub struct Cluster {
     /// What this replica has is a copy of its master's data, be it an old one. Not so from when it is told to follow a
     /// master of another shard until it is in sync with it.
     has_copy: bool,
+    /// Where it is none: whose data it is, if that is known.
+    data_of: Option<NodeId>,
     own_ip_confirmed: bool,
     next_tick: Millis,
     turns: u64,
@@ -170,6 +172,7 @@ impl Cluster {
             was_ok: false,
             started_empty: dataset_empty,
             has_copy: true,
+            data_of: None,
             own_ip_confirmed: false,
             next_tick: now.after(heartbeat::TICK_MS),
             turns: 0,

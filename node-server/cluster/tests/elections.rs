@@ -271,6 +271,14 @@ fn told_to_follow_another(link_of: u8, up: bool, config: Config) -> (Lone, Vec<O
     (lone, outputs)
 }
 
+/// It has lost the link to its master, just now.
+fn replicate_down(lone: &mut Lone) {
+    let (master, last_master_io) = (lone.core.role().master(), Some(lone.now));
+    let status =
+        ReplicationStatus { offset: 1000, master, master_link_up: false, last_master_io, loading: false };
+    lone.input(Input::Replication(status));
+}
+
 /// The data of a node that is told to follow a master of another shard is somebody else's until the first sync has ended.
 /// It stood for election meanwhile, as fresh as the snapshot's last byte, and won the slots without one of their keys.
 #[test]
@@ -289,6 +297,14 @@ fn nobody_stands_with_somebody_else_s_data() {
             outputs.extend(lone.pass(1000));
             assert!(!names(&outputs).contains(&"auth-req"), "by force");
         }
+        // Back to the former master, whose data it still has.
+        let (mut lone, _) = told_to_follow_another(2, false, config.clone());
+        command(&mut lone, &format!("REPLICATE {}", id(1)));
+        replicate_down(&mut lone);
+        lone.hear(header(3), Body::Fail { node: id(1) });
+        let mut outputs = lone.settle();
+        outputs.extend(lone.pass(2000));
+        assert!(names(&outputs).contains(&"auth-req"), "it has gone back");
         let (_, outputs) = told_to_follow_another(2, true, config.clone());
         assert!(names(&outputs).contains(&"auth-req"), "in sync");
     }
