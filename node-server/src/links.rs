@@ -92,8 +92,8 @@ pub(crate) struct Between {
     pub(crate) records: Sender<Vec<Vec<u8>>>,
     /// How many [`crate::node::ToReplication::Follow`] the replication thread has carried out.
     roles_done: AtomicU64,
-    /// How many snapshots for replicas have begun.
-    snapshots: AtomicU64,
+    /// How many syncs of replicas have begun.
+    syncs: AtomicU64,
     /// Whether this node may give its data to replicas: not while its empty restart is guarded, or its files are read.
     gives_data: AtomicBool,
 }
@@ -108,7 +108,7 @@ impl Between {
             acks: Notify::new(),
             records,
             roles_done: AtomicU64::new(0),
-            snapshots: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
             gives_data: AtomicBool::new(gives_data),
         };
         (Arc::new(between), receiver)
@@ -125,15 +125,15 @@ impl Between {
         self.roles_done.load(Ordering::Acquire)
     }
 
-    /// A snapshot for a replica has begun.
-    pub(crate) fn snapshot_begun(&self) {
-        self.snapshots.fetch_add(1, Ordering::AcqRel);
+    /// A replica begins to read the log, behind a snapshot or where its own ends.
+    pub(crate) fn sync_begun(&self) {
+        self.syncs.fetch_add(1, Ordering::AcqRel);
         self.progress.notify_one();
     }
 
     /// How many have.
-    pub(crate) fn snapshots(&self) -> u64 {
-        self.snapshots.load(Ordering::Acquire)
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Acquire)
     }
 
     /// Whether PSYNC may be answered.

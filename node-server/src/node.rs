@@ -360,10 +360,16 @@ pub struct MasterLink {
     pub host: String,
     /// Its client port.
     pub port: u16,
+    /// Its name, in cluster mode.
+    pub id: Option<NodeId>,
     /// `connect`, `connecting`, `handshake`, `sync` or `connected` (ROLE's words).
     pub state: &'static str,
-    /// When something last came from it.
+    /// When something of its log last came. A snapshot's bytes are none of it: the data stays as old as it is until the
+    /// snapshot has ended.
     pub last_io: Option<Millis>,
+    /// A full sync was granted and has not ended, maybe broken off: the data is what it was, and its log is too far behind
+    /// to go on.
+    pub resync: bool,
     /// When the link went down, while it is. `None` also while it has never been up: what this replica has may be old,
     /// and `master_link_down_since_seconds:-1` says so, as in Redis.
     pub down_since: Option<Millis>,
@@ -374,7 +380,7 @@ impl MasterLink {
     #[must_use]
     pub fn begin(to: &MasterAddress) -> Self {
         let (host, port, state) = (to.host.clone(), to.port, "connect");
-        Self { host, port, state, last_io: None, down_since: None }
+        Self { host, port, id: None, state, last_io: None, resync: false, down_since: None }
     }
 }
 

@@ -114,6 +114,8 @@ pub struct Node {
     pub link_was_up: bool,
     /// When something last came from the master, its own time.
     pub last_master_io: Option<Millis>,
+    /// When the link was lost last, true time.
+    pub link_lost: u64,
     /// When the last answer of the master came, true time.
     pub master_answered: u64,
     /// Writes are held back until then, its own time.
@@ -163,6 +165,7 @@ impl Node {
             link_up: false,
             link_was_up: false,
             last_master_io: None,
+            link_lost: 0,
             master_answered: 0,
             writes_paused_until: None,
             links: BTreeMap::new(),
@@ -260,6 +263,7 @@ impl Node {
     pub fn replication_status(&self) -> ReplicationStatus {
         ReplicationStatus {
             offset: self.data.offset(),
+            master: self.following.map(|f| f.master),
             master_link_up: self.link_up,
             last_master_io: self.last_master_io,
             loading: false,

@@ -217,7 +217,7 @@ impl World {
         let cluster_info = self.ask_text(node, &[b"CLUSTER", b"INFO"])?;
         let data = &self.nodes[node].data;
         let keys: u64 = data.slots().iter().map(|s| data.keys_in(*s).count() as u64).sum();
-        let replication = info_replication(&self.nodes[node]);
+        let replication = info_replication(&self.nodes[node], self.now);
         let nothing = BTreeMap::new();
         let read = Replies {
             nodes: &nodes,
@@ -461,16 +461,22 @@ fn plan_of(operator: &Operator, observed: &Observed) -> Plan {
     }
 }
 
-fn info_replication(node: &Node) -> String {
+fn info_replication(node: &Node, now: u64) -> String {
     let offset = node.data.offset();
     match node.following {
         None => format!("role:master\r\nmaster_repl_offset:{offset}\r\n"),
         Some(_) => {
             let link = if node.link_up { "up" } else { "down" };
-            let since = if node.link_was_up { 0 } else { -1 };
+            let since = match (node.link_up, node.link_was_up) {
+                (true, _) => String::new(),
+                (false, false) => "master_link_down_since_seconds:-1\r\n".into(),
+                (false, true) => {
+                    format!("master_link_down_since_seconds:{}\r\n", (now - node.link_lost) / 1000)
+                }
+            };
             format!(
                 "role:slave\r\nmaster_link_status:{link}\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:{offset}\r\n\
-                 master_link_down_since_seconds:{since}\r\n"
+                 {since}"
             )
         }
     }

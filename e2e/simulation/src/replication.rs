@@ -34,8 +34,9 @@ impl World {
             return;
         }
         self.at(self.now + TICK_MS, Event::ReplicationTick { node, incarnation });
-        if self.now.saturating_sub(self.nodes[node].master_answered) > LINK_LOST_MS {
-            self.nodes[node].link_up = false;
+        let silent = self.now.saturating_sub(self.nodes[node].master_answered) > LINK_LOST_MS;
+        if silent && std::mem::take(&mut self.nodes[node].link_up) {
+            self.nodes[node].link_lost = self.now;
         }
         let synced = &mut self.nodes[node];
         synced.volume.sync(&synced.data, self.now);

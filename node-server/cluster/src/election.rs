@@ -76,6 +76,10 @@ impl Cluster {
             return;
         }
         let manual = self.manual.can_start;
+        if !self.has_copy {
+            self.log_reason("My data is no copy of my master's: not in sync since I was told to follow it.");
+            return;
+        }
         if !manual && !self.data_is_fresh() {
             if !self.election.sent {
                 self.election.at = None;

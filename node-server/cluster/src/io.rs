@@ -45,9 +45,12 @@ pub struct DatasetInfo {
 pub struct ReplicationStatus {
     /// End of the log on a master, end of what was applied on a replica, in bytes.
     pub offset: u64,
+    /// On a replica: whose link the two below are about. It may still be the former master's.
+    pub master: Option<NodeId>,
     /// On a replica: the link to the master is up and synced.
     pub master_link_up: bool,
-    /// On a replica: when something last came from the master; `None`: never since the start.
+    /// On a replica: when something of the master's log last came; `None`: never since it was told to follow it. A snapshot
+    /// under way does not count: until its end the data is what it was.
     pub last_master_io: Option<Millis>,
     /// A full sync is being loaded.
     pub loading: bool,

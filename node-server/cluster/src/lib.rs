@@ -102,6 +102,11 @@ pub struct Cluster {
     /// The cluster was `ok` once since the start.
     was_ok: bool,
     started_empty: bool,
+    /// What this replica has is a copy of its master's data, be it an old one. Not so from when it is told to follow a
+    /// master of another shard until it is in sync with it.
+    has_copy: bool,
+    /// Where it is none: whose data it is, if that is known.
+    data_of: Option<NodeId>,
     own_ip_confirmed: bool,
     next_tick: Millis,
     turns: u64,
@@ -167,6 +172,8 @@ impl Cluster {
             state: State::new(loaded.then_some(now)),
             was_ok: false,
             started_empty: dataset_empty,
+            has_copy: true,
+            data_of: None,
             own_ip_confirmed: false,
             next_tick: now.after(heartbeat::TICK_MS),
             turns: 0,
@@ -295,6 +302,11 @@ impl Cluster {
 
     fn on_replication(&mut self, status: ReplicationStatus) {
         self.replication = status;
+        if status.master != self.view.myself().master {
+            // The link to a former master, which the shell is about to end, says nothing about this one.
+            (self.replication.master_link_up, self.replication.last_master_io) = (false, None);
+        }
+        self.has_copy |= self.replication.master_link_up;
         if let Some(offset) = self.manual.paused_at() {
             self.replication.offset = offset;
         }

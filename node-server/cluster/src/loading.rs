@@ -25,8 +25,11 @@ impl Cluster {
     pub(crate) fn on_loaded(&mut self, occupied: &SlotSet) {
         self.loading = false;
         self.publish_soon();
-        // A replica's keys are its master's business.
+        // A replica's keys are its master's business. Where none of them is, it was told to follow this master and had not
+        // copied anything before it ended.
         if !self.view.i_am_master() {
+            let masters = SlotSet::full().difference(&self.foreign_slots());
+            self.has_copy = !occupied.intersection(&masters).is_empty();
             return;
         }
         let foreign = occupied.intersection(&self.foreign_slots());

@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) pong_received: Millis,
     /// When it last said that it is a master.
     pub(crate) claimed: Millis,
+    /// When it last said that it is one and serves; `None`: not since this node's start.
+    pub(crate) served: Option<Millis>,
     /// When anything came from it.
     pub(crate) data_received: Millis,
     /// Since when it is `FAIL`.
@@ -58,6 +60,7 @@ impl Node {
             ping_sent: None,
             pong_received: Millis(0),
             claimed: Millis(0),
+            served: None,
             data_received: Millis(0),
             fail_since: Millis(0),
             offset: None,

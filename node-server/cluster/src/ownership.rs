@@ -299,6 +299,7 @@ impl Cluster {
     pub(crate) fn become_replica_of(&mut self, master: NodeId) {
         let me = self.view.me;
         let shard = self.view.node(master).map(|n| n.shard_id);
+        self.note_whose_data(master);
         if !self.view.same_shard(me, master) {
             self.view.migrating.clear();
             self.view.importing.clear();
@@ -320,6 +321,21 @@ impl Cluster {
         self.topology_changed();
         // The others need to know now: the master for a manual failover, and all before this node may end.
         self.promise(Promise::Broadcast(Message::Pong));
+    }
+
+    /// Whether what this node has will be a copy of `master`'s data, however old, as soon as it follows it.
+    fn note_whose_data(&mut self, master: NodeId) {
+        let me = self.view.me;
+        let had = self.view.i_am_master() || self.has_copy;
+        if self.view.same_shard(me, master) {
+            self.has_copy = had;
+            return;
+        }
+        if had {
+            self.data_of = Some(self.view.myself().master.unwrap_or(me));
+        }
+        // It may be told to go back before it has copied anything.
+        self.has_copy = self.data_of.is_some_and(|of| self.view.same_shard(of, master));
     }
 
     /// Tells the shell whom to replicate from, after the slot map has said so.

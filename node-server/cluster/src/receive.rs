@@ -75,6 +75,7 @@ impl Cluster {
         node.set(NodeFlags::MY_MASTER_FAIL, header.flags.contains(NodeFlags::MY_MASTER_FAIL));
         if header.master.is_none() {
             node.claimed = now;
+            node.served = if header.cluster_down { node.served } else { Some(now) };
         }
         if header.master.is_none() && header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;

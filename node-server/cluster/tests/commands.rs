@@ -152,8 +152,8 @@ fn info_has_the_fields_of_redis() {
     );
     assert!(names.contains(&"cluster_stats_messages_ping_sent"));
     assert!(names.contains(&"cluster_stats_messages_received"));
-    assert_eq!(names[names.len() - 3], "total_cluster_links_buffer_limit_exceeded");
-    assert!(info.ends_with("cluster_quarantined_slots:0\r\ncluster_quarantined_keys:0\r\n\r\n"), "{info}");
+    assert_eq!(names[names.len() - 4], "total_cluster_links_buffer_limit_exceeded");
+    assert!(info.ends_with("cluster_unreachable_masters:\r\ncluster_quarantined_slots:0\r\ncluster_quarantined_keys:0\r\n\r\n"), "{info}");
     assert!(info.contains("cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\n"));
     assert!(info.contains("cluster_known_nodes:6\r\ncluster_size:3\r\n"));
 }

@@ -196,8 +196,10 @@ fn replica_of_a_receiver(link_up: bool) -> Lone {
     command(&mut lone, &format!("REPLICATE {}", id(3)));
     let args = ["CLUSTER", "SETSLOT", "7", "IMPORTING", &id(2).to_string()];
     lone.input(Input::ReplicatedSetSlot { args: args.map(|a| a.as_bytes().to_vec()).to_vec() });
-    let last_master_io = Some(lone.now);
-    let status = ReplicationStatus { offset: 1000, master_link_up: link_up, last_master_io, loading: false };
+    replicate(&mut lone, 1000);
+    let (master, last_master_io) = (Some(id(3)), Some(lone.now));
+    let status =
+        ReplicationStatus { offset: 1000, master, master_link_up: link_up, last_master_io, loading: false };
     lone.input(Input::Replication(status));
     lone.hear(header(2), Body::Fail { node: id(3) });
     lone
@@ -236,8 +238,9 @@ fn who_does_not_stand_for_election() {
     assert!(!fail(&mut lone));
     // Half a full sync.
     let mut lone = Lone::start(4, false, config.clone());
-    let last_master_io = Some(lone.now);
-    let status = ReplicationStatus { offset: 9, master_link_up: false, last_master_io, loading: true };
+    let (master, last_master_io) = (Some(id(1)), Some(lone.now));
+    let status =
+        ReplicationStatus { offset: 9, master, master_link_up: false, last_master_io, loading: true };
     lone.input(Input::Replication(status));
     assert!(!fail(&mut lone));
     // Too old.
@@ -249,6 +252,87 @@ fn who_does_not_stand_for_election() {
         lone.pass(100);
     }
     assert!(!fail(&mut lone));
+}
+
+/// Node 4, which had node 1's data, was told to follow node 2 and is not in sync with it yet: its link, of which `link_of`
+/// is the other end, has just been heard. Node 2 fails. What came of it within two seconds.
+fn told_to_follow_another(link_of: u8, up: bool, config: Config) -> (Lone, Vec<Output>) {
+    let mut lone = Lone::start(4, false, config);
+    replicate(&mut lone, 1000);
+    command(&mut lone, &format!("REPLICATE {}", id(2)));
+    lone.settle();
+    let (master, last_master_io) = (Some(id(link_of)), Some(lone.now));
+    let status =
+        ReplicationStatus { offset: 1000, master, master_link_up: up, last_master_io, loading: false };
+    lone.input(Input::Replication(status));
+    lone.hear(header(3), Body::Fail { node: id(2) });
+    let mut outputs = lone.settle();
+    outputs.extend(lone.pass(2000));
+    (lone, outputs)
+}
+
+/// It has lost the link to its master, just now.
+fn replicate_down(lone: &mut Lone) {
+    let (master, last_master_io) = (lone.core.role().master(), Some(lone.now));
+    let status =
+        ReplicationStatus { offset: 1000, master, master_link_up: false, last_master_io, loading: false };
+    lone.input(Input::Replication(status));
+}
+
+/// The data of a node that is told to follow a master of another shard is somebody else's until the first sync has ended.
+/// It stood for election meanwhile, as fresh as the snapshot's last byte, and won the slots without one of their keys.
+#[test]
+fn nobody_stands_with_somebody_else_s_data() {
+    let config = Config { node_timeout_ms: TIMEOUT_MS, ..Config::default() };
+    let whatever_age = Config { replica_validity_factor: 0, ..config.clone() };
+    for config in [config, whatever_age] {
+        // It has asked the new master, or the shell has not even left the former one.
+        for (link_of, up) in [(2, false), (1, true)] {
+            let (mut lone, outputs) = told_to_follow_another(link_of, up, config.clone());
+            assert!(!names(&outputs).contains(&"auth-req"), "link to {link_of}");
+            assert!(logged(&outputs, "My data is no copy of my master's"), "{outputs:?}");
+            // Nor by force: only TAKEOVER asks nobody.
+            command(&mut lone, "FAILOVER FORCE");
+            let mut outputs = lone.settle();
+            outputs.extend(lone.pass(1000));
+            assert!(!names(&outputs).contains(&"auth-req"), "by force");
+        }
+        // Back to the former master, whose data it still has.
+        let (mut lone, _) = told_to_follow_another(2, false, config.clone());
+        command(&mut lone, &format!("REPLICATE {}", id(1)));
+        replicate_down(&mut lone);
+        lone.hear(header(3), Body::Fail { node: id(1) });
+        let mut outputs = lone.settle();
+        outputs.extend(lone.pass(2000));
+        assert!(names(&outputs).contains(&"auth-req"), "it has gone back");
+        let (_, outputs) = told_to_follow_another(2, true, config.clone());
+        assert!(names(&outputs).contains(&"auth-req"), "in sync");
+    }
+}
+
+/// The former master's link, which the shell has not ended yet, made what a replica had look fresh.
+#[test]
+fn the_link_of_a_former_master_says_nothing_of_the_new_one() {
+    let config = Config { node_timeout_ms: TIMEOUT_MS, ..Config::default() };
+    let mut lone = Lone::start(4, false, config);
+    let mut successor = header(5);
+    (successor.master, successor.flags, successor.slots) = (None, NodeFlags::MASTER, slots(0, 5460));
+    successor.config_epoch = Epoch(9);
+    lone.hear(successor, ping());
+    command(&mut lone, &format!("REPLICATE {}", id(5)));
+    lone.settle();
+    let status = ReplicationStatus {
+        offset: 1000,
+        master: Some(id(1)),
+        master_link_up: true,
+        last_master_io: Some(lone.now),
+        loading: false,
+    };
+    lone.input(Input::Replication(status));
+    lone.hear(header(2), Body::Fail { node: id(5) });
+    let mut outputs = lone.settle();
+    outputs.extend(lone.pass(2000));
+    assert!(!names(&outputs).contains(&"auth-req"));
 }
 
 #[test]

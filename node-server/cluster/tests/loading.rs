@@ -34,6 +34,48 @@ fn info(lone: &mut Lone) -> String {
     lone.settle().into_iter().find_map(reply).unwrap()
 }
 
+/// It was told to follow this master and was ended before it had copied anything: its file is another shard's.
+#[test]
+fn a_replica_whose_file_has_none_of_its_master_s_keys_says_so_and_does_not_stand() {
+    let config = Config { replica_validity_factor: 0, ..config() };
+    for (occupied, copy) in [(slots(5461, 5470), false), (SlotSet::new(), false), (slots(5460, 5470), true)] {
+        let mut lone = Lone::loading(4, config.clone());
+        loaded(&mut lone, &occupied);
+        assert_eq!(info(&mut lone).contains("cluster_no_copy:1"), !copy, "{occupied}");
+        lone.hear(header(2), Body::Fail { node: id(1) });
+        let mut outputs = lone.settle();
+        outputs.extend(lone.pass(2000));
+        assert_eq!(names(&outputs).contains(&"auth-req"), copy, "{occupied}");
+    }
+    let mut lone = Lone::loading(4, config);
+    loaded(&mut lone, &slots(5461, 5470));
+    replicate(&mut lone, 7);
+    assert!(!info(&mut lone).contains("cluster_no_copy"), "it is in sync");
+}
+
+/// What tells the operator how long a replica was apart from a master that served: it counts from the last header that
+/// said so, not from those of a master that only reads its files.
+#[test]
+fn masters_out_of_reach_are_told_with_the_time_since_they_served() {
+    let told = |lone: &mut Lone| {
+        let text = info(lone);
+        let line = text.lines().find_map(|l| l.strip_prefix("cluster_unreachable_masters:")).unwrap();
+        line.to_owned()
+    };
+    let mut lone = Lone::new(4);
+    assert_eq!(told(&mut lone), "");
+    lone.hear(header(1), ping());
+    let mut loads = header(1);
+    loads.cluster_down = true;
+    for _ in 0..70 {
+        lone.alive_but(1);
+        lone.hear(loads.clone(), ping());
+        lone.pass(100);
+    }
+    lone.input(Input::Closed { link: lone.to[&1] });
+    assert_eq!(told(&mut lone), format!("{}=7", id(1)));
+}
+
 #[test]
 fn a_master_that_loads_answers_keeps_its_slots_and_votes_and_serves_nothing() {
     let mut lone = Lone::loading(1, config());

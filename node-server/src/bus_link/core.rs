@@ -18,7 +18,7 @@ const PROGRESS_MS: u64 = 5;
 pub(super) struct ReplicationFeed {
     told: Option<ReplicationStatus>,
     at: Millis,
-    snapshots: u64,
+    syncs: u64,
 }
 
 impl Bus {
@@ -233,6 +233,7 @@ impl Bus {
         let master = status.master.as_ref();
         let news = ReplicationStatus {
             offset: self.node.engine.log().end(),
+            master: master.and_then(|m| m.id),
             master_link_up: master.is_some_and(|m| m.state == "connected"),
             last_master_io: master.and_then(|m| m.last_io),
             loading: status.loading,
@@ -242,9 +243,9 @@ impl Bus {
             self.replication.at = self.clock;
             self.input(Input::Replication(news));
         }
-        let snapshots = self.between.snapshots();
-        if self.replication.snapshots != snapshots {
-            self.replication.snapshots = snapshots;
+        let syncs = self.between.syncs();
+        if self.replication.syncs != syncs {
+            self.replication.syncs = syncs;
             self.input(Input::ReplicaSynced);
         }
         self.publish_when_ready();

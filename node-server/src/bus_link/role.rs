@@ -124,6 +124,8 @@ impl Bus {
             let (events, now) = (self.events.clone(), self.clock);
             self.delete(move |node| {
                 let keys = crate::replica_link::forget_all(&node.engine, now);
+                // Replicas are cut off: they see that their place is in a log that is no more.
+                node.replication.log_grew.notify_one();
                 tracing::info!("Deleted all {keys} keys of this node");
                 // Fails only when the bus thread has ended.
                 let _ = events.blocking_send(super::Event::AllDropped);

@@ -52,8 +52,15 @@ mod tests {
             ReplicaLink { ip: "::1".into(), port: 7, state: "online", offset: 5, last_ack: Millis(0) };
         status.replicas.push(replica);
         assert_eq!(text(&status), "*3 $6 master :42 *1 *3 $3 ::1 $1 7 $1 5 ");
-        let mut link =
-            MasterLink { host: "h".into(), port: 1, state: "sync", last_io: None, down_since: None };
+        let mut link = MasterLink {
+            host: "h".into(),
+            port: 1,
+            state: "sync",
+            id: None,
+            last_io: None,
+            resync: false,
+            down_since: None,
+        };
         status.master = Some(link.clone());
         assert_eq!(text(&status), "*5 $5 slave $1 h :1 $4 sync :-1 ");
         link.state = "connected";

@@ -330,6 +330,7 @@ impl Hub {
             } else if master.state == "connected" {
                 master.down_since = Some(at);
             }
+            master.resync = word == "sync" || (master.resync && word != "connected");
             master.state = word;
         });
         self.publish();

@@ -66,7 +66,7 @@ impl Leader {
         self.stop().await;
         hub.cut_replicas();
         tracing::info!("Connecting to MASTER {}", master.address);
-        hub.set_master(Some(MasterLink::begin(&master.address)));
+        hub.set_master(Some(MasterLink { id: master.id, ..MasterLink::begin(&master.address) }));
         let (stop, stopped) = watch::channel(false);
         let Master { address, partial, takes_over, .. } = master.clone();
         let target = Target { address, partial, takes_over };
@@ -132,9 +132,10 @@ impl Leader {
         hub.node.config.set_replicaof(None);
     }
 
-    /// This node is a master: if it followed somebody, its log goes on under a new name.
+    /// This node is a master: if it was a replica, its log goes on under a new name, be it one that could follow nobody
+    /// because its master's address is not known. What it writes is not the master's.
     async fn lead(&mut self, hub: &Arc<Hub>) {
-        if self.following.is_none() {
+        if self.following.is_none() && !hub.node.engine.is_replica() {
             return;
         }
         self.stop().await;

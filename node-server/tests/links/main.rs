@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 mod bus;
+mod copies;
 mod durable;
 mod failover;
 mod files;

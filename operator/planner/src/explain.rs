@@ -252,7 +252,7 @@ impl<'a> Names<'a> {
                 )
             }
             Unsafe::OlderCopy { master, replica, .. } => format!(
-                "to replace {}: its data is on its volume, and {} has not been in sync since its own start. It comes back, \
+                "to replace {}: its data is on its volume, and {} was not in sync when it ended. It comes back, \
                  or recovery.allowDataLoss lets the older copy take over",
                 self.id(*master),
                 self.member(*replica)

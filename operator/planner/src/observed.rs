@@ -184,6 +184,13 @@ pub struct NodeReport {
     /// `cluster_closed_empty:1`: a master that started without the data it owned slots for, and serves nothing.
     #[serde(default)]
     pub closed_empty: bool,
+    /// `cluster_no_copy:1`: a replica that was told to follow its master and has not been in sync with it: what it has is
+    /// somebody else's.
+    #[serde(default)]
+    pub no_copy: bool,
+    /// `cluster_unreachable_masters`: masters with slots that it does not reach. `None`: it cannot say.
+    #[serde(default)]
+    pub unreachable: Option<Vec<Unreachable>>,
     /// How many keys it has (DBSIZE).
     pub keys: Fact<u64>,
     /// Its replication.
@@ -201,6 +208,17 @@ pub struct NodeReport {
     pub capabilities: Capabilities,
 }
 
+/// A master that one node does not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// Its name.
+    #[serde(with = "text::node_id")]
+    pub id: NodeId,
+    /// How long ago it last told this node that it is a master and serves, in seconds. One that only reads its files does
+    /// not say so. `None`: not since this node's start.
+    pub served_s: Option<u64>,
+}
+
 /// INFO replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replication {
@@ -208,6 +226,9 @@ pub struct Replication {
     pub offset: u64,
     /// Of a replica, how the link to its master is.
     pub link: ReplicaLink,
+    /// For how long it has been down, in seconds (`master_link_down_since_seconds`), where it was up before.
+    #[serde(default)]
+    pub down_s: Option<u64>,
 }
 
 /// A replica's link to its master.
@@ -223,7 +244,8 @@ pub enum ReplicaLink {
     /// `master_link_status:down`; its data is as it was when the link went.
     Down,
     /// Down, and never up since it was started, or told to follow this master (`master_link_down_since_seconds:-1`): what
-    /// it has is from its own file or from a former master, and may be far behind.
+    /// it has is from its own file or from a former master, and may be far behind. Also one that was granted a full sync
+    /// and did not get all of it (`master_sync_unfinished:1`): its master's log had left it behind.
     NeverUp,
 }
 

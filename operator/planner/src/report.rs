@@ -1,8 +1,8 @@
 //! Reads what a node replies into a [`NodeReport`]. The same for pods, processes and the simulation.
 
 use crate::observed::{
-    Capabilities, Fact, NodeReport, OpenSlot, OpenState, ReplicaLink, Replication, SlotKeys, ViewFlags,
-    ViewLine, Why,
+    Capabilities, Fact, NodeReport, OpenSlot, OpenState, ReplicaLink, Replication, SlotKeys, Unreachable,
+    ViewFlags, ViewLine, Why,
 };
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::topology::{self, BadNodes, NodeLine};
@@ -47,6 +47,9 @@ pub enum BadReplies {
     /// CLUSTER INFO names lost slots in another form.
     #[error("could not read cluster_lost_slots of CLUSTER INFO: {0:?}")]
     LostSlots(String),
+    /// CLUSTER INFO names masters out of reach in another form.
+    #[error("could not read cluster_unreachable_masters of CLUSTER INFO: {0:?}")]
+    Unreachable(String),
     /// A field is missing or no number.
     #[error("{reply} has no number in {field}")]
     Field {
@@ -83,6 +86,20 @@ fn lost_slots(cluster_info: &str) -> Result<SlotSet, BadReplies> {
     ranges.split(',').map(|range| range.parse::<SlotRange>().map_err(bad)).collect()
 }
 
+/// `id=seconds` for each master out of reach, -1 for never; `None` where the node does not say it.
+fn unreachable(cluster_info: &str) -> Result<Option<Vec<Unreachable>>, BadReplies> {
+    let Some(text) = field(cluster_info, "cluster_unreachable_masters") else {
+        return Ok(None);
+    };
+    let entry = |entry: &str| {
+        let (id, ago) = entry.split_once('=')?;
+        let served_s = if ago == "-1" { None } else { Some(ago.parse().ok()?) };
+        Some(Unreachable { id: id.parse().ok()?, served_s })
+    };
+    let entries: Option<Vec<_>> = text.split(',').filter(|e| !e.is_empty()).map(entry).collect();
+    entries.map(Some).ok_or_else(|| BadReplies::Unreachable(text.to_owned()))
+}
+
 impl NodeReport {
     /// Makes the report.
     ///
@@ -102,6 +119,8 @@ impl NodeReport {
             config_epoch: Epoch(info("cluster_my_epoch")?),
             cluster_ok: field(replies.cluster_info, "cluster_state") == Some("ok"),
             closed_empty: field(replies.cluster_info, "cluster_closed_empty") == Some("1"),
+            no_copy: field(replies.cluster_info, "cluster_no_copy") == Some("1"),
+            unreachable: unreachable(replies.cluster_info)?,
             keys: replies.keys.map_or(Fact::Unknown(Why::Failed("DBSIZE was refused".into())), Fact::Known),
             replication: replication(replies.replication, role)?,
             view: lines.iter().map(view_line).collect(),
@@ -127,7 +146,7 @@ fn replication(text: &str, role: Role) -> Result<Replication, BadReplies> {
     let missing = |field| BadReplies::Field { reply: "INFO replication", field };
     if role.is_master() {
         let offset = number(text, "master_repl_offset").ok_or_else(|| missing("master_repl_offset"))?;
-        return Ok(Replication { offset, link: ReplicaLink::NotReplica });
+        return Ok(Replication { offset, link: ReplicaLink::NotReplica, down_s: None });
     }
     // A replica that has never synced says -1 or nothing: it has no offset worth anything.
     let offset = number(text, "slave_repl_offset").unwrap_or(0);
@@ -135,9 +154,10 @@ fn replication(text: &str, role: Role) -> Result<Replication, BadReplies> {
         (_, Some("1")) => ReplicaLink::Syncing,
         (Some("up"), _) => ReplicaLink::Up,
         _ if field(text, "master_link_down_since_seconds") == Some("-1") => ReplicaLink::NeverUp,
+        _ if field(text, "master_sync_unfinished") == Some("1") => ReplicaLink::NeverUp,
         _ => ReplicaLink::Down,
     };
-    Ok(Replication { offset, link })
+    Ok(Replication { offset, link, down_s: number(text, "master_link_down_since_seconds") })
 }
 
 fn view_line(line: &NodeLine) -> ViewLine {

@@ -4,8 +4,12 @@
 use crate::member::MemberId;
 use crate::observed::{Fact, Life, Member, NodeReport, Proof, ReplicaLink, Why};
 use crate::unsafe_::Unsafe;
-use crate::world::{Defect, World, has_a_copy, in_sync};
+use crate::world::{Defect, World, in_sync};
 use node_server_protocol::{NodeId, Role, SlotSet};
+
+/// The longest that a replica may have been without its master while that one served, in seconds: the node timeout that is
+/// configured where none is declared. Within it a replica is as good as one that asynchronous replication leaves behind.
+const APART_MAX_S: u64 = 5;
 
 /// What proves that the node `id` is dead, if anything does (design.md, "Dead is proven").
 pub(crate) fn death_of(world: &World<'_>, id: NodeId) -> Option<Proof> {
@@ -42,7 +46,8 @@ fn refused(world: &World<'_>, id: NodeId) -> Option<Proof> {
 /// come first: one of another shard follows it since it lost its own slots, and its offset may still be of its former log.
 /// Among them come those that were in sync: an offset read from a file may be of another log.
 pub(crate) fn best_copy<'a>(world: &World<'a>, id: NodeId) -> Option<(MemberId, &'a NodeReport)> {
-    let copies = world.replicas_of(id).filter(|(m, r)| world.joined.contains(m) && has_a_copy(r));
+    let copies =
+        world.replicas_of(id).filter(|(m, r)| world.joined.contains(m) && has_a_copy(world, *m, r, id));
     let shard = world.shard_of(id);
     let followed = |r: &NodeReport| r.replication.link != ReplicaLink::NeverUp;
     copies.max_by_key(|(m, r)| {
@@ -50,13 +55,39 @@ pub(crate) fn best_copy<'a>(world: &World<'a>, id: NodeId) -> Option<(MemberId, 
     })
 }
 
-/// A dead master's data waits on its volume, and the best copy is what a replica's own file had when that one started:
-/// the master will come back with more. An administrator who gives its machine up, a master that has come back empty, or
+/// A whole copy of what `master` once had. While a full sync runs there is none; offset 0 never had one. Where the link was
+/// never up, what is there may be anybody's: a member of the shard that has keys read them from its file, but one of another
+/// shard, or a drained one without keys, was only told to follow.
+fn has_a_copy(world: &World<'_>, member: MemberId, report: &NodeReport, master: NodeId) -> bool {
+    let theirs =
+        || world.shard_of(master) == Some(member.shard) && report.keys.known().is_some_and(|n| *n > 0);
+    let followed = match report.replication.link {
+        ReplicaLink::Syncing => false,
+        ReplicaLink::NeverUp => theirs(),
+        ReplicaLink::NotReplica | ReplicaLink::Up | ReplicaLink::Down => true,
+    };
+    followed && !report.no_copy && report.replication.offset > 0
+}
+
+/// For how long the link of a copy was down while its master served, in seconds: the time since the master's end does not
+/// count. `None`: it was up, or the nodes cannot say.
+fn apart_s(world: &World<'_>, master: NodeId, copy: &NodeReport) -> Option<u64> {
+    copy.unreachable.as_ref()?;
+    let down_s = copy.replication.down_s?;
+    let told = world.reports.values().filter_map(|r| r.unreachable.as_ref()).flatten();
+    // Who still seems to reach it has not heard of its end yet: it may have served until now.
+    let served_s = told.filter(|u| u.id == master).filter_map(|u| u.served_s).min().unwrap_or(0);
+    Some(down_s.saturating_sub(served_s))
+}
+
+/// A dead master's data waits on its volume, and the best copy is what a replica's own file had when that one started, or
+/// what it had when it lost its master, which went on for a while: the master will come back with more. An administrator who gives its machine up, a master that has come back empty, or
 /// the permission to lose data ends the waiting.
 pub(crate) fn volume_has_more(world: &World<'_>, master: NodeId, copy: &NodeReport, proof: Proof) -> bool {
     let on_volume = world.ids.get(&master).and_then(|m| world.members.get(m)).is_some_and(|m| m.on_volume);
     let process_alone = matches!(proof, Proof::Terminated | Proof::Refused);
-    copy.replication.link == ReplicaLink::NeverUp
+    let apart = || apart_s(world, master, copy).is_some_and(|s| s > APART_MAX_S);
+    (copy.replication.link == ReplicaLink::NeverUp || apart())
         && on_volume
         && process_alone
         && !world.desired.allow_data_loss()
@@ -76,13 +107,15 @@ pub(crate) fn majority_lives(world: &World<'_>) -> bool {
 
 /// A member that copies `id` and has data, but is forgotten by the cluster: it was about to go when the others died.
 pub(crate) fn copy_outside(world: &World<'_>, id: NodeId) -> Option<MemberId> {
-    let outside =
-        |(m, r): &(MemberId, &NodeReport)| !world.joined.contains(m) && has_a_copy(r) && has_data(r);
+    let outside = |(m, r): &(MemberId, &NodeReport)| {
+        !world.joined.contains(m) && has_a_copy(world, *m, r, id) && has_data(r)
+    };
     world.replicas_of(id).filter(outside).max_by_key(|(_, r)| r.replication.offset).map(|(m, _)| m)
 }
 
+/// Of its master, or its own: what is somebody else's is no reason to wait for it.
 fn has_data(report: &NodeReport) -> bool {
-    report.keys.known() != Some(&0)
+    report.keys.known() != Some(&0) && !report.no_copy
 }
 
 /// Keys of these slots, which it does not own, are seen there.

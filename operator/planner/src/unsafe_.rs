@@ -86,8 +86,8 @@ pub enum Unsafe {
         #[serde(with = "text::node_id")]
         master: NodeId,
     },
-    /// A dead master is not replaced: its data is on its volume, and the best replica has not been in sync since it was
-    /// started, so that it may lack much of it.
+    /// A dead master is not replaced: its data is on its volume, and the best replica was not in sync at its end, or for
+    /// long before, so that it may lack much of it.
     OlderCopy {
         /// Of which shard.
         shard: u16,

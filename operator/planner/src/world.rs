@@ -148,11 +148,6 @@ pub(crate) fn in_sync(report: &NodeReport) -> bool {
     report.replication.link == ReplicaLink::Up
 }
 
-/// A whole copy of what its master once had. While a full sync runs there is none; offset 0 never had one.
-pub(crate) fn has_a_copy(report: &NodeReport) -> bool {
-    report.replication.link != ReplicaLink::Syncing && report.replication.offset > 0
-}
-
 fn reports(members: &BTreeMap<MemberId, Member>) -> BTreeMap<MemberId, &NodeReport> {
     let mut seen = BTreeSet::new();
     let answers =

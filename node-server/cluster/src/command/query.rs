@@ -74,6 +74,7 @@ impl Cluster {
         if self.guard.is_closed() {
             text.push_str("cluster_closed_empty:1\r\n");
         }
+        self.write_shards_trouble(&mut text);
         let _ = write!(text, "cluster_quarantined_slots:{}\r\n", keys.quarantined_slots);
         let _ = write!(text, "cluster_quarantined_keys:{}\r\n", keys.quarantined_keys);
         // Their keys are still here; the operator asks before it opens an owner without data.
@@ -82,6 +83,23 @@ impl Cluster {
             let _ = write!(text, "cluster_lost_slots:{kept}\r\n");
         }
         text
+    }
+
+    /// What an operator asks before it has a replica take over by force: whether the replica has a copy at all, and how long
+    /// ago each master out of reach last said that it serves, in seconds (-1: not since this node's start). What such a
+    /// master acknowledged until then may be missing on a replica that had lost its link before.
+    fn write_shards_trouble(&self, text: &mut String) {
+        if !self.view.i_am_master() && !self.has_copy {
+            text.push_str("cluster_no_copy:1\r\n");
+        }
+        let lost = |n: &&Node| n.is_failed() || n.is_suspect() || !self.links.is_up(n.link);
+        let masters = self.view.others().filter(|n| n.votes()).filter(lost);
+        let entry = |n: &Node| {
+            let ago_s = n.served.map_or(-1, |at| (self.now.since(at) / 1000) as i64);
+            format!("{}={ago_s}", n.id)
+        };
+        let entries: Vec<String> = masters.map(entry).collect();
+        let _ = write!(text, "cluster_unreachable_masters:{}\r\n", entries.join(","));
     }
 
     pub(super) fn links_reply(&self, reply: &mut ReplyWriter<'_>) {

@@ -249,8 +249,8 @@ pub(crate) fn command(lone: &mut Lone, line: &str) {
 }
 
 pub(crate) fn replicate(lone: &mut Lone, offset: u64) {
-    let last_master_io = Some(lone.now);
-    let status = ReplicationStatus { offset, master_link_up: true, last_master_io, loading: false };
+    let (master, last_master_io) = (lone.core.role().master(), Some(lone.now));
+    let status = ReplicationStatus { offset, master, master_link_up: true, last_master_io, loading: false };
     lone.input(Input::Replication(status));
 }
 

@@ -319,6 +319,7 @@ impl Net {
             let peer = &self.peers[node];
             let status = ReplicationStatus {
                 offset: peer.offset,
+                master: peer.follows,
                 master_link_up: up,
                 last_master_io: peer.last_io,
                 loading: false,

@@ -127,6 +127,12 @@ impl Inner {
         self.trim();
     }
 
+    fn read(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, NotInBacklog> {
+        let to = self.end().min(offset.saturating_add(max as u64));
+        self.copy(offset, to, out)?;
+        Ok((to - offset) as usize)
+    }
+
     fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) -> Result<(), NotInBacklog> {
         if from < self.start || from > to || to > self.end() {
             return Err(NotInBacklog { wanted: from, start: self.start, end: self.end() });
@@ -297,10 +303,22 @@ impl Log {
     /// # Errors
     /// They are trimmed already, or `offset` is behind the end.
     pub fn read_from(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, NotInBacklog> {
+        self.inner.lock().read(offset, max, out)
+    }
+
+    /// As [`Log::read_from`], not across a restart: `None` when the log has been restarted more than `restarts` times.
+    ///
+    /// # Errors
+    /// As [`Log::read_from`].
+    pub fn read_until_restart(
+        &self,
+        restarts: u64,
+        offset: u64,
+        max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, NotInBacklog> {
         let inner = self.inner.lock();
-        let to = inner.end().min(offset.saturating_add(max as u64));
-        inner.copy(offset, to, out)?;
-        Ok((to - offset) as usize)
+        if inner.restarts == restarts { inner.read(offset, max, out).map(Some) } else { Ok(None) }
     }
 
     /// As [`Log::read_from`], without the records that concern no key, and not across a restart: `None` when the log

@@ -112,3 +112,18 @@ fn the_database_at_the_end_is_known_to_whoever_goes_on_there() {
     log.restart(id('c'), 100, 7);
     assert_eq!(log.standing().db, 7);
 }
+
+/// All keys of a node were deleted while a replica read its log, at an offset that the new log soon reached as well.
+#[test]
+fn a_reader_does_not_go_on_in_a_log_that_took_the_place_of_its_own() {
+    let log = Log::new(id('a'), 100_000);
+    log.append(&[b'x'; 100], 0, || true);
+    let restarts = log.standing().restarts;
+    let mut out = Vec::new();
+    assert_eq!(log.read_until_restart(restarts, log.end() - 10, 100, &mut out), Ok(Some(10)));
+    let place = log.end();
+    log.restart(id('b'), 0, 0);
+    log.append(&[b'y'; 200], 0, || true);
+    assert_eq!(log.read_until_restart(restarts, place, 100, &mut out), Ok(None));
+    assert_eq!(out, [b'x'; 10]);
+}

@@ -35,7 +35,7 @@ impl Feed {
             None => self.hub.node.engine.log().pin(offset),
         };
         // A snapshot has keys alone; what the core says of open slots now comes behind it in the log.
-        self.hub.between.snapshot_begun();
+        self.hub.between.sync_begun();
         self.hub.update(self.number, |replica| replica.sent = offset);
         self.hub.set_state(self.number, ReplicaState::Sending);
         tracing::info!("Full resync of replica {} begins at offset {offset}", self.name);

@@ -79,7 +79,7 @@ pub(super) async fn serve(hub: Arc<Hub>, new: NewReplica) {
     let ended = tokio::select! {
         biased;
         // First: of another log not one byte is sent.
-        _ = cut.changed() => Err(io::Error::other("it has to begin anew, the history changed")),
+        _ = cut.changed() => Err(other_history()),
         () = client.end.notified() => Err(io::Error::other("CLIENT KILL")),
         ended = acks::read(&hub, number, reader, unread) => ended,
         ended = feed.run(&wanted) => ended,
@@ -106,6 +106,10 @@ fn dialect(hello: &ReplicaHello) -> Dialect {
     if hello.version.is_some() { Dialect::Valkey } else { Dialect::Redis }
 }
 
+fn other_history() -> io::Error {
+    io::Error::other("it has to begin anew, the history changed")
+}
+
 fn introduce(ip: String, hello: &ReplicaHello, client: Arc<Client>) -> (Replica, Arc<Notify>) {
     let acked = Arc::new(Notify::new());
     let replica = Replica {
@@ -130,6 +134,8 @@ impl Feed {
     async fn run(&mut self, wanted: &Wanted) -> io::Result<()> {
         let hub = Arc::clone(&self.hub);
         let log = hub.node.engine.log();
+        // Before the place in it is looked for: of a log that begins anew meanwhile nothing is sent.
+        let restarts = log.standing().restarts;
         let (from, pin) = match log.continue_from(&wanted.replid, wanted.offset) {
             Some(from) => {
                 let pin = log.pin(from);
@@ -140,7 +146,7 @@ impl Feed {
         };
         hub.update(self.number, |replica| replica.sent = from);
         hub.set_state(self.number, ReplicaState::Online);
-        self.stream(from, &pin).await
+        self.stream(from, restarts, &pin).await
     }
 
     async fn grant_partial(&mut self, wanted: &Wanted, from: u64) -> io::Result<()> {
@@ -155,12 +161,15 @@ impl Feed {
             self.name,
             wanted.offset
         );
+        // A replica acknowledges what the log says of open slots before its nodes.conf has it, and may have ended between
+        // the two. It is said again; what is known already changes nothing.
+        self.hub.between.sync_begun();
         self.hub.granted(Granted::Partial);
         self.write(answer.as_bytes()).await
     }
 
-    /// The log from `position` on, as it grows.
-    async fn stream(&mut self, mut position: u64, pin: &Pin) -> io::Result<()> {
+    /// The log from `position` on, as it grows, until another one takes its place.
+    async fn stream(&mut self, mut position: u64, restarts: u64, pin: &Pin) -> io::Result<()> {
         let hub = Arc::clone(&self.hub);
         let log = hub.node.engine.log();
         let mut grown = hub.grown.subscribe();
@@ -168,7 +177,8 @@ impl Feed {
         loop {
             grown.mark_unchanged();
             buffer.clear();
-            let read = log.read_from(position, SEND_LEN, &mut buffer).map_err(io::Error::other)?;
+            let read = log.read_until_restart(restarts, position, SEND_LEN, &mut buffer);
+            let read = read.map_err(io::Error::other)?.ok_or_else(other_history)?;
             if read == 0 {
                 grown.changed().await.map_err(io::Error::other)?;
                 continue;

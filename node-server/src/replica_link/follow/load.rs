@@ -138,10 +138,9 @@ async fn feed(
     Ok(ended)
 }
 
+/// Only counted. That a snapshot comes makes the data no fresher, and the connection sees to its silence.
 fn received(bytes: usize, hub: &super::Hub) {
     hub.node.stats.replication_input_bytes.add(bytes as u64);
-    let at = now();
-    hub.update_master(|master| master.last_io = Some(at));
 }
 
 #[cfg(test)]

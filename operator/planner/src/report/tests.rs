@@ -22,7 +22,7 @@ fn a_masters_replies() {
     let report = NodeReport::parse(&replies).unwrap();
     assert_eq!((report.id.to_string().as_str(), report.role), (A, Role::Master));
     assert_eq!((report.current_epoch, report.config_epoch, report.cluster_ok), (Epoch(6), Epoch(1), true));
-    assert_eq!(report.replication, Replication { offset: 70, link: ReplicaLink::NotReplica });
+    assert_eq!(report.replication, Replication { offset: 70, link: ReplicaLink::NotReplica, down_s: None });
     assert_eq!(report.own_slots().to_string(), "0-2,7");
     let b: NodeId = B.parse().unwrap();
     assert_eq!(report.open_slots[0].state, OpenState::MigratingTo(b));
@@ -38,7 +38,7 @@ fn a_replicas_link() {
     let link = |text: &str| NodeReport::parse(&replies(&nodes, text, &counts)).unwrap().replication;
     let up =
         link("role:slave\r\nmaster_link_status:up\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:9\r\n");
-    assert_eq!(up, Replication { offset: 9, link: ReplicaLink::Up });
+    assert_eq!(up, Replication { offset: 9, link: ReplicaLink::Up, down_s: None });
     let syncing = link("master_link_status:down\r\nmaster_sync_in_progress:1\r\nslave_repl_offset:0\r\n");
     assert_eq!(syncing.link, ReplicaLink::Syncing);
     assert_eq!(link("master_link_status:down\r\nslave_repl_offset:-1\r\n").offset, 0);
@@ -49,6 +49,31 @@ fn a_replicas_link() {
         (down("-1"), down("0"), down("7")),
         (ReplicaLink::NeverUp, ReplicaLink::Down, ReplicaLink::Down)
     );
+    let broken_off = link(
+        "master_link_status:down\r\nmaster_sync_in_progress:0\r\nslave_repl_offset:9\r\n\
+         master_sync_unfinished:1\r\nmaster_link_down_since_seconds:7\r\n",
+    );
+    assert_eq!(broken_off, Replication { offset: 9, link: ReplicaLink::NeverUp, down_s: Some(7) });
+}
+
+#[test]
+fn masters_out_of_reach() {
+    let nodes = format!("{A} 127.0.0.1:7001@17001 myself,slave {B} 0 0 1 connected\n");
+    let counts = BTreeMap::new();
+    let read = |more: &str| {
+        let info = format!("{INFO}{more}\r\n");
+        NodeReport::parse(&Replies { cluster_info: &info, ..replies(&nodes, MASTER, &counts) })
+    };
+    assert_eq!(read("").unwrap().unreachable, None);
+    assert!(!read("").unwrap().no_copy && read("cluster_no_copy:1").unwrap().no_copy);
+    assert_eq!(read("cluster_unreachable_masters:").unwrap().unreachable, Some(Vec::new()));
+    let told = |id: &str, served_s| Unreachable { id: id.parse().unwrap(), served_s };
+    let both = read(&format!("cluster_unreachable_masters:{A}=12,{B}=-1")).unwrap().unreachable;
+    assert_eq!(both, Some(vec![told(A, Some(12)), told(B, None)]));
+    for bad in ["x", "x=1", &format!("{A}=x"), &format!("{A}=-2")] {
+        let error = read(&format!("cluster_unreachable_masters:{bad}")).unwrap_err();
+        assert_eq!(error, BadReplies::Unreachable(bad.to_owned()));
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::model::{Model, address, desired};
 use node_server_protocol::{Epoch, NodeId, Role, Slot, SlotRange};
 use operator_planner::observed::{
-    Capabilities, Gone, OpenSlot, OpenState, ReplicaLink, Replication, SlotKeys, ViewFlags, ViewLine,
+    Capabilities, Gone, OpenSlot, OpenState, ReplicaLink, Replication, SlotKeys, Unreachable, ViewFlags,
+    ViewLine,
 };
 use operator_planner::{
     Desired, Fact, Life, Member, MemberId, NodeReport, Observed, Proof, Why, check, explain, plan,
@@ -65,14 +66,26 @@ fn replication() -> impl Strategy<Value = Replication> {
         ReplicaLink::Down,
         ReplicaLink::NeverUp,
     ];
-    (0..5_u64, prop::sample::select(links.to_vec())).prop_map(|(offset, link)| Replication { offset, link })
+    let link = prop::sample::select(links.to_vec());
+    (0..5_u64, link, prop::option::of(0..20_u64)).prop_map(|(offset, link, down_s)| Replication {
+        offset,
+        link,
+        down_s,
+    })
+}
+
+fn unreachable() -> impl Strategy<Value = Option<Vec<Unreachable>>> {
+    let entry = (id(), prop::option::of(0..20_u64)).prop_map(|(id, served_s)| Unreachable { id, served_s });
+    prop::option::of(prop::collection::vec(entry, 0..3))
 }
 
 fn report() -> impl Strategy<Value = NodeReport> {
     let strays = fact(Just(vec![SlotKeys { slot: Slot::FIRST, keys: 1 }]));
-    let slots = (prop::collection::vec(line(), 0..7), prop::collection::vec(open(), 0..3), strays);
-    (id(), role(), 0..9_u64, any::<[bool; 2]>(), fact(0..3_u64), replication(), slots).prop_map(
-        |(id, role, epoch, [cluster_ok, closed_empty], keys, replication, (view, open_slots, stray_keys))| {
+    let slots =
+        (prop::collection::vec(line(), 0..7), prop::collection::vec(open(), 0..3), strays, unreachable());
+    (id(), role(), 0..9_u64, any::<[bool; 3]>(), fact(0..3_u64), replication(), slots).prop_map(
+        |(id, role, epoch, flags, keys, replication, (view, open_slots, stray_keys, unreachable))| {
+            let [cluster_ok, closed_empty, no_copy] = flags;
             NodeReport {
                 id,
                 role,
@@ -80,6 +93,8 @@ fn report() -> impl Strategy<Value = NodeReport> {
                 config_epoch: Epoch(epoch),
                 cluster_ok,
                 closed_empty,
+                no_copy,
+                unreachable,
                 keys,
                 replication,
                 view,

@@ -54,8 +54,10 @@ impl Model {
             config_epoch: Epoch(node.epoch()),
             cluster_ok: !node.closed_empty,
             closed_empty: node.closed_empty,
+            no_copy: false,
+            unreachable: None,
             keys: Fact::Known(node.key_count()),
-            replication: Replication { offset: node.offset, link: self.link(node) },
+            replication: Replication { offset: node.offset, link: self.link(node), down_s: None },
             view: node.view.iter().map(|(id, line)| self.line(node, *id, line)).collect(),
             open_slots: node
                 .open
