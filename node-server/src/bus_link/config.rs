@@ -31,6 +31,13 @@ pub(crate) fn core_config(settings: &Settings) -> anyhow::Result<Config> {
         migration_barrier: settings.cluster_migration_barrier,
         announce_ip,
         announce_hostname: text(&settings.cluster_announce_hostname),
+        announce_node_name: text(&settings.cluster_announce_human_nodename),
+        // The table of directives lets nothing else through.
+        announce_client_ipv4: settings.cluster_announce_client_ipv4.parse().ok(),
+        announce_client_ipv6: settings.cluster_announce_client_ipv6.parse().ok(),
+        announce_client_port: settings.cluster_announce_client_port,
+        announce_client_tls_port: settings.cluster_announce_client_tls_port,
+        availability_zone: text(&settings.availability_zone),
         announce_port: or(settings.cluster_announce_port, settings.port),
         announce_bus_port: or(settings.cluster_announce_bus_port, settings.bus_port()),
         endpoint_type: endpoint_type(&settings.cluster_preferred_endpoint_type),
