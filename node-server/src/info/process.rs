@@ -31,8 +31,9 @@ pub(super) fn server(node: &Node, now: Millis, out: &mut InfoText) {
     out.field("lru_clock", (now.0 / 1000) & 0x00ff_ffff);
     out.field("executable", executable);
     out.field("config_file", node.config.file().map(|f| f.display().to_string()).unwrap_or_default());
-    if !settings.availability_zone.is_empty() {
-        out.field("availability_zone", &settings.availability_zone);
+    let zone = &settings.announced.availability_zone;
+    if !zone.is_empty() {
+        out.field("availability_zone", zone);
     }
     out.field("io_threads_active", u8::from(settings.data_threads > 1));
 }
