@@ -13,8 +13,8 @@ use crate::rates::Rates;
 use crate::shutdown::ShutdownHandle;
 use crate::stats::Stats;
 use arc_swap::ArcSwap;
-use node_server_cluster::Command;
 pub use node_server_cluster::HandOver;
+use node_server_cluster::{Asker, Command};
 use node_server_engine::{Engine, FailoverRequest, MasterAddress, MigrateRequest, PsyncRequest};
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Millis, NodeId};
@@ -113,15 +113,15 @@ pub enum ToBus {
     Command {
         /// Who asked.
         reply_to: ReplyTo,
-        /// How the reply has to be written.
-        protocol: Protocol,
+        /// How the reply has to be written, and where its reader can reach.
+        asker: Asker,
         /// What was asked.
         command: Command,
     },
     /// A client's transaction of CLUSTER commands: nothing comes between them. Each is answered as a `Command`.
     Transaction {
         /// How the replies have to be written.
-        protocol: Protocol,
+        asker: Asker,
         /// What was asked, and where each reply goes.
         commands: Vec<(ReplyTo, Command)>,
     },

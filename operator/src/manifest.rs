@@ -204,6 +204,9 @@ pub fn check_config(spec: &RedisClusterSpec) -> Result<(), ManifestError> {
         if operator_api::config::is_owned(name) {
             return Err(refused("the operator sets this directive itself; leave it out"));
         }
+        if operator_api::config::is_of_one_node(name) {
+            return Err(refused("all nodes would say the same of themselves; leave it out"));
+        }
         // Said without the value: it is nobody else's to read.
         if ["requirepass", "masterauth", "masteruser"].iter().any(|p| name.eq_ignore_ascii_case(p)) {
             return Err(ManifestError::Config(format!(
@@ -284,6 +287,7 @@ mod tests {
             ("maxmemory-polici: allkeys-lru", &["maxmemory-polici", "know no such directive"]),
             ("maxmemory-policy: some", &["maxmemory-policy", "must be one of the following"]),
             ("timeout: -1", &["spec.config.timeout", "between 0 and"]),
+            ("cluster-announce-client-ipv4: 192.0.2.1", &["192.0.2.1", "all nodes would say the same"]),
             ("requirepass: secret", &["spec.config.requirepass", "sends no passwords"]),
             (
                 "client-output-buffer-limit: normal 1",

@@ -6,8 +6,8 @@ use crate::network::Party;
 use crate::node::{Life as NodeLife, Node};
 use crate::world::{Event, World};
 use node_server_cluster::command::{Parsed, parse};
-use node_server_cluster::{DatasetInfo, Input, Token};
-use node_server_protocol::resp::{Protocol, Reply, parse_reply};
+use node_server_cluster::{Asker, DatasetInfo, Input, Token};
+use node_server_protocol::resp::{Reply, parse_reply};
 use node_server_protocol::{NodeId, Slot, SlotSet};
 use operator_planner::commands::{Errors, NodeCommand, Phase};
 use operator_planner::observed::Gone;
@@ -253,7 +253,7 @@ impl World {
         let total = data.slots().iter().map(|s| data.keys_in(*s).count() as u64).sum();
         let in_slot = command.slot_to_count().map_or(0, |s| data.keys_in(s).count() as u64);
         let keys = DatasetInfo { total, in_slot, ..DatasetInfo::default() };
-        self.input(node, Input::Command { token, command, protocol: Protocol::Resp2, keys });
+        self.input(node, Input::Command { token, command, asker: Asker::default(), keys });
         Some(())
     }
 

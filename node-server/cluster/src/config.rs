@@ -1,6 +1,6 @@
 //! What can be configured. Names and defaults are redis.conf's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What redirections, CLUSTER SLOTS and CLUSTER SHARDS name a node by (`cluster-preferred-endpoint-type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,18 @@ pub struct Config {
     pub announce_ip: Option<IpAddr>,
     /// `cluster-announce-hostname`.
     pub announce_hostname: Option<String>,
+    /// `cluster-announce-human-nodename`.
+    pub announce_node_name: Option<String>,
+    /// `cluster-announce-client-ipv4`: what clients that come by IPv4 are sent to.
+    pub announce_client_ipv4: Option<Ipv4Addr>,
+    /// `cluster-announce-client-ipv6`: the same for IPv6.
+    pub announce_client_ipv6: Option<Ipv6Addr>,
+    /// `cluster-announce-client-port`; 0: as `announce_port`.
+    pub announce_client_port: u16,
+    /// `cluster-announce-client-tls-port`, passed on; 0: none.
+    pub announce_client_tls_port: u16,
+    /// `availability-zone`.
+    pub availability_zone: Option<String>,
     /// The client port that others are told: `cluster-announce-port` or `port`.
     pub announce_port: u16,
     /// The bus port that others are told: `cluster-announce-bus-port` or the port of the bus.
@@ -85,6 +97,12 @@ impl Default for Config {
             migration_barrier: 1,
             announce_ip: None,
             announce_hostname: None,
+            announce_node_name: None,
+            announce_client_ipv4: None,
+            announce_client_ipv6: None,
+            announce_client_port: 0,
+            announce_client_tls_port: 0,
+            availability_zone: None,
             announce_port: 6379,
             announce_bus_port: 16_379,
             endpoint_type: EndpointType::Ip,

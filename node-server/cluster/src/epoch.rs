@@ -16,7 +16,8 @@ impl Cluster {
         }
         let epoch = self.next_epoch();
         self.view.myself_mut().config_epoch = epoch;
-        let text = format!("WARNING: configEpoch collision with node {sender}. configEpoch set to {epoch}");
+        let with = self.view.label(sender);
+        let text = format!("WARNING: configEpoch collision with node {with}. configEpoch set to {epoch}");
         self.log(Level::Warning, text);
         self.changed();
     }

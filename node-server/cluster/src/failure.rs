@@ -30,7 +30,7 @@ impl Cluster {
             }
         }
         for id in &suspects {
-            self.log(Level::Debug, format!("*** NODE {id} possibly failing"));
+            self.log(Level::Debug, format!("*** NODE {} possibly failing", self.view.label(*id)));
             self.topology_changed();
             self.mark_failed_if_agreed(*id);
         }
@@ -70,7 +70,7 @@ impl Cluster {
         if self.failure_reports(id) + own < self.view.quorum() {
             return;
         }
-        self.log(Level::Notice, format!("Marking node {id} as failing (quorum reached)."));
+        self.log(Level::Notice, format!("Marking node {} as failing (quorum reached).", self.view.label(id)));
         let now = self.now;
         if let Some(node) = self.view.node_mut(id) {
             node.set(NodeFlags::PFAIL, false);

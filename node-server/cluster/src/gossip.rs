@@ -1,6 +1,7 @@
 //! What nodes tell of others.
 
 use crate::Cluster;
+use crate::dialect::Dialect;
 use crate::io::Level;
 use crate::node::Node;
 use node_server_protocol::bus::{GossipEntry, NodeFlags};
@@ -32,15 +33,16 @@ impl Cluster {
             return;
         }
         let now = self.now;
+        let (from, about) = (self.view.label(sender), self.view.label(entry.id));
         let Some(node) = self.view.node_mut(entry.id) else { return };
         if entry.flags.intersects(NodeFlags::PFAIL | NodeFlags::FAIL) {
             if node.reports.insert(sender, now).is_none() {
-                let text = format!("Node {sender} reported node {} as not reachable.", entry.id);
+                let text = format!("Node {from} reported node {about} as not reachable.");
                 self.log(Level::Verbose, text);
             }
             self.mark_failed_if_agreed(entry.id);
         } else if node.reports.remove(&sender).is_some() {
-            let text = format!("Node {sender} reported node {} is back online.", entry.id);
+            let text = format!("Node {from} reported node {about} is back online.");
             self.log(Level::Verbose, text);
         }
     }
@@ -79,13 +81,14 @@ impl Cluster {
     fn on_new_node(&mut self, entry: &GossipEntry) {
         let address = entry.address();
         let usable = !entry.flags.contains(NodeFlags::NOADDR) && address.has_ip();
-        if !usable || self.is_blacklisted(entry.id) || self.view.nodes.len() >= NODES_MAX {
+        if !usable || self.is_forgotten(entry.id) || self.view.nodes.len() >= NODES_MAX {
             return;
         }
         let kept = NodeFlags::MASTER | NodeFlags::REPLICA | NodeFlags::NO_FAILOVER | NodeFlags::EXTENSIONS;
         let flags = NodeFlags::from_bits(entry.flags.bits() & kept.bits());
         let shard_id = self.rng.node_id();
-        let node = Node::new(entry.id, address, flags, shard_id, self.now);
+        let mut node = Node::new(entry.id, address, flags, shard_id, self.now);
+        node.dialect = Dialect::of_flags(entry.flags);
         self.view.nodes.insert(entry.id, node);
         self.topology_changed();
     }

@@ -5,12 +5,10 @@ use crate::io::{Level, LinkId};
 use crate::node::Node;
 use crate::wire::Message;
 use node_server_protocol::bus::{Header, NodeFlags};
-use node_server_protocol::{Address, Millis, NodeId};
+use node_server_protocol::{Address, NodeId};
 
 /// Least time that a handshake gets, in milliseconds.
 const HANDSHAKE_MIN_MS: u64 = 1000;
-/// How long a forgotten node is not learned again from gossip, in milliseconds.
-pub(crate) const BLACKLIST_MS: u64 = 60_000;
 /// Most handshakes at a time; above it MEETs are ignored. The largest cluster that is supported.
 const HANDSHAKES_MAX: usize = 2000;
 
@@ -58,10 +56,9 @@ impl Cluster {
             let address = self.view.node(made_up).map(|n| n.address);
             self.close_link(link);
             self.view.nodes.remove(&made_up);
-            self.log(
-                Level::Verbose,
-                format!("Handshake: we already know node {known}, updating the address if needed."),
-            );
+            let label = self.view.label(known);
+            let text = format!("Handshake: we already know node {label}, updating the address if needed.");
+            self.log(Level::Verbose, text);
             if let Some(address) = address.filter(|_| known != self.view.me) {
                 self.move_node(known, address);
             }
@@ -108,12 +105,7 @@ impl Cluster {
         for id in expired {
             self.remove_node(id);
         }
-        let now = self.now;
-        self.blacklist.retain(|_, until| *until > now);
-    }
-
-    pub(crate) fn is_blacklisted(&self, id: NodeId) -> bool {
-        self.blacklist.get(&id).is_some_and(|until: &Millis| *until > self.now)
+        self.forgotten.expire(self.now);
     }
 
     /// Drops a node: its slots have no owner, its reports do not count.

@@ -3,7 +3,7 @@
 use crate::command::Command;
 use node_server_protocol::resp::Protocol;
 use node_server_protocol::routing::Routing;
-use node_server_protocol::{Address, Millis, NodeId, SlotSet};
+use node_server_protocol::{Address, Family, Millis, NodeId, SlotSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -26,6 +26,15 @@ impl LinkId {
 /// A client's command that waits for its reply. Chosen by the shell, given back with the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
+
+/// A client, as far as it matters for what it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// How replies have to be written.
+    pub protocol: Protocol,
+    /// Which addresses it can use.
+    pub family: Family,
+}
 
 /// What a command has to know of the keys; read by the shell just before it hands the command over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,8 +107,8 @@ pub enum Input {
         token: Token,
         /// What [`crate::command::parse`] made of the arguments.
         command: Command,
-        /// How the reply has to be written.
-        protocol: Protocol,
+        /// Who wants to know.
+        asker: Asker,
         /// What the command has to know of the keys.
         keys: DatasetInfo,
     },
@@ -107,8 +116,8 @@ pub enum Input {
     Transaction {
         /// In order, each with its token and what it has to know of the keys.
         commands: Vec<(Token, Command, DatasetInfo)>,
-        /// How the replies have to be written.
-        protocol: Protocol,
+        /// Who wants to know.
+        asker: Asker,
     },
     /// `Output::Persist` with this number is on disk, and with it all before.
     Persisted {

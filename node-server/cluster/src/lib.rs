@@ -10,11 +10,14 @@
 //! It persists before it promises: what promises something (votes, claims, OKs) comes out only after
 //! [`Input::Persisted`] for the [`Output::Persist`] that contains it.
 
+mod announced;
 pub mod command;
 pub mod config;
+mod dialect;
 mod election;
 mod epoch;
 mod failure;
+mod forget;
 mod gate;
 mod gossip;
 mod guard;
@@ -40,10 +43,12 @@ mod wire;
 
 pub use command::Command;
 pub use config::{Config, EndpointType, Mutant};
-pub use io::{DatasetInfo, HandOver, Input, Level, LinkId, Output, ReplicationStatus, Token};
+pub use io::{Asker, DatasetInfo, HandOver, Input, Level, LinkId, Output, ReplicationStatus, Token};
 pub use nodes_conf::NodesConf;
 
+use announced::Announced;
 use election::Election;
+use forget::Forgotten;
 use gate::{Claim, Gate};
 use guard::Guard;
 use handover::Handover;
@@ -53,12 +58,12 @@ use migration::Migration;
 use node::Node;
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::routing::{Routing, Serving};
-use node_server_protocol::{Address, Epoch, Millis, NodeId, Role, SlotSet};
+use node_server_protocol::{Address, Epoch, Family, Millis, NodeId, Role, SlotSet};
 use rng::Rng;
 use routing::Urgency;
 use state::State;
 use stats::Stats;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use view::View;
 
@@ -120,7 +125,7 @@ pub struct Cluster {
     loading: bool,
     /// Slots without owner whose keys were among what was loaded.
     stranded: SlotSet,
-    blacklist: BTreeMap<NodeId, Millis>,
+    forgotten: Forgotten,
     stats: Stats,
     /// The write of nodes.conf after which a PONG to all was promised last.
     pong_promised: u64,
@@ -185,7 +190,7 @@ impl Cluster {
             guard: Guard::new(closed),
             loading: false,
             stranded: SlotSet::new(),
-            blacklist: BTreeMap::new(),
+            forgotten: Forgotten::default(),
             stats: Stats::default(),
             pong_promised: 0,
         };
@@ -215,12 +220,10 @@ impl Cluster {
             Input::Connected { link, local_ip } => self.on_connected(link, local_ip),
             Input::ConnectFailed { link } | Input::Closed { link } => self.on_link_gone(link),
             Input::Frame { link, bytes } => self.on_frame(link, &bytes),
-            Input::Command { token, command, protocol, keys } => {
-                self.on_command(token, &command, protocol, keys);
-            }
-            Input::Transaction { commands, protocol } => {
+            Input::Command { token, command, asker, keys } => self.on_command(token, &command, asker, keys),
+            Input::Transaction { commands, asker } => {
                 for (token, command, keys) in commands {
-                    self.on_command(token, &command, protocol, keys);
+                    self.on_command(token, &command, asker, keys);
                 }
             }
             Input::Persisted { seq } => self.on_persisted(seq),
@@ -297,7 +300,7 @@ impl Cluster {
     /// CLUSTER NODES, as this node would answer it.
     #[must_use]
     pub fn nodes_text(&self) -> String {
-        self.nodes_reply()
+        self.nodes_reply(Family::V4)
     }
 
     fn on_replication(&mut self, status: ReplicationStatus) {
@@ -404,13 +407,13 @@ impl Cluster {
         let myself = self.view.myself_mut();
         let ip = config.announce_ip.unwrap_or(myself.address.ip);
         let address = Address { ip, port: config.announce_port, bus_port: config.announce_bus_port };
-        let hostname = config.announce_hostname.filter(|h| !h.is_empty());
+        let announced = Announced::of_config(&config);
         let flags = myself.flags;
         myself.set(NodeFlags::NO_FAILOVER, config.replica_no_failover);
         myself.set(NodeFlags::PFAIL | NodeFlags::FAIL | NodeFlags::NOADDR, false);
-        let same = myself.address == address && myself.hostname == hostname && myself.flags == flags;
+        let same = myself.address == address && myself.announced == announced && myself.flags == flags;
         myself.address = address;
-        myself.hostname = hostname;
+        myself.announced = announced;
         if !same {
             self.topology_changed();
         }

@@ -77,7 +77,10 @@ impl Cluster {
         if !mine || !self.view.i_am_master() || self.guard.is_closed() {
             return;
         }
-        self.log(Level::Warning, format!("Manual failover requested by replica {sender}."));
+        self.log(
+            Level::Warning,
+            format!("Manual failover requested by replica {}.", self.view.label(sender)),
+        );
         let timeout = self.config.manual_failover_timeout_ms;
         self.manual.replica = Some(sender);
         self.manual.end = Some(self.now.after(timeout + MASTER_GRACE_MS));

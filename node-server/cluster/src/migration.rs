@@ -36,7 +36,7 @@ impl Cluster {
     pub(crate) fn join_an_orphan(&mut self) {
         self.look_for_orphans();
         if let Some(orphan) = self.orphan_for_me() {
-            self.log(Level::Notice, format!("Migrating to orphaned master {orphan}"));
+            self.log(Level::Notice, format!("Migrating to orphaned master {}", self.view.label(orphan)));
             self.become_replica_of(orphan);
         }
     }

@@ -1,5 +1,7 @@
 //! One node as this one knows it.
 
+use crate::announced::Announced;
+use crate::dialect::Dialect;
 use crate::io::LinkId;
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::{Address, Epoch, Millis, NodeId, Role, SlotSet};
@@ -10,7 +12,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) address: Address,
-    pub(crate) hostname: Option<String>,
+    pub(crate) announced: Announced,
+    pub(crate) dialect: Dialect,
     pub(crate) shard_id: NodeId,
     /// Whether it told its shard id itself; otherwise a replica has that of its master.
     pub(crate) told_shard_id: bool,
@@ -49,7 +52,8 @@ impl Node {
         Self {
             id,
             address,
-            hostname: None,
+            announced: Announced::default(),
+            dialect: Dialect::of_flags(flags),
             shard_id,
             told_shard_id: false,
             flags,

@@ -1,5 +1,7 @@
 //! nodes.conf: what a node knows of the cluster, on disk (reference/cluster-bus §1.14).
 
+use crate::announced::{self, field};
+use crate::view::SHARD_ID;
 use node_server_protocol::topology::NodeLine;
 use node_server_protocol::{Epoch, NodeId, SlotSet};
 use std::collections::BTreeSet;
@@ -8,15 +10,15 @@ use std::fmt;
 /// Auxiliary fields that may stand in a file: those of Redis 7.2 and Valkey 9.1. Another one means that the file is
 /// of a newer server, which must not be misread.
 const AUX_FIELDS: &[&str] = &[
-    "shard-id",
-    "nodename",
+    SHARD_ID,
     "tcp-port",
     "tls-port",
-    "client-ipv4",
-    "client-ipv6",
-    "client-tcp-port",
-    "client-tls-port",
-    "availability-zone",
+    field::NODE_NAME,
+    field::CLIENT_IPV4,
+    field::CLIENT_IPV6,
+    field::CLIENT_PORT,
+    field::CLIENT_TLS_PORT,
+    field::ZONE,
 ];
 
 /// A parsed nodes.conf.
@@ -103,6 +105,7 @@ impl Reader {
         if let Some(key) = node.aux.keys().find(|k| !AUX_FIELDS.contains(&k.as_str())) {
             return Err(format!("unknown auxiliary field {key:?}: written by a newer server?"));
         }
+        node.aux.iter().try_for_each(|(name, value)| announced::check(name, value))?;
         if let Some(shard_id) = node.shard_id()
             && shard_id.parse::<NodeId>().is_err()
         {

@@ -136,8 +136,9 @@ impl Cluster {
             n.id != sender && n.config_epoch > header.config_epoch && !n.slots.intersection(&firm).is_empty()
         };
         if let Some(owner) = self.view.nodes.values().find(newer).map(|n| n.id) {
+            let (from, about) = (self.view.label(sender), self.view.label(owner));
             let text =
-                format!("Node {sender} has old slots configuration, sending an UPDATE message about {owner}");
+                format!("Node {from} has old slots configuration, sending an UPDATE message about {about}");
             self.log(Level::Verbose, text);
             self.promise(Promise::Send(sender, Message::Update(owner)));
         }
@@ -259,10 +260,10 @@ impl Cluster {
         let may_leave = self.config.allow_replica_migration && self.lost_slots.is_empty();
         let may_follow = self.view.same_shard(shard_master, to) || may_leave;
         if empty && may_follow {
-            self.log(
-                Level::Notice,
-                format!("Configuration change detected. Reconfiguring myself as a replica of {to}"),
-            );
+            let master = self.view.label(to);
+            let text =
+                format!("Configuration change detected. Reconfiguring myself as a replica of {master}");
+            self.log(Level::Notice, text);
             self.become_replica_of(to);
         } else if shard_master == self.view.me {
             self.log(Level::Notice, format!("Deleting keys in dirty slots {lost}: they belong to {to} now"));

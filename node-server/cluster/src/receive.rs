@@ -1,6 +1,7 @@
 //! Messages in: what each says about its sender, then what it is for.
 
 use crate::Cluster;
+use crate::dialect::Dialect;
 use crate::io::{Level, LinkId};
 use crate::wire::Message;
 use node_server_protocol::bus::{
@@ -32,18 +33,18 @@ impl Cluster {
         let sender = self.view.known(header.sender).map(|n| n.id).filter(|s| *s != self.view.me);
         if let Some(sender) = sender {
             self.bind_inbound(id, sender);
-            self.on_header(sender, &header);
+            self.on_header(sender, &header, body.heartbeat().is_some());
         }
         match body {
             Body::Ping(heartbeat) => {
-                self.answer_ping(id, &header, sender);
+                self.answer_ping(id, sender);
                 self.on_heartbeat(id, Kind::Ping, &header, &heartbeat);
             }
             Body::Meet(heartbeat) => {
                 if sender.is_none() && header.sender != self.view.me {
                     self.start_handshake_with(id, &header);
                 }
-                self.answer_ping(id, &header, sender);
+                self.answer_ping(id, sender);
                 self.on_heartbeat(id, Kind::Meet, &header, &heartbeat);
             }
             Body::Pong(heartbeat) => self.on_heartbeat(id, Kind::Pong, &header, &heartbeat),
@@ -57,7 +58,7 @@ impl Cluster {
     }
 
     /// What every message of a known node says: it lives, the epochs, its offset.
-    fn on_header(&mut self, sender: NodeId, header: &Header) {
+    fn on_header(&mut self, sender: NodeId, header: &Header, heartbeat: bool) {
         let now = self.now;
         if header.current_epoch > self.view.current_epoch {
             self.view.current_epoch = header.current_epoch;
@@ -71,6 +72,11 @@ impl Cluster {
         let extensions = header.flags.contains(NodeFlags::EXTENSIONS)
             || header.message_flags.contains(MessageFlags::EXT_DATA);
         node.set(NodeFlags::EXTENSIONS, extensions);
+        let dialect = Dialect::of(header);
+        // Redis 7.0 shows that it has extensions only where some follow.
+        if heartbeat || dialect > node.dialect {
+            node.dialect = dialect;
+        }
         node.set(NodeFlags::NO_FAILOVER, header.flags.contains(NodeFlags::NO_FAILOVER));
         node.set(NodeFlags::MY_MASTER_FAIL, header.flags.contains(NodeFlags::MY_MASTER_FAIL));
         if header.master.is_none() {
@@ -89,20 +95,13 @@ impl Cluster {
     }
 
     /// PONG, on the link that the PING came on; a closed master may be silent.
-    fn answer_ping(&mut self, id: LinkId, header: &Header, sender: Option<NodeId>) {
+    fn answer_ping(&mut self, id: LinkId, sender: Option<NodeId>) {
         if sender.is_some() {
             self.learn_own_ip(id);
         }
         if self.guard_is_silent() {
             self.guard.owe(id);
             return;
-        }
-        // The receiver may not be bound to the link yet: its extensions depend on it.
-        if header.flags.contains(NodeFlags::EXTENSIONS)
-            && let Some(sender) = sender
-            && let Some(node) = self.view.node_mut(sender)
-        {
-            node.set(NodeFlags::EXTENSIONS, true);
         }
         self.send_on(id, Message::Pong);
     }
@@ -117,7 +116,7 @@ impl Cluster {
                 if !self.finish_handshake(id, expected, header) {
                     return;
                 }
-                self.on_header(header.sender, header);
+                self.on_header(header.sender, header, true);
             } else if expected != header.sender {
                 self.on_stranger(id, expected);
                 return;
@@ -182,42 +181,22 @@ impl Cluster {
     }
 
     fn on_extensions(&mut self, sender: NodeId, extensions: &[Extension], header: &Header) {
-        let told = |e: &Extension| matches!(e, Extension::Hostname(_));
-        // A sender that has extensions and no host name among them has none.
-        let mut hostname =
-            if extensions.is_empty() || extensions.iter().any(told) { None } else { Some(String::new()) };
-        let mut shard_id = None;
-        let mut forgotten = Vec::new();
-        for extension in extensions {
-            match extension {
-                Extension::Hostname(name) => hostname = Some(name.clone()),
-                Extension::ShardId(id) => shard_id = Some(*id),
-                Extension::ForgottenNode { node, ttl_s } => forgotten.push((*node, *ttl_s)),
-                Extension::NodeName(_)
-                | Extension::InternalSecret(_)
-                | Extension::ClientIpv4(_)
-                | Extension::ClientIpv6(_)
-                | Extension::ClientPort(_)
-                | Extension::ClientTlsPort(_)
-                | Extension::AvailabilityZone(_)
-                | Extension::Unknown { .. } => {}
+        if let Some(node) = self.view.node_mut(sender) {
+            let announced = node.announced.after(extensions, header);
+            if node.announced != announced {
+                node.announced = announced;
+                self.topology_changed();
             }
         }
-        if let Some(hostname) = hostname {
-            self.learn_hostname(sender, &hostname);
-        }
+        let shard_id = extensions.iter().find_map(|extension| match extension {
+            Extension::ShardId(id) => Some(*id),
+            _ => None,
+        });
         self.learn_shard(sender, shard_id, header.master);
-        for (node, ttl_s) in forgotten {
-            self.forget_on_request(node, ttl_s);
-        }
-    }
-
-    fn learn_hostname(&mut self, sender: NodeId, hostname: &str) {
-        let hostname = Some(hostname.to_owned()).filter(|h| !h.is_empty());
-        let Some(node) = self.view.node_mut(sender) else { return };
-        if node.hostname != hostname {
-            node.hostname = hostname;
-            self.topology_changed();
+        for extension in extensions {
+            if let Extension::ForgottenNode { node, ttl_s } = extension {
+                self.forget_on_request(sender, *node, *ttl_s);
+            }
         }
     }
 
@@ -238,16 +217,6 @@ impl Cluster {
         }
     }
 
-    /// Another node was told to forget this one.
-    fn forget_on_request(&mut self, id: NodeId, ttl_s: u64) {
-        let known = self.view.known(id).is_some();
-        if known && id != self.view.me && self.view.myself().master != Some(id) {
-            let until = self.now.after(ttl_s.saturating_mul(1000));
-            self.blacklist.insert(id, until);
-            self.remove_node(id);
-        }
-    }
-
     fn on_fail(&mut self, sender: Option<NodeId>, failed: NodeId) {
         let Some(sender) = sender else {
             self.log(Level::Notice, format!("Ignoring FAIL message from unknown node about {failed}"));
@@ -259,7 +228,8 @@ impl Cluster {
         node.set(NodeFlags::FAIL, true);
         node.set(NodeFlags::PFAIL, false);
         node.fail_since = now;
-        self.log(Level::Notice, format!("FAIL message received from {sender} about {failed}"));
+        let (from, about) = (self.view.label(sender), self.view.label(failed));
+        self.log(Level::Notice, format!("FAIL message received from {from} about {about}"));
         self.topology_changed();
     }
 
@@ -299,7 +269,7 @@ impl Cluster {
         node.address = address;
         node.set(NodeFlags::NOADDR, false);
         node.last_connect = None;
-        let text = format!("Address updated for node {sender}, now {}", address.client());
+        let text = format!("Address updated for node {}, now {}", node.label(), address.client());
         self.log(Level::Warning, text);
         self.close_outbound(sender);
         self.topology_changed();

@@ -5,7 +5,7 @@ use crate::config::EndpointType;
 use crate::io::Output;
 use crate::node::Node;
 use node_server_protocol::routing::{RouteNode, Routing, Serving};
-use node_server_protocol::{Role, SlotSet};
+use node_server_protocol::{Family, Role, SlotSet};
 use std::sync::Arc;
 
 /// When the slot map has to be published.
@@ -20,11 +20,12 @@ pub(crate) enum Urgency {
 }
 
 impl Cluster {
-    /// What redirections name a node by.
-    pub(crate) fn endpoint(&self, node: &Node) -> String {
+    /// What redirections of such clients name a node by.
+    pub(crate) fn endpoint(&self, node: &Node, client: Family) -> String {
+        let address = node.address_for(client);
         match self.config.endpoint_type {
-            EndpointType::Ip if node.address.has_ip() => node.address.ip.to_string(),
-            EndpointType::Hostname => node.hostname.clone().unwrap_or_else(|| "?".into()),
+            EndpointType::Ip if address.has_ip() => address.ip.to_string(),
+            EndpointType::Hostname => node.announced.hostname.clone().unwrap_or_else(|| "?".into()),
             EndpointType::Ip | EndpointType::Unknown => String::new(),
         }
     }
@@ -83,11 +84,17 @@ impl Cluster {
         self.emit(Output::Publish(routing));
     }
 
+    fn route_node(&self, node: &Node) -> RouteNode {
+        let endpoint = self.endpoint(node, Family::V4);
+        let endpoint_v6 = Some(self.endpoint(node, Family::V6)).filter(|other| *other != endpoint);
+        let port = node.address_for(Family::V4).port;
+        RouteNode { id: node.id, endpoint, endpoint_v6, port, address: node.address }
+    }
+
     fn build_routing(&self) -> Routing {
         let myself = self.view.myself();
         let known: Vec<&Node> = self.view.nodes.values().filter(|n| !n.in_handshake()).collect();
-        let route = |n: &&Node| RouteNode { id: n.id, endpoint: self.endpoint(n), address: n.address };
-        let nodes = known.iter().map(route).collect();
+        let nodes = known.iter().map(|n| self.route_node(n)).collect();
         let version = self.published.version + 1;
         let mut routing = Routing::new(version, self.view.me, myself.role(), self.serving(), nodes);
         let lives = |n: &Node| !n.is_failed() && !n.is_suspect();

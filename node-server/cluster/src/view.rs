@@ -1,10 +1,11 @@
 //! The cluster as this node sees it. Slots of different nodes never overlap.
 
+use crate::announced::Announced;
 use crate::node::Node;
 use crate::nodes_conf::NodesConf;
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::topology::NodeLine;
-use node_server_protocol::{Epoch, Millis, NodeId, Slot, SlotSet};
+use node_server_protocol::{Epoch, Family, Millis, NodeId, Slot, SlotSet};
 use std::collections::BTreeMap;
 
 /// The auxiliary field of nodes.conf for the shard's name.
@@ -145,15 +146,15 @@ impl View {
         changed
     }
 
-    /// One line of CLUSTER NODES.
-    pub(crate) fn line(&self, node: &Node, connected: bool) -> NodeLine {
+    /// One line of CLUSTER NODES for such a client, or of nodes.conf.
+    pub(crate) fn line(&self, node: &Node, connected: bool, client: Option<Family>) -> NodeLine {
         let mine = node.id == self.me;
         let master = node.master.filter(|_| node.is_replica());
         let epoch_of = master.and_then(|id| self.node(id)).unwrap_or(node);
         NodeLine {
             id: node.id,
-            address: node.address,
-            hostname: node.hostname.clone().unwrap_or_default(),
+            address: client.map_or(node.address, |family| node.address_for(family)),
+            hostname: node.announced.hostname.clone().unwrap_or_default(),
             aux: BTreeMap::new(),
             flags: if mine { node.flags.with(NodeFlags::MYSELF) } else { node.flags },
             master,
@@ -171,11 +172,17 @@ impl View {
         if mine { slots.iter().map(|(slot, end)| (*slot, *end)).collect() } else { Vec::new() }
     }
 
+    /// A node for log lines.
+    pub(crate) fn label(&self, id: NodeId) -> String {
+        self.node(id).map_or_else(|| id.to_string(), Node::label)
+    }
+
     /// All of it as nodes.conf has it.
     pub(crate) fn to_conf(&self) -> NodesConf {
         let line = |node: &Node| {
-            let mut line = self.line(node, node.link.is_some());
+            let mut line = self.line(node, node.link.is_some(), None);
             line.aux.insert(SHARD_ID.into(), node.shard_id.to_string());
+            node.announced.write(&mut line.aux);
             line
         };
         NodesConf {
@@ -201,7 +208,7 @@ impl View {
             let flags = line.flags.without(NodeFlags::MYSELF);
             let mut node = Node::new(line.id, line.address, flags, shard_id, now);
             node.told_shard_id = told;
-            node.hostname = Some(line.hostname.clone()).filter(|h| !h.is_empty());
+            node.announced = Announced::read(&line.hostname, &line.aux);
             node.master = line.master;
             node.slots = line.slots.clone();
             node.config_epoch = if line.master.is_some() { Epoch(0) } else { line.config_epoch };

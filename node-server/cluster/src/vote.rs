@@ -16,7 +16,10 @@ impl Cluster {
             return;
         }
         if let Err(reason) = self.may_vote(sender, header) {
-            self.log(Level::Warning, format!("Failover auth denied to {sender}: {reason}"));
+            self.log(
+                Level::Warning,
+                format!("Failover auth denied to {}: {reason}", self.view.label(sender)),
+            );
             return;
         }
         if let Some(owner) = self.newer_owner(sender, header) {
@@ -41,7 +44,10 @@ impl Cluster {
             self.changed();
             self.promise(vote);
         }
-        self.log(Level::Notice, format!("Failover auth granted to {candidate} for epoch {epoch}"));
+        self.log(
+            Level::Notice,
+            format!("Failover auth granted to {} for epoch {epoch}", self.view.label(candidate)),
+        );
     }
 
     fn may_vote(&self, sender: NodeId, header: &Header) -> Result<(), String> {

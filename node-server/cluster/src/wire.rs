@@ -1,11 +1,12 @@
 //! Messages out: headers, heartbeats with gossip, broadcasts.
 
 use crate::Cluster;
+use crate::dialect::Dialect;
 use crate::gate::{Claim, Promise};
 use crate::io::{LinkId, Output};
 use crate::node::Node;
 use node_server_protocol::bus::{
-    Body, Extension, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, Packet, Update,
+    Body, Extension, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, Update,
 };
 use node_server_protocol::{Epoch, Millis, NodeId};
 use std::borrow::Cow;
@@ -57,7 +58,8 @@ impl Cluster {
         }
     }
 
-    fn header(&self) -> Header {
+    /// For a receiver that understands so much.
+    fn header(&self, to: Dialect) -> Header {
         let claim = self.claim();
         let myself = self.view.myself();
         let role = if claim.master.is_some() { NodeFlags::REPLICA } else { NodeFlags::MASTER };
@@ -65,7 +67,7 @@ impl Cluster {
         if myself.has(NodeFlags::NO_FAILOVER) {
             flags |= NodeFlags::NO_FAILOVER;
         }
-        if self.view.my_master().is_some_and(Node::is_failed) {
+        if to >= Dialect::Valkey && self.view.my_master().is_some_and(Node::is_failed) {
             flags |= NodeFlags::MY_MASTER_FAIL;
         }
         let mut message_flags = MessageFlags::EXT_DATA;
@@ -87,11 +89,20 @@ impl Cluster {
             // A closed master has nothing to serve: who lost slots to it keeps their keys.
             cluster_down: !self.state.ok || self.guard.is_closed(),
             message_flags,
+            own: if to >= Dialect::Valkey {
+                OwnFlags::READS_ALL | OwnFlags::SAYS_ALL
+            } else {
+                OwnFlags::READS_ALL
+            },
         }
     }
 
+    fn dialect_of(&self, to: Option<NodeId>) -> Dialect {
+        to.and_then(|id| self.view.node(id)).map_or(Dialect::Plain, |n| n.dialect)
+    }
+
     fn packet(&mut self, message: Message, to: Option<NodeId>) -> Option<Packet> {
-        let mut header = self.header();
+        let mut header = self.header(self.dialect_of(to));
         let body = match message {
             Message::Ping => Body::Ping(self.heartbeat(to)),
             Message::Pong => Body::Pong(self.heartbeat(to)),
@@ -188,16 +199,19 @@ impl Cluster {
         let mut chosen = self.rng.pick(some, wanted);
         chosen.extend(self.view.others().filter(told).filter(|n| n.is_suspect()).map(|n| n.id));
         let gossip = chosen.iter().filter_map(|id| self.view.node(*id)).map(gossip_entry).collect();
-        let understands = to.and_then(|id| self.view.node(id)).is_some_and(|n| n.has(NodeFlags::EXTENSIONS));
-        Heartbeat { gossip, extensions: if understands { self.extensions() } else { Vec::new() } }
+        let extensions = self.extensions(self.dialect_of(to));
+        Heartbeat { gossip, extensions }
     }
 
-    fn extensions(&self) -> Vec<Extension> {
-        let myself = self.view.myself();
-        let hostname = myself.hostname.clone().map(Extension::Hostname);
-        // That of the role in the header. With the next one's, Valkey takes the node for a master of the shard that it is
-        // only about to join, and then ignores every "I am a replica" of a lower epoch as out of date.
-        hostname.into_iter().chain([Extension::ShardId(self.claim().shard_id)]).collect()
+    fn extensions(&mut self, to: Dialect) -> Vec<Extension> {
+        let mut all = self.view.myself().announced.extensions(to);
+        if to >= Dialect::Redis {
+            all.extend(self.forgotten_nodes());
+            // That of the role in the header. With the next one's, Valkey takes the node for a master of the shard that it
+            // is only about to join, and then ignores every "I am a replica" of a lower epoch as out of date.
+            all.push(Extension::ShardId(self.claim().shard_id));
+        }
+        all
     }
 }
 

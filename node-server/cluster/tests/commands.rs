@@ -5,7 +5,7 @@ mod net;
 
 use net::{Net, id_of};
 use node_server_cluster::command::{KeysQuery, Parsed, parse};
-use node_server_cluster::{DatasetInfo, EndpointType, Input, Token};
+use node_server_cluster::{Asker, DatasetInfo, EndpointType, Input, Token};
 use node_server_protocol::resp::Protocol;
 
 const X: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -163,7 +163,8 @@ fn in_resp3(net: &mut Net, node: usize, line: &str) -> String {
     let Ok(Parsed::Core(command)) = parse(&args) else { panic!("{line}") };
     let token = Token(1 << 40);
     let keys = DatasetInfo::default();
-    net.input(node, Input::Command { token, command, protocol: Protocol::Resp3, keys });
+    let asker = Asker { protocol: Protocol::Resp3, ..Asker::default() };
+    net.input(node, Input::Command { token, command, asker, keys });
     net.replies[&token.0].clone()
 }
 

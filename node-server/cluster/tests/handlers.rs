@@ -4,9 +4,8 @@
 mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, gossip, header, id, logged, names, packets, ping, slots};
-use node_server_cluster::{DatasetInfo, Input, Output, Token};
+use node_server_cluster::{Asker, DatasetInfo, Input, Output, Token};
 use node_server_protocol::bus::{Body, Extension, Heartbeat, NodeFlags, Packet, Update};
-use node_server_protocol::resp::Protocol;
 use node_server_protocol::routing::Serving;
 use node_server_protocol::{Epoch, Role};
 
@@ -428,7 +427,7 @@ fn extensions_of_both_dialects() {
     let body = Body::Ping(Heartbeat { gossip: Vec::new(), extensions });
     lone.hear(of_valkey.clone(), body);
     let outputs = lone.settle();
-    assert!(lone.line(2).contains("10.0.0.2:6379@16379,two.example "));
+    assert!(lone.line(2).contains("1.2.3.4:6379@16379,two.example "));
     assert_eq!(lone.line(6), "", "forgotten");
     // Now it is known to understand extensions: it gets our shard id, and nothing of type 4.
     let sent = packets(&outputs);
@@ -485,7 +484,7 @@ fn a_transaction_is_one_change() {
         .zip(1..)
         .map(|(text, n)| (Token(n), lone::parsed(text), keys))
         .collect();
-    lone.input(Input::Transaction { commands, protocol: Protocol::Resp2 });
+    lone.input(Input::Transaction { commands, asker: Asker::default() });
     let outputs = lone.settle();
     let persists = outputs.iter().filter(|o| matches!(o, Output::Persist { .. })).count();
     let replies: Vec<&[u8]> = outputs

@@ -164,7 +164,7 @@ impl Engine {
             return Ok(Outcome::Done);
         }
         out.truncate(start);
-        plan.need.map_or(Ok(Outcome::Close), |need| self.overtaken(need.slot))
+        plan.need.map_or(Ok(Outcome::Close), |need| self.overtaken(session, need.slot))
     }
 
     /// `appendfsync always`: that a watched key has changed is told when the change is on the disk.

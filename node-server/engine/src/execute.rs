@@ -211,7 +211,7 @@ impl Engine {
         if reads_here && self.keyspace.state(slot).has(SlotState::REPLICA) {
             return Ok(());
         }
-        self.moved_to(slot).map_or(Ok(()), Err)
+        self.moved_to(session, slot).map_or(Ok(()), Err)
     }
 
     /// A node that cannot answer yet still says who does: a drained master that copies the data of its new one, to
@@ -307,7 +307,7 @@ impl Engine {
         session.effects = effects.into_buffer();
         if !logged {
             out.truncate(start);
-            return self.overtaken(slot);
+            return self.overtaken(session, slot);
         }
         result.map(|()| Outcome::Done)
     }
@@ -420,7 +420,7 @@ impl Engine {
     }
 
     /// The answer to a command that was overtaken by a demotion: MOVED, or a closed connection; never OK.
-    pub(crate) fn overtaken(&self, slot: Slot) -> CommandResult<Outcome> {
-        self.moved_to(slot).map_or(Ok(Outcome::Close), Err)
+    pub(crate) fn overtaken(&self, session: &Session, slot: Slot) -> CommandResult<Outcome> {
+        self.moved_to(session, slot).map_or(Ok(Outcome::Close), Err)
     }
 }

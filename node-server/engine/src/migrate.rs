@@ -191,7 +191,7 @@ impl Engine {
         let Some(mut guard) = self.keyspace.try_lock(slot) else { return Ok(MigrateBegin::Busy) };
         if !guard.state().writable() {
             return Err(self
-                .moved_to(slot)
+                .moved_to(&session, slot)
                 .unwrap_or(CommandError::text("CLUSTERDOWN Hash slot not served")));
         }
         let on_their_way = |t: &crate::keyspace::SlotTable| request.keys.iter().any(|key| t.is_leaving(key));

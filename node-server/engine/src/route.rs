@@ -117,7 +117,11 @@ impl Engine {
         if let Some(target) = migrating
             && present.missing > 0
         {
-            return Err(if present.existing > 0 { try_again() } else { redirect("ASK", slot, target) });
+            return Err(if present.existing > 0 {
+                try_again()
+            } else {
+                redirect("ASK", slot, target, session)
+            });
         }
         if importing && (session.asking || need.asking) {
             return if need.several && present.missing > 0 { Err(try_again()) } else { Ok(()) };
@@ -126,15 +130,15 @@ impl Engine {
         match routing.role {
             Role::Master if mine => Ok(()),
             Role::Replica { of } if replica_reads && owner.id == of => Ok(()),
-            _ => Err(redirect("MOVED", slot, owner)),
+            _ => Err(redirect("MOVED", slot, owner, session)),
         }
     }
 
     /// Where a command that was overtaken by a demotion is sent; `None`: nowhere, close the connection.
-    pub(crate) fn moved_to(&self, slot: Slot) -> Option<CommandError> {
+    pub(crate) fn moved_to(&self, session: &Session, slot: Slot) -> Option<CommandError> {
         self.with_routing(|routing| {
             let owner = routing.owner(slot).filter(|n| n.id != routing.myself)?;
-            Some(redirect("MOVED", slot, owner))
+            Some(redirect("MOVED", slot, owner, session))
         })
     }
 }
@@ -184,6 +188,6 @@ fn try_again() -> CommandError {
     CommandError::text("TRYAGAIN Multiple keys request during rehashing of slot")
 }
 
-fn redirect(kind: &str, slot: Slot, to: &RouteNode) -> CommandError {
-    CommandError::text(format!("{kind} {slot} {}:{}", to.endpoint, to.address.port))
+fn redirect(kind: &str, slot: Slot, to: &RouteNode, session: &Session) -> CommandError {
+    CommandError::text(format!("{kind} {slot} {}:{}", to.endpoint_for(session.family), to.port))
 }

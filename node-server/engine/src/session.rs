@@ -2,8 +2,8 @@
 
 use crate::outcome::Hold;
 use crate::transaction::{Multi, Watched};
-use node_server_protocol::Millis;
 use node_server_protocol::resp::Protocol;
+use node_server_protocol::{Family, Millis};
 
 /// A session's number: CLIENT ID's. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub struct Session {
     pub readonly: bool,
     /// CLIENT NO-TOUCH: reads leave no trace in OBJECT IDLETIME.
     pub no_touch: bool,
+    /// Which addresses the client can use: redirections name nodes by them.
+    pub family: Family,
     /// SELECT; always 0 in cluster mode.
     pub db: u16,
     /// The gate for the reply just written; the shell takes it after every request.
@@ -70,6 +72,7 @@ impl Session {
             asking: false,
             readonly: false,
             no_touch: false,
+            family: Family::V4,
             db: 0,
             hold: None,
             last_write: 0,

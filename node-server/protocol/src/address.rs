@@ -44,6 +44,24 @@ impl Address {
     }
 }
 
+/// Which kind of IP address a client came by. Valkey may announce an address for clients of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4, and IPv4 within IPv6 (`::ffff:1.2.3.4`).
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// That of a client at this address.
+    #[must_use]
+    pub const fn of(ip: IpAddr) -> Self {
+        if ip.to_canonical().is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
 /// `ip:port@bus_port`, with an empty ip when it is not known, as CLUSTER NODES writes it.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

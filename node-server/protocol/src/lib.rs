@@ -15,7 +15,7 @@ pub mod slot_set;
 pub mod time;
 pub mod topology;
 
-pub use address::Address;
+pub use address::{Address, Family};
 pub use epoch::Epoch;
 pub use key_slot::key_slot;
 pub use node_id::NodeId;

@@ -1,6 +1,6 @@
 //! What the cluster core publishes and the engine routes by: who owns which slot, seen from this node.
 
-use crate::{NodeId, Role, SLOT_COUNT, Slot};
+use crate::{Family, NodeId, Role, SLOT_COUNT, Slot};
 use std::collections::BTreeMap;
 
 /// A node that commands can be redirected to.
@@ -10,8 +10,21 @@ pub struct RouteNode {
     pub id: NodeId,
     /// What redirections say: IP, host name or `?`, as `cluster-preferred-endpoint-type` wants it.
     pub endpoint: String,
+    /// What they say to clients that came by IPv6, where that is something else.
+    pub endpoint_v6: Option<String>,
+    /// The port that redirections say.
+    pub port: u16,
     /// Its IP and client port for MIGRATE and the like; may be unknown.
     pub address: crate::Address,
+}
+
+impl RouteNode {
+    /// What redirections of a client say.
+    #[must_use]
+    pub fn endpoint_for(&self, client: Family) -> &str {
+        let special = self.endpoint_v6.as_deref().filter(|_| client == Family::V6);
+        special.unwrap_or(&self.endpoint)
+    }
 }
 
 /// Whether the cluster serves.

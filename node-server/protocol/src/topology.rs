@@ -8,6 +8,23 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+/// Longest name of a node or zone that is announced or believed, in bytes; as for host names in Redis.
+pub const NAME_MAX: usize = 255;
+
+/// Whether a name can stand in nodes.conf, ours, Redis's and Valkey's. They refuse the same signs in
+/// `cluster-announce-human-nodename` (Valkey not in `availability-zone`, and then does not read its own file any more).
+#[must_use]
+pub fn is_storable_name(text: &str) -> bool {
+    let plain = |c: char| {
+        if c.is_ascii() {
+            c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/')
+        } else {
+            !c.is_whitespace()
+        }
+    };
+    text.len() <= NAME_MAX && text.chars().all(|c| plain(c) && !c.is_control())
+}
+
 /// One node as one node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeLine {

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test, and clippy takes only test functions for one")]
 
 use node_server_protocol::bus::{
-    Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, Packet, Publication, Update,
-    decode, decode_light, frame_len, is_light,
+    Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, Publication,
+    Update, decode, decode_light, frame_len, is_light,
 };
 use node_server_protocol::{Epoch, NodeId, Slot, SlotRange, SlotSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -56,6 +56,7 @@ fn master(n: u16, first: u16, last: u16, epochs: (u64, u64), more: NodeFlags) ->
         flags: NodeFlags::MASTER | NodeFlags::MYSELF | more,
         cluster_down: false,
         message_flags: MessageFlags::empty(),
+        own: OwnFlags::empty(),
     }
 }
 

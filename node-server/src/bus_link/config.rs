@@ -12,6 +12,7 @@ use std::net::IpAddr;
 pub(crate) fn core_config(settings: &Settings) -> anyhow::Result<Config> {
     let or = |announced: u16, own: u16| if announced == 0 { own } else { announced };
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let announced = &settings.announced;
     let announce_ip = text(&settings.cluster_announce_ip)
         .map(|ip| {
             ip.parse::<IpAddr>().with_context(|| {
@@ -31,6 +32,13 @@ pub(crate) fn core_config(settings: &Settings) -> anyhow::Result<Config> {
         migration_barrier: settings.cluster_migration_barrier,
         announce_ip,
         announce_hostname: text(&settings.cluster_announce_hostname),
+        announce_node_name: text(&announced.human_nodename),
+        // The table of directives lets nothing else through.
+        announce_client_ipv4: announced.client_ipv4.parse().ok(),
+        announce_client_ipv6: announced.client_ipv6.parse().ok(),
+        announce_client_port: announced.client_port,
+        announce_client_tls_port: announced.client_tls_port,
+        availability_zone: text(&announced.availability_zone),
         announce_port: or(settings.cluster_announce_port, settings.port),
         announce_bus_port: or(settings.cluster_announce_bus_port, settings.bus_port()),
         endpoint_type: endpoint_type(&settings.cluster_preferred_endpoint_type),

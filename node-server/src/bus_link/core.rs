@@ -158,18 +158,18 @@ impl Bus {
 
     fn take_request(&mut self, request: ToBus) {
         match request {
-            ToBus::Command { reply_to, protocol, command } => {
+            ToBus::Command { reply_to, asker, command } => {
                 let token = self.replies.expect(reply_to);
                 let keys = self.keys_for(&command);
-                self.input(Input::Command { token, command, protocol, keys });
+                self.input(Input::Command { token, command, asker, keys });
             }
-            ToBus::Transaction { protocol, commands } => {
+            ToBus::Transaction { asker, commands } => {
                 let mut all = Vec::with_capacity(commands.len());
                 for (reply_to, command) in commands {
                     let keys = self.keys_for(&command);
                     all.push((self.replies.expect(reply_to), command, keys));
                 }
-                self.input(Input::Transaction { commands: all, protocol });
+                self.input(Input::Transaction { commands: all, asker });
             }
             ToBus::ConfigChanged => match super::core_config(&self.node.config.settings()) {
                 Ok(config) => {

@@ -10,6 +10,7 @@ use crate::mailbox::Mail;
 use crate::node::{NewReplica, ToReplication};
 use mio::{Interest, Registry, Token};
 use node_server_engine::SessionId;
+use node_server_protocol::Family;
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -154,7 +155,8 @@ impl Hub {
         let client = Arc::new(Client::new(id, Kind::Normal, peer, local, self.now));
         self.node.clients.add(Arc::clone(&client));
         self.node.stats.connected.add(1);
-        let session = self.node.engine.new_session(SessionId(id), self.now);
+        let mut session = self.node.engine.new_session(SessionId(id), self.now);
+        session.family = Family::of(peer.ip());
         self.by_id.insert(id, at);
         self.connections[at] = Some(Box::new(Connection {
             socket,

@@ -8,8 +8,10 @@ use crate::node::{Node, RoleAnswer, ToBus, ToMigrate, ToReplication};
 use crate::persistence::Request;
 use crate::shutdown;
 use crate::workers::{Finished, Job};
+use node_server_cluster::Asker;
 use node_server_cluster::command::{self, Command, Parsed};
 use node_server_engine::{Deferred, Outcome, Prepared, PsyncRequest};
+use node_server_protocol::Family;
 use node_server_protocol::resp::{Protocol, ReplyWriter};
 use node_server_rdb::decode_dump_unchecked;
 use std::net::SocketAddr;
@@ -228,12 +230,19 @@ impl Hub {
     fn defer_to_bus(&mut self, at: usize, args: &[&[u8]]) {
         match self.parse_for_core(args) {
             Ok(command) => {
+                let family = self.family(at);
                 self.send_on(at, |node, reply_to, protocol| {
-                    node.bus.ask(ToBus::Command { reply_to, protocol, command }).is_ok()
+                    let asker = Asker { protocol, family };
+                    node.bus.ask(ToBus::Command { reply_to, asker, command }).is_ok()
                 });
             }
             Err(refusal) => self.answer(at, |_, reply| reply.error(&refusal)),
         }
+    }
+
+    /// Which addresses the client can use.
+    fn family(&mut self, at: usize) -> Family {
+        self.connection(at).map_or_else(Family::default, |connection| Family::of(connection.client.peer.ip()))
     }
 
     fn parse_for_core<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Command, String> {
@@ -265,8 +274,9 @@ impl Hub {
         }
         let Some(connection) = self.connection(at) else { return };
         let protocol = connection.session.as_ref().map_or(Protocol::Resp2, |s| s.protocol);
+        let asker = Asker { protocol, family: Family::of(connection.client.peer.ip()) };
         let seqs: Vec<u64> = commands.iter().map(|(to, _)| to.seq).collect();
-        if node.bus.ask(ToBus::Transaction { protocol, commands }).is_err() {
+        if node.bus.ask(ToBus::Transaction { asker, commands }).is_err() {
             for seq in seqs {
                 connection.output.fulfil(seq, TRY_AGAIN.to_vec());
             }

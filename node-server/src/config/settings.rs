@@ -106,6 +106,8 @@ pub struct Settings {
     pub cluster_announce_bus_port: u16,
     /// `cluster-announce-hostname`, empty: none.
     pub cluster_announce_hostname: String,
+    /// What clients and people are told of this node.
+    pub announced: Announced,
     /// `cluster-preferred-endpoint-type`: `ip`, `hostname` or `unknown-endpoint`.
     pub cluster_preferred_endpoint_type: String,
     /// `cluster-require-full-coverage`.
@@ -214,6 +216,36 @@ pub struct Settings {
     pub shutdown_timeout_s: u64,
 }
 
+/// What a node says of itself to clients and people beyond its address and host name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// `cluster-announce-human-nodename`, empty: none.
+    pub human_nodename: String,
+    /// `cluster-announce-client-ipv4`, empty: as the node's own address.
+    pub client_ipv4: String,
+    /// `cluster-announce-client-ipv6`, empty: as the node's own address.
+    pub client_ipv6: String,
+    /// `cluster-announce-client-port`; 0: as the node's own port.
+    pub client_port: u16,
+    /// `cluster-announce-client-tls-port`; 0: none.
+    pub client_tls_port: u16,
+    /// `availability-zone`, empty: none.
+    pub availability_zone: String,
+}
+
+impl Announced {
+    fn from_values(v: &Values) -> Self {
+        Self {
+            human_nodename: v.get("cluster-announce-human-nodename").into(),
+            client_ipv4: v.get("cluster-announce-client-ipv4").into(),
+            client_ipv6: v.get("cluster-announce-client-ipv6").into(),
+            client_port: v.port("cluster-announce-client-port"),
+            client_tls_port: v.port("cluster-announce-client-tls-port"),
+            availability_zone: v.get("availability-zone").into(),
+        }
+    }
+}
+
 impl Settings {
     /// The typed view of `v`.
     #[must_use]
@@ -232,6 +264,7 @@ impl Settings {
             cluster_announce_port: v.port("cluster-announce-port"),
             cluster_announce_bus_port: v.port("cluster-announce-bus-port"),
             cluster_announce_hostname: v.get("cluster-announce-hostname").into(),
+            announced: Announced::from_values(v),
             cluster_preferred_endpoint_type: v.get("cluster-preferred-endpoint-type").into(),
             cluster_require_full_coverage: v.is_yes("cluster-require-full-coverage"),
             cluster_allow_reads_when_down: v.is_yes("cluster-allow-reads-when-down"),

@@ -116,6 +116,10 @@ fn refusals_are_in_redis_words() {
             "cluster-announce-hostname \"a b\"",
             "Hostnames may only contain alphanumeric characters, hyphens or dots",
         ),
+        ("cluster-announce-human-nodename \"a b\"", "Announced human node name contained invalid character"),
+        ("availability-zone a=b", "Availability zone contained invalid character"),
+        ("cluster-announce-client-ipv4 ::1", "Invalid IPv4 address"),
+        ("cluster-announce-client-ipv6 1.2.3.4", "Invalid IPv6 address"),
         ("notify-keyspace-events QQ", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
         ("replicaof 127.0.0.1 1\ncluster-enabled yes", "replicaof directive not allowed in cluster mode"),
     ] {

@@ -32,6 +32,10 @@ pub(super) fn server(node: &Node, now: Millis, out: &mut InfoText) {
     out.field("lru_clock", (now.0 / 1000) & 0x00ff_ffff);
     out.field("executable", executable);
     out.field("config_file", node.config.file().map(|f| f.display().to_string()).unwrap_or_default());
+    let zone = &settings.announced.availability_zone;
+    if !zone.is_empty() {
+        out.field("availability_zone", zone);
+    }
     out.field("io_threads_active", u8::from(settings.data_threads > 1));
     if let Some(at) = node.shutdown_at() {
         out.field("shutdown_in_milliseconds", at.since(now));

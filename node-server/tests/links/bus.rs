@@ -3,7 +3,7 @@
 use super::*;
 use e2e::PortBlock;
 use node_server_protocol::bus::{
-    Body, FRAME_PREFIX_LEN, Header, Heartbeat, MessageFlags, NodeFlags, Packet, decode, frame_len,
+    Body, FRAME_PREFIX_LEN, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, decode, frame_len,
 };
 use node_server_protocol::{Epoch, SlotSet};
 use std::io::{Read, Write};
@@ -31,6 +31,7 @@ fn ping() -> Vec<u8> {
         flags: NodeFlags::MASTER,
         cluster_down: false,
         message_flags: MessageFlags::default(),
+        own: OwnFlags::default(),
     };
     Packet { header, body: Body::Ping(Heartbeat::default()) }.encode()
 }

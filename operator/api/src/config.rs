@@ -36,6 +36,22 @@ pub fn is_owned(directive: &str) -> bool {
     OWNED.contains(&directive.as_str())
 }
 
+/// Directives that say something of one node: from `spec.config` all nodes would say the same, and the operator would look
+/// for them where they send their clients.
+pub const OF_ONE_NODE: &[&str] = &[
+    "cluster-announce-client-ipv4",
+    "cluster-announce-client-ipv6",
+    "cluster-announce-client-port",
+    "cluster-announce-client-tls-port",
+    "cluster-announce-human-nodename",
+];
+
+/// Whether it is one of [`OF_ONE_NODE`].
+#[must_use]
+pub fn is_of_one_node(directive: &str) -> bool {
+    OF_ONE_NODE.iter().any(|name| name.eq_ignore_ascii_case(directive))
+}
+
 /// What the operator says about the data's files, as redis.conf has it: on a volume every write goes to the append-only
 /// file, which is on the disk a second later; without one nothing is written.
 #[must_use]

@@ -2,6 +2,8 @@
 //! other.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod dialects;
+
 use e2e::Binary;
 use e2e_compat::Mixed;
 use e2e_compat::mixed::VOTERS;

@@ -2,7 +2,6 @@
 
 use super::{FailoverKind, NodeName};
 use crate::Cluster;
-use crate::handshake::BLACKLIST_MS;
 use crate::io::{DatasetInfo, Level, Output};
 use node_server_protocol::{Epoch, NodeId, SlotSet};
 
@@ -14,7 +13,7 @@ impl Cluster {
 
     pub(super) fn forget(&mut self, name: &NodeName) -> Result<(), String> {
         // Forgotten a moment ago by another node's word: that is what was asked for.
-        if name.id().is_some_and(|id| self.view.node(id).is_none() && self.is_blacklisted(id)) {
+        if name.id().is_some_and(|id| self.view.node(id).is_none() && self.is_forgotten(id)) {
             return Ok(());
         }
         let id = self.named(name)?;
@@ -24,8 +23,8 @@ impl Cluster {
         if self.view.myself().master == Some(id) {
             return Err("ERR Can't forget my master!".into());
         }
-        self.blacklist.insert(id, self.now.after(BLACKLIST_MS));
-        self.remove_node(id);
+        self.log(Level::Notice, format!("Cluster forget {} (user request).", self.view.label(id)));
+        self.forget_node(id);
         Ok(())
     }
 

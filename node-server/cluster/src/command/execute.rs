@@ -3,8 +3,9 @@
 use super::Command;
 use crate::Cluster;
 use crate::gate::Promise;
-use crate::io::{DatasetInfo, Output, Token};
-use node_server_protocol::resp::{Protocol, ReplyWriter};
+use crate::io::{Asker, DatasetInfo, Output, Token};
+use node_server_protocol::Family;
+use node_server_protocol::resp::ReplyWriter;
 
 /// What has to happen before the reply leaves.
 pub(super) enum Before {
@@ -20,15 +21,10 @@ pub(super) enum Before {
 pub(super) type Outcome = Result<Before, String>;
 
 impl Cluster {
-    pub(crate) fn on_command(
-        &mut self,
-        token: Token,
-        command: &Command,
-        protocol: Protocol,
-        keys: DatasetInfo,
-    ) {
+    pub(crate) fn on_command(&mut self, token: Token, command: &Command, asker: Asker, keys: DatasetInfo) {
+        let Asker { protocol, family } = asker;
         let mut bytes = Vec::new();
-        let outcome = self.execute(command, keys, &mut ReplyWriter::new(&mut bytes, protocol));
+        let outcome = self.execute(command, keys, family, &mut ReplyWriter::new(&mut bytes, protocol));
         match outcome {
             Ok(Before::Nothing) => self.emit(Output::Reply { token, bytes }),
             Ok(Before::Disk) => self.promise(Promise::Output(Output::Reply { token, bytes })),
@@ -44,17 +40,23 @@ impl Cluster {
         }
     }
 
-    fn execute(&mut self, command: &Command, keys: DatasetInfo, reply: &mut ReplyWriter<'_>) -> Outcome {
+    fn execute(
+        &mut self,
+        command: &Command,
+        keys: DatasetInfo,
+        family: Family,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Outcome {
         match command {
-            Command::Nodes => reply.verbatim("txt", self.nodes_reply().as_bytes()),
+            Command::Nodes => reply.verbatim("txt", self.nodes_reply(family).as_bytes()),
             Command::Info => reply.verbatim("txt", self.info_reply(keys).as_bytes()),
             Command::MyId => reply.bulk(&self.view.me.to_hex()),
             Command::MyShardId => reply.bulk(&self.view.myself().shard_id.to_hex()),
-            Command::Slots => self.slots_reply(reply),
-            Command::Shards => self.shards_reply(reply),
+            Command::Slots => self.slots_reply(family, reply),
+            Command::Shards => self.shards_reply(family, reply),
             Command::Links => self.links_reply(reply),
             Command::Help => super::help::help_reply(reply),
-            Command::Replicas(name) => self.replicas_reply(name, reply)?,
+            Command::Replicas(name) => self.replicas_reply(name, family, reply)?,
             Command::CountFailureReports(name) => self.count_failure_reports(name, reply)?,
             change => return self.execute_change(change, keys, reply),
         }

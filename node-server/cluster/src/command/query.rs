@@ -8,21 +8,26 @@ use crate::node::Node;
 use crate::stats::TYPES;
 use node_server_protocol::resp::ReplyWriter;
 use node_server_protocol::routing::Serving;
-use node_server_protocol::{SLOT_COUNT, Slot};
+use node_server_protocol::{Family, SLOT_COUNT, Slot};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 impl Cluster {
-    pub(crate) fn nodes_reply(&self) -> String {
+    pub(crate) fn nodes_reply(&self, family: Family) -> String {
         let mut text = String::new();
         for node in self.view.nodes.values() {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}", self.view.line(node, self.links.is_up(node.link)));
+            let _ = writeln!(text, "{}", self.view.line(node, self.links.is_up(node.link), Some(family)));
         }
         text
     }
 
-    pub(super) fn replicas_reply(&self, name: &NodeName, reply: &mut ReplyWriter<'_>) -> Result<(), String> {
+    pub(super) fn replicas_reply(
+        &self,
+        name: &NodeName,
+        family: Family,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Result<(), String> {
         let known = name.id().and_then(|id| self.view.node(id));
         let node = known.ok_or_else(|| format!("ERR Unknown node {name}"))?;
         if node.is_replica() {
@@ -31,7 +36,8 @@ impl Cluster {
         let replicas: Vec<&Node> = self.view.replicas_of(node.id).collect();
         reply.array(replicas.len());
         for replica in replicas {
-            reply.bulk(self.view.line(replica, self.links.is_up(replica.link)).to_string().as_bytes());
+            let line = self.view.line(replica, self.links.is_up(replica.link), Some(family));
+            reply.bulk(line.to_string().as_bytes());
         }
         Ok(())
     }
@@ -142,7 +148,7 @@ impl Cluster {
         if node.id == self.view.me { self.replication.offset } else { node.offset.unwrap_or(0) }
     }
 
-    pub(super) fn slots_reply(&self, reply: &mut ReplyWriter<'_>) {
+    pub(super) fn slots_reply(&self, family: Family, reply: &mut ReplyWriter<'_>) {
         let mut replicas: BTreeMap<_, Vec<&Node>> = BTreeMap::new();
         for node in self.view.nodes.values().filter(|n| n.is_replica() && self.is_available(n)) {
             replicas.entry(node.master).or_default().push(node);
@@ -154,26 +160,29 @@ impl Cluster {
             reply.array(3 + copies.len());
             reply.integer(start.number().into());
             reply.integer(end.number().into());
-            self.slots_node(owner, reply);
-            copies.iter().for_each(|node| self.slots_node(node, reply));
+            self.slots_node(owner, family, reply);
+            copies.iter().for_each(|node| self.slots_node(node, family, reply));
         }
     }
 
     /// Endpoint, port, name, and what else there is to reach it by.
-    fn slots_node(&self, node: &Node, reply: &mut ReplyWriter<'_>) {
+    fn slots_node(&self, node: &Node, family: Family, reply: &mut ReplyWriter<'_>) {
         let kind = self.config.endpoint_type;
-        let ip = if node.address.has_ip() { node.address.ip.to_string() } else { String::new() };
+        let address = node.address_for(family);
+        let ip = if address.has_ip() { address.ip.to_string() } else { String::new() };
         reply.array(4);
         if kind == EndpointType::Unknown {
             reply.null();
         } else {
-            reply.bulk(self.endpoint(node).as_bytes());
+            reply.bulk(self.endpoint(node, family).as_bytes());
         }
-        reply.integer(node.address.port.into());
+        reply.integer(address.port.into());
         reply.bulk(&node.id.to_hex());
         let ip = Some(("ip", ip.as_str())).filter(|_| kind != EndpointType::Ip);
-        let hostname = node.hostname.as_deref().filter(|_| kind != EndpointType::Hostname);
-        let more: Vec<_> = ip.into_iter().chain(hostname.map(|h| ("hostname", h))).collect();
+        let hostname = node.announced.hostname.as_deref().filter(|_| kind != EndpointType::Hostname);
+        let zone = node.announced.zone.as_deref();
+        let more = [ip, hostname.map(|h| ("hostname", h)), zone.map(|z| ("availability-zone", z))];
+        let more: Vec<_> = more.into_iter().flatten().collect();
         reply.map(more.len());
         for (name, value) in more {
             reply.bulk(name.as_bytes());

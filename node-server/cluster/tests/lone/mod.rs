@@ -7,12 +7,11 @@
 
 use node_server_cluster::command::{Command, Parsed, parse};
 use node_server_cluster::{
-    Cluster, Config, DatasetInfo, Input, LinkId, NodesConf, Output, ReplicationStatus, Start, Token,
+    Asker, Cluster, Config, DatasetInfo, Input, LinkId, NodesConf, Output, ReplicationStatus, Start, Token,
 };
 use node_server_protocol::bus::{
-    Body, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, Packet, decode,
+    Body, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, decode,
 };
-use node_server_protocol::resp::Protocol;
 use node_server_protocol::{Epoch, Millis, NodeId, Slot, SlotSet};
 use std::collections::BTreeMap;
 
@@ -198,6 +197,7 @@ pub(crate) fn header(n: u8) -> Header {
         flags: if n > 3 { NodeFlags::REPLICA } else { NodeFlags::MASTER },
         cluster_down: false,
         message_flags: MessageFlags::default(),
+        own: OwnFlags::default(),
     }
 }
 
@@ -244,8 +244,8 @@ pub(crate) fn parsed(line: &str) -> Command {
 
 pub(crate) fn command(lone: &mut Lone, line: &str) {
     let command = parsed(line);
-    let (token, protocol, keys) = (Token(1), Protocol::Resp2, DatasetInfo::default());
-    lone.input(Input::Command { token, command, protocol, keys });
+    let (token, asker, keys) = (Token(1), Asker::default(), DatasetInfo::default());
+    lone.input(Input::Command { token, command, asker, keys });
 }
 
 pub(crate) fn replicate(lone: &mut Lone, offset: u64) {

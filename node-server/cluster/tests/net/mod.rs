@@ -7,10 +7,10 @@
 
 use node_server_cluster::command::{Parsed, parse};
 use node_server_cluster::{
-    Cluster, Config, DatasetInfo, HandOver, Input, LinkId, NodesConf, Output, ReplicationStatus, Start, Token,
+    Asker, Cluster, Config, DatasetInfo, HandOver, Input, LinkId, NodesConf, Output, ReplicationStatus,
+    Start, Token,
 };
 use node_server_protocol::bus::{Packet, decode};
-use node_server_protocol::resp::Protocol;
 use node_server_protocol::routing::Serving;
 use node_server_protocol::{Millis, NodeId, Role, SlotSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -394,8 +394,8 @@ impl Net {
         let args: Vec<&str> = std::iter::once("CLUSTER").chain(command.split(' ')).collect();
         match parse(&args) {
             Ok(Parsed::Core(command)) => {
-                let protocol = Protocol::Resp2;
-                self.input(node, Input::Command { token: Token(token), command, protocol, keys });
+                let asker = Asker::default();
+                self.input(node, Input::Command { token: Token(token), command, asker, keys });
             }
             Ok(Parsed::Keys(_)) => panic!("{command} is for the engine"),
             Err(error) => {

@@ -3,7 +3,7 @@
 use crate::support::*;
 use node_server_engine::{Outcome, ReplicaAck};
 use node_server_protocol::routing::Serving;
-use node_server_protocol::{Slot, key_slot};
+use node_server_protocol::{Family, Slot, key_slot};
 use std::sync::Arc;
 
 // {a} is in slot 15495.
@@ -21,6 +21,9 @@ fn moved_and_crossslot() {
     assert_eq!(client.error("MGET b c"), "CROSSSLOT Keys in request don't hash to the same slot");
     client.ok("SET b 1");
     assert_eq!(client.line("GET b"), bulk("1"));
+    // A node may have another address for clients of IPv6; written as Valkey does, without brackets.
+    client.session.family = Family::V6;
+    assert_eq!(client.error("GET a"), "MOVED 15495 2001:db8::2:7002");
 }
 
 #[test]

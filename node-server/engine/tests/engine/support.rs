@@ -104,7 +104,8 @@ pub(crate) fn node_id(n: u8) -> NodeId {
 pub(crate) fn route_node(n: u8) -> RouteNode {
     let address =
         Address { ip: [127, 0, 0, n].into(), port: 7000 + u16::from(n), bus_port: 17000 + u16::from(n) };
-    RouteNode { id: node_id(n), endpoint: format!("127.0.0.{n}"), address }
+    let (endpoint, port) = (format!("127.0.0.{n}"), address.port);
+    RouteNode { id: node_id(n), endpoint, endpoint_v6: Some(format!("2001:db8::{n}")), port, address }
 }
 
 /// Node `me` in a cluster of three masters, 1 to 3; 1 owns everything but what `others` says. Node 4 is a replica of 1.

@@ -1,8 +1,8 @@
 //! Ping extensions (reference/cluster-bus §1.5).
 //!
 //! Type 4 means two things: Redis 8 sends a secret of 40 hex characters, Valkey 8 an IPv4 address as text. They are
-//! told apart by length. Only host name and shard id are ever sent by a node of ours, since Redis 8 drops a packet
-//! whose type 4 is short.
+//! told apart by length when they come. Redis 8 drops a packet whose type 4 is short, so who sends it has to know which of
+//! the two the receiver is (`cluster::dialect`).
 
 use super::DecodeError;
 use super::read::{Reader, until_nul};

@@ -1,4 +1,4 @@
-//! The two sets of flags (reference/cluster-bus §1.2 and §1.4).
+//! The sets of flags (reference/cluster-bus §1.2 and §1.4).
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -128,5 +128,15 @@ flag_set! {
         FORCE_ACK = 0x02 "force-ack",
         /// Ping extensions follow the gossip, or are understood.
         EXT_DATA = 0x04 "ext-data",
+    }
+}
+
+flag_set! {
+    /// What a node of this project says in bytes of the header that Redis and Valkey leave unused.
+    OwnFlags(u8) {
+        /// It reads what either dialect has to say.
+        READS_ALL = 0x01 "reads-all",
+        /// This message has all that the node has to say: what is missing is not so (any more).
+        SAYS_ALL = 0x02 "says-all",
     }
 }

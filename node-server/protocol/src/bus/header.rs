@@ -1,7 +1,7 @@
 //! The full header.
 
 use super::read::{Reader, put_ip};
-use super::{DecodeError, HEADER_LEN, MessageFlags, NodeFlags, PROTOCOL_VERSION, SIGNATURE};
+use super::{DecodeError, HEADER_LEN, MessageFlags, NodeFlags, OwnFlags, PROTOCOL_VERSION, SIGNATURE};
 use crate::{Epoch, NodeId, SlotSet};
 use std::net::IpAddr;
 
@@ -34,6 +34,8 @@ pub struct Header {
     pub cluster_down: bool,
     /// Flags of this message. `EXT_DATA` is set by the encoder where extensions follow.
     pub message_flags: MessageFlags,
+    /// What only nodes of this project say. Empty from every other server.
+    pub own: OwnFlags,
 }
 
 /// Fields of the header that belong to the frame.
@@ -44,8 +46,12 @@ pub(super) struct Envelope {
     pub(super) extension_count: u16,
 }
 
-/// Bytes between `extensions` and the second port that have no meaning.
-const UNUSED_LEN: usize = 30;
+/// Bytes between `extensions` and the second port that have no meaning to Redis and Valkey, which write zeros and do not
+/// look at them. The last two are ours: a mark, without which the other means nothing, and [`OwnFlags`]. New fields of
+/// theirs took the first ones (`extensions` did).
+const UNUSED_LEN: usize = 28;
+/// The mark.
+const OWN_MARK: u8 = b'S';
 
 impl Header {
     /// Reads header and envelope; the signature, version and length have been checked by the caller.
@@ -65,6 +71,10 @@ impl Header {
         let ip = from.ip()?;
         let extension_count = from.u16()?;
         from.bytes(UNUSED_LEN)?;
+        let own = match from.array()? {
+            [OWN_MARK, flags] => OwnFlags::from_bits(flags),
+            _ => OwnFlags::empty(),
+        };
         let secondary_port = from.u16()?;
         let bus_port = from.u16()?;
         let flags = NodeFlags::from_bits(from.u16()?);
@@ -84,6 +94,7 @@ impl Header {
             flags,
             cluster_down,
             message_flags: MessageFlags::from_bits(message_flags),
+            own,
         };
         Ok((Envelope { kind, total_len, gossip_count, extension_count }, header))
     }
@@ -105,6 +116,8 @@ impl Header {
         put_ip(out, self.ip);
         out.extend_from_slice(&envelope.extension_count.to_be_bytes());
         out.extend_from_slice(&[0; UNUSED_LEN]);
+        let own = self.own.bits();
+        out.extend_from_slice(&if own == 0 { [0, 0] } else { [OWN_MARK, own] });
         for field in [self.secondary_port, self.bus_port, self.flags.bits()] {
             out.extend_from_slice(&field.to_be_bytes());
         }

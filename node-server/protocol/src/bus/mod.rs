@@ -2,7 +2,7 @@
 //!
 //! The shell cuts a byte stream into frames with [`frame_len`]; [`decode`] reads one frame, [`Packet::encode`]
 //! writes one. Integers are big-endian. Redis 7.0 to 8 and Valkey 7.2 to 9 share the layout; where they differ
-//! (extension 4, light headers) both are read and neither is sent.
+//! (extensions from 4 on, light headers) both are read. Light headers are not sent.
 
 mod decode;
 mod encode;
@@ -17,7 +17,7 @@ mod read;
 pub use decode::{decode, decode_light, is_light};
 pub use error::DecodeError;
 pub use extension::Extension;
-pub use flags::{MessageFlags, NodeFlags};
+pub use flags::{MessageFlags, NodeFlags, OwnFlags};
 pub use frame::{FRAME_PREFIX_LEN, FrameError, MAX_FRAME_LEN, frame_len};
 pub use gossip::GossipEntry;
 pub use header::Header;

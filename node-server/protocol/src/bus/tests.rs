@@ -24,7 +24,7 @@ fn slots() -> impl Strategy<Value = SlotSet> {
 fn header() -> impl Strategy<Value = Header> {
     let ids = (node_id(), proptest::option::of(node_id()));
     let numbers = (any::<[u16; 3]>(), any::<[u64; 3]>());
-    let flags = (any::<u16>(), any::<bool>(), any::<u8>());
+    let flags = (any::<u16>(), any::<bool>(), any::<u8>(), any::<u8>());
     (ids, numbers, ip(), slots(), flags).prop_map(|((sender, master), (ports, epochs), ip, slots, flags)| {
         Header {
             sender,
@@ -40,6 +40,7 @@ fn header() -> impl Strategy<Value = Header> {
             flags: NodeFlags::from_bits(flags.0),
             cluster_down: flags.1,
             message_flags: MessageFlags::from_bits(flags.2),
+            own: OwnFlags::from_bits(flags.3),
         }
     })
 }
@@ -201,7 +202,23 @@ fn some_header() -> Header {
         flags: NodeFlags::MASTER | NodeFlags::MYSELF,
         cluster_down: false,
         message_flags: MessageFlags::empty(),
+        own: OwnFlags::empty(),
     }
+}
+
+/// What others leave there (zeros so far) is not taken for ours.
+#[test]
+fn our_flags_need_our_mark() {
+    let own = OwnFlags::READS_ALL | OwnFlags::SAYS_ALL;
+    let frame = Packet { header: Header { own, ..some_header() }, body: Body::AuthAck }.encode();
+    assert_eq!((frame.len(), &frame[2244..2246]), (HEADER_LEN, &b"S\x03"[..]));
+    let read = |mark: [u8; 2]| {
+        let mut frame = frame.clone();
+        frame[2244..2246].copy_from_slice(&mark);
+        decode(&frame).unwrap().header.own
+    };
+    assert_eq!(read(*b"S\x03"), own);
+    assert_eq!((read([0, 3]), read([0, 0]), read([b'X', 1])), Default::default());
 }
 
 /// A PING with one extension of that type and payload, as somebody else would write it.

@@ -1,5 +1,8 @@
 //! What a directive's value may be, and its one canonical text: what CONFIG GET says and what is kept.
 
+use crate::topology::{NAME_MAX, is_storable_name};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// The kind of a directive's value. Error texts are Redis's.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -19,6 +22,12 @@ pub enum Kind {
     Text,
     /// A host name: letters, digits, `-` and `.`.
     Hostname,
+    /// A name that is told to other nodes and kept in their nodes.conf; what it is called when it is refused.
+    Name(&'static str),
+    /// An IPv4 address, or nothing.
+    Ipv4,
+    /// An IPv6 address, or nothing.
+    Ipv6,
     /// A directory; whether it exists, who has the disk must say.
     Directory,
     /// Any number of words up to this one, kept in order.
@@ -90,6 +99,16 @@ impl Kind {
                 None => Err(format!("argument(s) must be one of the following: {}", words.join(", "))),
             },
             Self::Hostname => hostname(text),
+            Self::Name(what) if text.len() > NAME_MAX => {
+                Err(format!("{what} must be less than {} characters", NAME_MAX + 1))
+            }
+            Self::Name(what) if !is_storable_name(text) => Err(format!("{what} contained invalid character")),
+            Self::Ipv4 if !text.is_empty() && text.parse::<Ipv4Addr>().is_err() => {
+                Err("Invalid IPv4 address".into())
+            }
+            Self::Ipv6 if !text.is_empty() && text.parse::<Ipv6Addr>().is_err() => {
+                Err("Invalid IPv6 address".into())
+            }
             Self::Events => events(text),
             _ => Ok(text.into()),
         }

@@ -3,8 +3,8 @@
 
 use super::kind::Kind;
 use Kind::{
-    Bool, Choice, Directory, Events, Hostname, Memory, MemoryOrPercent, Number, Numbers, Octal, OutputLimits,
-    Save, Text, Words,
+    Bool, Choice, Directory, Events, Hostname, Ipv4, Ipv6, Memory, MemoryOrPercent, Name, Number, Numbers,
+    Octal, OutputLimits, Save, Text, Words,
 };
 
 /// When a directive may change.
@@ -282,7 +282,12 @@ pub static DIRECTIVES: &[Directive] = &[
     live("cluster-announce-bus-port", PORT, "0"),
     live("cluster-announce-tls-port", PORT, "0"),
     live("cluster-announce-hostname", Hostname, ""),
-    live("cluster-announce-human-nodename", Text, ""),
+    live("cluster-announce-human-nodename", Name("Announced human node name"), ""),
+    live("cluster-announce-client-ipv4", Ipv4, ""),
+    live("cluster-announce-client-ipv6", Ipv6, ""),
+    live("cluster-announce-client-port", PORT, "0"),
+    live("cluster-announce-client-tls-port", PORT, "0"),
+    live("availability-zone", Name("Availability zone"), ""),
     live("cluster-preferred-endpoint-type", Choice(&["ip", "hostname", "unknown-endpoint"]), "ip"),
     live("cluster-require-full-coverage", Bool, "yes"),
     live("cluster-allow-reads-when-down", Bool, "no"),
@@ -314,13 +319,19 @@ pub static ACTED_ON: &[&str] = &[
     "appendonly",
     "auto-aof-rewrite-min-size",
     "auto-aof-rewrite-percentage",
+    "availability-zone",
     "bind",
     "client-output-buffer-limit",
     "client-query-buffer-limit",
     "cluster-allow-reads-when-down",
     "cluster-allow-replica-migration",
     "cluster-announce-bus-port",
+    "cluster-announce-client-ipv4",
+    "cluster-announce-client-ipv6",
+    "cluster-announce-client-port",
+    "cluster-announce-client-tls-port",
     "cluster-announce-hostname",
+    "cluster-announce-human-nodename",
     "cluster-announce-ip",
     "cluster-announce-port",
     "cluster-config-file",
