@@ -64,7 +64,11 @@ impl Engine {
         self.set_loading(self.keyspace.is_empty());
         Loader {
             engine: Arc::clone(self),
-            reader: if self.checks_rdb() { rdb::Reader::new() } else { rdb::Reader::new().without_checksum() },
+            reader: if self.checks_rdb() {
+                rdb::Reader::new()
+            } else {
+                rdb::Reader::new().without_checksum()
+            },
             tables: (0..SLOT_COUNT).map(|_| Table::default()).collect(),
             db: 0,
             clock_s: (now.0 / 1000) as u32,

@@ -106,7 +106,12 @@ fn put_valkey_fields(out: &mut Vec<u8>, fields: &[Field], form: Form) -> Result<
     Ok(())
 }
 
-fn put_redis_fields(out: &mut Vec<u8>, fields: &[Field], earliest: u64, form: Form) -> Result<(), &'static str> {
+fn put_redis_fields(
+    out: &mut Vec<u8>,
+    fields: &[Field],
+    earliest: u64,
+    form: Form,
+) -> Result<(), &'static str> {
     out.extend_from_slice(&earliest.to_le_bytes());
     put_length(out, fields.len() as u64);
     for Field { name, value, expire_at } in fields {

@@ -210,7 +210,9 @@ mod tests {
         for (between, is_found) in [(DISTANCE_MAX - 8, true), (DISTANCE_MAX - 7, false)] {
             let rest = |n: usize| (n as u32).wrapping_mul(0x9e37_79b1).to_be_bytes();
             let noise: Vec<u8> = (0..between).flat_map(|n| rest(n)[..1].to_vec()).collect();
-            let input = [b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", &noise[..], b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8"].concat();
+            let input =
+                [b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", &noise[..], b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8"]
+                    .concat();
             let out = compressed(&input, usize::MAX).unwrap();
             assert_eq!(out.ends_with(&[6 << 5 | 31, 0xff]), is_found, "{between}");
             assert_eq!(decompress(&out, input.len()), Ok(input));

@@ -8,7 +8,8 @@ use common::strategy::{expiring_hash, plain_value, without_activity};
 use common::text::text;
 use node_server_rdb::writer::{put_key, put_string_key};
 use node_server_rdb::{
-    Dialect, Entry, Field, Form, Item, Reader, Scored, Stream, StreamId, Value, Writer, decode_dump, encode_dump, encode_dump_as,
+    Dialect, Entry, Field, Form, Item, Reader, Scored, Stream, StreamId, Value, Writer, decode_dump,
+    encode_dump, encode_dump_as,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

@@ -1,11 +1,11 @@
 //! Streams, as [`crate::decode`] reads them.
 
 use super::listpack::ListpackWriter;
-use crate::{Dialect, Form};
 use crate::container::listpack::Limits;
 use crate::decode::stream_node::SAME_FIELDS;
 use crate::encoding::{put_length, put_millis, put_string_as};
 use crate::value::{Consumer, Entry, Group, Stream, StreamId};
+use crate::{Dialect, Form};
 
 /// Redis's defaults of `stream-node-max-entries` and `stream-node-max-bytes`.
 const NODE_ENTRIES: usize = 100;

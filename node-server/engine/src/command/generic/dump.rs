@@ -15,7 +15,10 @@ pub(super) fn dump(call: &mut Call<'_, '_>) -> CommandResult {
     };
     let mut payload = Vec::new();
     let compress = call.engine.compresses_rdb();
-    entry.value().put_dump(&mut payload, compress).map_err(|error| CommandError::text(format!("ERR {error}")))?;
+    entry
+        .value()
+        .put_dump(&mut payload, compress)
+        .map_err(|error| CommandError::text(format!("ERR {error}")))?;
     call.reply.bulk(&payload);
     Ok(())
 }
