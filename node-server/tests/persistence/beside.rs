@@ -58,6 +58,20 @@ fn time_of_set(client: &mut Client) -> Duration {
     begun.elapsed()
 }
 
+/// How often a reply may come late.
+const TRIES: usize = 5;
+
+/// Rewrites, to the end; whether a reply came meanwhile, and sooner than any sync can end.
+fn is_early_beside_a_rewrite(client: &mut Client) -> bool {
+    assert!(client.text(&["BGREWRITEAOF"]).ends_with("started"));
+    let took = time_of_set(client);
+    let is_beside = client.info("persistence", "aof_rewrite_in_progress") == "1";
+    until("the rewrite has ended", || {
+        (client.info("persistence", "aof_rewrite_in_progress") == "0").then_some(())
+    });
+    is_beside && took < SYNC / 2
+}
+
 /// Beside a rewrite no reply waits for a sync, and behind its end each does again.
 #[test]
 fn syncs_are_left_out_beside_a_rewrite_when_it_is_asked_for() {
@@ -68,13 +82,10 @@ fn syncs_are_left_out_beside_a_rewrite_when_it_is_asked_for() {
         wait_based(&mut client);
         let mut strace = slow_disk(&server);
         until("syncs are slow", || (time_of_set(&mut client) >= SYNC).then_some(()));
-        assert!(client.text(&["BGREWRITEAOF"]).ends_with("started"));
-        let took = time_of_set(&mut client);
-        let is_beside = client.info("persistence", "aof_rewrite_in_progress") == "1";
-        assert_eq!(is_on, is_beside && took < SYNC / 2, "{word}: {took:?}");
-        until("the rewrite has ended", || {
-            (client.info("persistence", "aof_rewrite_in_progress") == "0").then_some(())
-        });
+        // On a busy machine a reply may come late for other reasons: then once more. Where it waits it is never early.
+        let tries = if is_on { TRIES } else { 1 };
+        let was_early = (0..tries).any(|_| is_early_beside_a_rewrite(&mut client));
+        assert_eq!(is_on, was_early, "{word}");
         let took = time_of_set(&mut client);
         assert!(took >= SYNC, "{word}: {took:?}");
         let expected = client.text(&["GET", "counter"]);
