@@ -1,6 +1,6 @@
 //! A replica of a replica, of mixed kinds: the same bytes go through, and the one in the middle may start again.
 
-use crate::digest::tail;
+use crate::digest::{tail, wait_all_equal};
 use crate::generate::Generator;
 use crate::run::{Pair, write};
 use crate::support::{
@@ -51,6 +51,7 @@ fn cascade(top: Binary, between: Binary, below: Binary) -> Result<()> {
     .with_context(|| tail(&below))?;
     let pair = Pair { master: &top, replicas: &[&between, &below], databases: &DATABASES, link: None };
     let after = pair.run(&mut generator, count, 0)?;
+    wait_all_equal(&top, pair.replicas, &DATABASES)?;
     let syncs = (stat(&top, "sync_full")?, stat(&top, "sync_partial_ok")?);
     println!("before {before:?}, after {after:?}; full and partial syncs of the one above: {syncs:?}");
     if !is_real(&between) {

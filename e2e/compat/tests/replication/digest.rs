@@ -22,9 +22,18 @@ pub const TYPES: usize = 6;
 /// A key in its database.
 type Name = (u16, Vec<u8>);
 
+/// What is said of a key. Texts are made of it only where two differ: there are many keys, and few differences.
+#[derive(Debug, PartialEq)]
+struct Said {
+    /// Unix time in ms, or -1.
+    expires: i64,
+    /// In the same order whatever the encoding.
+    value: Value,
+}
+
 /// All keys with type, expiry and value.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Digest(BTreeMap<Name, String>);
+#[derive(Debug, Default, PartialEq)]
+pub struct Digest(BTreeMap<Name, Said>);
 
 impl Digest {
     /// What `server` says of its keys in these databases. In a cluster there is only one, and a replica has to be told
@@ -46,9 +55,8 @@ impl Digest {
     /// How many keys there are of each type.
     pub fn types(&self) -> BTreeMap<String, usize> {
         let mut types = BTreeMap::new();
-        for text in self.0.values() {
-            let kind = text.split(' ').next().unwrap_or_default();
-            *types.entry(kind.to_owned()).or_insert(0) += 1;
+        for said in self.0.values() {
+            *types.entry(said.value.type_name().to_owned()).or_insert(0) += 1;
         }
         types
     }
@@ -56,16 +64,15 @@ impl Digest {
     /// A key of each type, of database 0.
     pub fn keys_of_each_type(&self) -> Vec<String> {
         let mut keys = BTreeMap::new();
-        for ((_, key), text) in self.0.iter().filter(|((db, _), _)| *db == 0) {
-            let kind = text.split(' ').next().unwrap_or_default();
-            keys.insert(kind, String::from_utf8_lossy(key).into_owned());
+        for ((_, key), said) in self.0.iter().filter(|((db, _), _)| *db == 0) {
+            keys.insert(said.value.type_name(), String::from_utf8_lossy(key).into_owned());
         }
         keys.into_values().collect()
     }
 
     /// Whether a field of a hash expires.
     pub fn has_expiring_field(&self) -> bool {
-        self.0.values().any(|text| text.starts_with("hash ") && text.contains("expire_at: Some"))
+        self.0.values().any(|said| said.value.has_field_expiry())
     }
 
     fn difference(&self, other: &Self) -> String {
@@ -74,7 +81,7 @@ impl Digest {
         let different = names.into_iter().filter(|name| self.0.get(*name) != other.0.get(*name));
         for (db, key) in different.take(SHOWN) {
             let name = (*db, key.clone());
-            let shown = |digest: &Self| digest.0.get(&name).cloned().unwrap_or_else(|| "missing".into());
+            let shown = |digest: &Self| digest.0.get(&name).map_or_else(|| "missing".into(), Said::text);
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
@@ -88,7 +95,7 @@ impl Digest {
     }
 }
 
-fn read_database(client: &mut Client, db: u16, all: &mut BTreeMap<Name, String>) -> Result<()> {
+fn read_database(client: &mut Client, db: u16, all: &mut BTreeMap<Name, Said>) -> Result<()> {
     let Reply::Array(keys) = client.call(&["KEYS", "*"])? else { bail!("KEYS is no array") };
     for batch in keys.chunks(BATCH) {
         let mut requests = Vec::new();
@@ -102,8 +109,8 @@ fn read_database(client: &mut Client, db: u16, all: &mut BTreeMap<Name, String>)
         for key in batch {
             let Reply::Bulk(key) = key else { bail!("a key is {key:?}") };
             let replies = [client.read_reply()?, client.read_reply()?, client.read_reply()?];
-            if let Some(text) = describe(key, &replies)? {
-                all.insert((db, key.clone()), text);
+            if let Some(said) = understand(key, &replies)? {
+                all.insert((db, key.clone()), said);
             }
         }
     }
@@ -111,7 +118,7 @@ fn read_database(client: &mut Client, db: u16, all: &mut BTreeMap<Name, String>)
 }
 
 /// `None`: its time came between KEYS and now.
-fn describe(key: &[u8], replies: &[Reply; 3]) -> Result<Option<String>> {
+fn understand(key: &[u8], replies: &[Reply; 3]) -> Result<Option<Said>> {
     let (kind, expires, payload) = match replies {
         [Reply::Simple(kind), Reply::Integer(expires), Reply::Bulk(payload)] => (kind, expires, payload),
         [Reply::Simple(_), Reply::Integer(_), Reply::Null] => return Ok(None),
@@ -122,61 +129,64 @@ fn describe(key: &[u8], replies: &[Reply; 3]) -> Result<Option<String>> {
     }
     let value = decode_dump(payload).with_context(|| format!("DUMP of {}", key.escape_ascii()))?;
     ensure!(value.type_name() == kind, "{}: TYPE says {kind}, DUMP {value:?}", key.escape_ascii());
-    Ok(Some(format!("{kind} expires {expires}: {}", text_of(value))))
+    Ok(Some(Said { expires: *expires, value: sorted(value) }))
+}
+
+impl Said {
+    fn text(&self) -> String {
+        let value = match &self.value {
+            Value::String(bytes) => bytes.escape_ascii().to_string(),
+            other => format!("{other:?}"),
+        };
+        format!("{} expires {}: {value}", self.value.type_name(), self.expires)
+    }
 }
 
 /// The same for the same value, whatever the encoding.
-fn text_of(value: Value) -> String {
-    match value {
-        Value::String(bytes) => bytes.escape_ascii().to_string(),
-        Value::Set(mut members) => {
-            members.sort();
-            format!("{members:?}")
-        }
-        Value::SortedSet(mut members) => {
-            members.sort_by(|a, b| a.member.cmp(&b.member));
-            format!("{members:?}")
-        }
-        Value::Hash(mut fields) => {
-            fields.sort_by(|a, b| a.name.cmp(&b.name));
-            format!("{fields:?}")
-        }
-        Value::Stream(mut stream) => {
+fn sorted(mut value: Value) -> Value {
+    match &mut value {
+        Value::Set(members) => members.sort(),
+        Value::SortedSet(members) => members.sort_by(|a, b| a.member.cmp(&b.member)),
+        Value::Hash(fields) => fields.sort_by(|a, b| a.name.cmp(&b.name)),
+        Value::Stream(stream) => {
             // Before RDB version 11 this is not kept.
             for consumer in stream.groups.iter_mut().flat_map(|group| &mut group.consumers) {
                 consumer.active_at = None;
             }
-            format!("{stream:?}")
         }
-        list @ Value::List(_) => format!("{list:?}"),
+        Value::String(_) | Value::List(_) => {}
     }
+    value
 }
 
 /// Waits until both say the same of all their keys; what the master says.
 pub fn wait_equal(master: &Server, replica: &Server, databases: &[u16]) -> Result<Digest> {
+    wait_all_equal(master, &[replica], databases)
+}
+
+/// The same for several replicas.
+pub fn wait_all_equal(master: &Server, replicas: &[&Server], databases: &[u16]) -> Result<Digest> {
     let mut last = String::new();
     let mut found = Digest::default();
-    let equal = || {
-        let both =
-            || Ok::<_, anyhow::Error>((Digest::of(master, databases)?, Digest::of(replica, databases)?));
-        match both() {
-            Ok((theirs, ours)) if theirs == ours => {
-                found = theirs;
-                true
-            }
-            Ok((theirs, ours)) => {
-                last = theirs.difference(&ours);
-                false
-            }
-            Err(error) => {
-                last = format!("{error:#}");
-                false
+    let difference = |found: &mut Digest| -> Result<Option<String>> {
+        *found = Digest::of(master, databases)?;
+        for replica in replicas {
+            let other = Digest::of(replica, databases)?;
+            if other != *found {
+                let difference = found.difference(&other);
+                return Ok(Some(format!("{difference}\nlog of the replica:\n{}", tail(replica))));
             }
         }
+        Ok(None)
+    };
+    let equal = || {
+        let difference = difference(&mut found).unwrap_or_else(|error| Some(format!("{error:#}")));
+        last = difference.unwrap_or_default();
+        last.is_empty()
     };
     let waited =
         wait::until_every(Duration::from_millis(200), "master and replica say the same", SOON, equal);
-    waited.with_context(|| format!("{last}\nlog of the replica:\n{}", tail(replica)))?;
+    waited.with_context(|| last.clone())?;
     Ok(found)
 }
 
