@@ -114,7 +114,7 @@ fn start(dir: &Path, loaded: &Loaded) -> Result<Data, String> {
     };
     let (node, _receivers) = Node::new(parts, &host);
     persistence::load(&node, plan, false).unwrap();
-    while !node.loading.is_over() {
+    while engine.is_loading() {
         if let Ok(shutdown::Request::Fatal(message)) = requests.recv_timeout(GLANCE) {
             return Err(message);
         }
