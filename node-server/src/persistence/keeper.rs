@@ -214,7 +214,9 @@ impl Keeper {
 
     /// As a replica it decides as a master would: nothing is held there, and whoever is promoted holds at once.
     fn decide(&self, change: impl FnOnce(&mut Holds)) {
-        let promises = !self.unsynced && self.open.as_ref().is_some_and(Open::promises);
+        // Beside the rewrite that makes the base that goes with the data, too: there is no other file.
+        let left_out = |open: &Open| self.unsynced && open.is_good();
+        let promises = self.open.as_ref().is_some_and(|open| open.promises() && !left_out(open));
         let node = &self.node;
         // A node that serves nothing waits for nothing, and its file for its first data.
         let open = self.open.as_ref().filter(|_| !self.is_closed_empty());

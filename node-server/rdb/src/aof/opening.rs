@@ -36,6 +36,10 @@ impl<B> Group<B> {
         Self { before, commands: 0 }
     }
 
+    pub(super) fn has_commands(&self) -> bool {
+        self.commands > 0
+    }
+
     /// One more of its commands. `None`: it may be the first of another server that has taken the file over after a crash
     /// of this node: those begin with SELECT, and so do groups, but not in their middle.
     pub(super) fn with(self, name: &[u8]) -> Option<Self> {

@@ -127,3 +127,19 @@ fn what_is_wrong_is_told_from_what_is_cut() {
     let cut = &writer.bytes[..writer.bytes.len() - 100];
     assert!(!scan(cut, 100).1.unwrap().wrong);
 }
+
+/// The first start loaded the group before, cut behind it, and the next start dropped it.
+#[test]
+fn a_group_that_no_seal_ends_is_unfinished_whatever_follows() {
+    let mut writer = groups(&[20], 0);
+    let whole = writer.bytes.len() as u64;
+    for n in 7..9 {
+        writer.append(&opening(0));
+        writer.append(&set(n, b"unfinished"));
+    }
+    for tear in [0, 5] {
+        let bytes = &writer.bytes[..writer.bytes.len() - tear];
+        let (records, ending) = scan_all(bytes, 7).unwrap();
+        assert_eq!((records.len(), ending.resume.len), (1, whole), "{tear} bytes are torn off");
+    }
+}

@@ -233,7 +233,10 @@ impl Scanner {
         // More than stands before it was not on the disk.
         if let Some(synced) = opening::parse(line).filter(|synced| *synced <= self.offset()) {
             self.synced = self.synced.max(synced);
-            (self.marked, self.group) = (true, Some(Group::behind(self.boundary)));
+            self.marked = true;
+            // No seal has ended the one before it: neither was finished, also for a start after this one.
+            let unfinished = self.group.filter(Group::has_commands);
+            self.group = unfinished.or(Some(Group::behind(self.boundary)));
             self.advance(line.len());
             return Ok(None);
         }
