@@ -11,7 +11,7 @@ const PERSIST_MS: (u64, u64) = (1, 12);
 /// Longest that the OK of a SETSLOT waits for a replica in sync (as in the node).
 const SETSLOT_ACK_MS: u64 = 1_000;
 /// The reply to a command that was to be replicated by a node that has been demoted meanwhile.
-const OVERTAKEN: &[u8] = b"-TRYAGAIN this node is no longer a master, ask the one that took over\r\n";
+const OVERTAKEN: &[u8] = b"-ERR Please use SETSLOT only with masters.\r\n";
 /// Least time between two looks at replies that wait.
 pub const GATE_TICK_MS: u64 = 5;
 

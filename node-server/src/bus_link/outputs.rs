@@ -8,8 +8,9 @@ use node_server_protocol::Millis;
 
 /// Most times that outputs are drained in one turn: carrying one out may give the core something new.
 const DRAINS_MAX: usize = 64;
-/// The reply to a command that was to be replicated by a node that has been demoted meanwhile.
-const OVERTAKEN: &[u8] = b"-TRYAGAIN this node is no longer a master, ask the one that took over\r\n";
+/// The reply to a SETSLOT that was to be replicated by a node that has been demoted meanwhile. redis-cli goes on at these
+/// words where a master has just given its last slot away, and so follows the taker before it could answer.
+const OVERTAKEN: &[u8] = b"-ERR Please use SETSLOT only with masters.\r\n";
 
 /// A command for the log. As many wait as connections have commands outstanding.
 pub(super) struct Record {

@@ -20,8 +20,7 @@ fn configure(server: &Server, name: &str, value: &str) {
 fn wait_failed(cluster: &LocalCluster, seen_by: usize, node: NodeId) {
     wait::until("the others give it up", SOON, || {
         let lines = cluster.view(seen_by).unwrap();
-        let flags = lines.into_iter().find(|line| line.id == node).unwrap().flags;
-        flags.contains(node_server_protocol::bus::NodeFlags::FAIL)
+        is_failed(&lines.into_iter().find(|line| line.id == node).unwrap())
     })
     .unwrap();
 }
@@ -53,6 +52,15 @@ fn stays_a_replica(cluster: &mut LocalCluster, master: usize, replica: usize, wh
     })
     .unwrap();
     assert!(has_all(&mut cluster.nodes[master].client().unwrap(), keys));
+    // In sync with a master that some still take for failed it may stand, and rightly.
+    wait::until("nobody takes the master for failed", SOON, || {
+        let mut running = (0..cluster.nodes.len()).filter(|n| cluster.nodes[*n].pid().is_some());
+        running.all(|n| {
+            let lines = cluster.view(n);
+            lines.is_ok_and(|lines| lines.iter().all(|line| line.id != name || !is_failed(line)))
+        })
+    })
+    .unwrap();
     // Not before: what is in the replica's buffer may be a whole snapshot, and whoever has that may stand.
     configure(&cluster.nodes[replica], "key-load-delay", "0");
     wait::until("the link is up", SOON, || {

@@ -46,10 +46,6 @@ fn line_of(cluster: &LocalCluster, seen_by: usize, node: NodeId) -> NodeLine {
     cluster.view(seen_by).unwrap().into_iter().find(|line| line.id == node).unwrap()
 }
 
-fn is_failed(line: &NodeLine) -> bool {
-    line.flags.contains(node_server_protocol::bus::NodeFlags::FAIL)
-}
-
 /// It was silent, and replaced after the node timeout.
 #[test]
 fn a_master_that_loads_for_longer_than_the_node_timeout_keeps_its_slots() {

@@ -54,6 +54,11 @@ pub fn info(server: &Server, section: &str, field: &str) -> String {
     info_field(&text, field).unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
 }
 
+/// Whether a line says that the node has failed.
+pub fn is_failed(line: &NodeLine) -> bool {
+    line.flags.contains(node_server_protocol::bus::NodeFlags::FAIL)
+}
+
 pub fn id(server: &Server) -> NodeId {
     server.client().unwrap().text(&["CLUSTER", "MYID"]).unwrap().parse().unwrap()
 }
