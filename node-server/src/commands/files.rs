@@ -8,7 +8,7 @@ use node_server_protocol::resp::ReplyWriter;
 const OVERLOADED: &str = "TRYAGAIN the server is overloaded, try again";
 
 pub(super) fn background_save(node: &Node, reply: &mut ReplyWriter<'_>) {
-    if node.persistence.status.get().saving_since.is_some() {
+    if node.persistence.status.get().has_begun.save {
         return reply.error("ERR Background save already in progress");
     }
     schedule(
@@ -21,7 +21,7 @@ pub(super) fn background_save(node: &Node, reply: &mut ReplyWriter<'_>) {
 
 pub(super) fn rewrite(node: &Node, reply: &mut ReplyWriter<'_>) {
     let status = node.persistence.status.get();
-    if status.rewriting_since.is_some() {
+    if status.has_begun.rewrite {
         return reply.error("ERR Background append only file rewriting already in progress");
     }
     if !status.aof_on {

@@ -4,6 +4,7 @@
 use super::open::Open;
 use super::rdb_file::{self, Saving, Waiter};
 use super::rewrite::{Rewrite, SOON, Written};
+use super::status::HasBegun;
 use super::{Files, Found, HANGS_MS, Holds, NO_AOF, Request};
 use crate::append_only::AofError;
 use crate::config::{Fsync, Settings};
@@ -469,6 +470,7 @@ impl Keeper {
         let may_rewrite = saving.is_none() && self.open.is_some() && !self.is_closed_empty();
         self.node.persistence.status.update(|s| {
             (s.aof_on, s.aof_size, s.aof_base_size) = (self.open.is_some(), size, base);
+            s.has_begun = HasBegun { rewrite: rewriting.is_some(), save: saving.is_some() };
             s.rewriting_since = rewriting.or_else(|| (s.rewrite_scheduled && may_rewrite).then(now));
             s.saving_since = saving.or_else(|| (self.save_wanted && rewriting.is_none()).then(now));
         });

@@ -30,6 +30,8 @@ pub struct State {
     pub aof_write_failed: bool,
     /// BGSAVE runs since then.
     pub saving_since: Option<Millis>,
+    /// Of the two above, what has really begun: where it is only wanted, a transaction may want it again, as in Redis.
+    pub has_begun: HasBegun,
     /// When the data was last saved, in Unix milliseconds.
     pub last_save: Millis,
     /// How long that took, in milliseconds.
@@ -40,6 +42,15 @@ pub struct State {
     pub saves: u64,
     /// `Engine::changes` at the last save.
     pub saved_changes: u64,
+}
+
+/// Which of the two write files now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HasBegun {
+    /// A rewrite of the append-only file.
+    pub rewrite: bool,
+    /// A save.
+    pub save: bool,
 }
 
 impl Status {
