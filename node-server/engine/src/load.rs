@@ -250,6 +250,12 @@ impl Loader {
 }
 
 impl Engine {
+    /// The log of the history `restarts` is on the disk up to `offset`; of no interest if it is another one by now, whose
+    /// offsets may be smaller: a replica would tell its master that it has on its disk what it has not.
+    pub fn set_synced_of(&self, restarts: u64, offset: u64) {
+        self.log.in_history(restarts, || self.durability.set_synced(offset));
+    }
+
     /// The data belongs to another history from now on, whose offsets may be smaller: what is known of the old one's
     /// says nothing about them.
     pub(crate) fn restart_log(&self, replid: String, offset: u64, db: u16) {

@@ -185,7 +185,9 @@ impl Keeper {
     }
 
     fn synced(&self, offset: u64) {
-        self.node.engine.durability().set_synced(offset);
+        if let Some(open) = &self.open {
+            self.node.engine.set_synced_of(open.restarts(), offset);
+        }
         // What was held while the disk hung goes on as well.
         self.busy(None);
         self.node.mailboxes.acks_advanced();

@@ -368,6 +368,14 @@ impl Log {
         self.inner.lock().restarts
     }
 
+    /// Runs `f` unless another history has taken the place of the one of `restarts`; none does meanwhile.
+    pub(crate) fn in_history(&self, restarts: u64, f: impl FnOnce()) {
+        let inner = self.inner.lock();
+        if inner.restarts == restarts {
+            f();
+        }
+    }
+
     /// Keeps everything from `offset` on, at most [`LOG_PIN_MAX`] bytes, while the pin lives.
     #[must_use]
     pub fn pin(&self, offset: u64) -> Pin {

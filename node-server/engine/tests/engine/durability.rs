@@ -143,6 +143,13 @@ fn offsets_of_an_old_history_are_forgotten() {
     assert!(loader.feed(&stream("y")).unwrap());
     loader.commit(&"b".repeat(40), 5).unwrap();
     assert!(node.engine.log().standing().restarts > restarts);
+    // A sync that had begun before is through.
+    node.engine.set_synced_of(restarts, 5000);
+    assert_eq!(node.engine.durability().on_disk().unwrap_or_default(), 0);
+    assert_eq!(node.engine.durability().synced(), 0, "a replica would tell its master of it");
+    node.engine.set_synced_of(node.engine.log().restarts(), 3);
+    assert_eq!(node.engine.durability().synced(), 3);
+    node.engine.durability().set_synced(0);
     disk(&mut client);
     assert_eq!(client.line("GET key:1"), bulk("y"));
     assert_eq!(disk(&mut client), 0, "it would be waited for for ever");
