@@ -85,6 +85,34 @@ fn daemonize_gives_a_background_process_with_title_pid_file_and_log() {
     drop(background);
 }
 
+/// «1»: the process may get transparent huge pages.
+fn huge_pages(server: &Server) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).expect("it runs");
+    let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    told.expect("a kernel that says so").trim().to_owned()
+}
+
+#[test]
+fn huge_pages_come_with_the_data_unless_they_are_disabled() {
+    for (args, come) in [(&[][..], true), (&["--disable-thp", "yes"], false)] {
+        let server = Server::start(args);
+        let mut client = server.client();
+        assert_eq!(huge_pages(&server), "0", "an empty node has no need of them");
+        let value = "x".repeat(1 << 20);
+        (0..20).for_each(|n| assert_eq!(client.text(&["SET", &format!("key{n}"), &value]), "OK"));
+        if come {
+            until("they may come", || (huge_pages(&server) == "1").then_some(()));
+        } else {
+            // The thread that allows them samples the memory in the same round.
+            until("a round has seen the data", || {
+                let peak: u64 = client.info("memory", "used_memory_peak").parse().expect("a number");
+                (peak > 20 << 20).then_some(())
+            });
+            assert_eq!(huge_pages(&server), "0");
+        }
+    }
+}
+
 /// Whether `parts` occur in this order.
 fn in_order(text: &str, parts: &[&str]) -> bool {
     let mut rest = text;

@@ -253,16 +253,14 @@ impl Engine {
     /// The log of the history `restarts` is on the disk up to `offset`; of no interest if it is another one by now, whose
     /// offsets may be smaller: a replica would tell its master that it has on its disk what it has not.
     pub fn set_synced_of(&self, restarts: u64, offset: u64) {
-        self.log.in_history(restarts, || self.durability.set_synced(offset));
+        self.log.on_disk(&self.durability, restarts, offset);
     }
 
     /// The data belongs to another history from now on, whose offsets may be smaller: what is known of the old one's
     /// says nothing about them.
     pub(crate) fn restart_log(&self, replid: String, offset: u64, db: u16) {
-        self.durability.set_synced(0);
         Slot::all().for_each(|slot| self.keyspace.set_logged(slot, 0));
-        self.log.restart(replid, offset, db);
-        self.durability.begun_anew();
+        self.log.restart(&self.durability, replid, offset, db);
     }
 }
 

@@ -276,7 +276,7 @@ fn begin(node: &Arc<Node>, found: Found, is_replica: bool) -> anyhow::Result<()>
 /// under a new name, and only what is older than that is shared (Redis: loadDataFromDisk).
 fn begin_history(engine: &Engine, found: &Found, is_replica: bool) -> anyhow::Result<()> {
     if let Some((replid, offset)) = &found.history {
-        engine.log().restart(replid.clone(), *offset, found.stream_db);
+        engine.log().restart(engine.durability(), replid.clone(), *offset, found.stream_db);
         if !is_replica {
             engine.log().promote(start::random_id()?.to_string());
         }

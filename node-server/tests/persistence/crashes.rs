@@ -162,6 +162,15 @@ fn everysec_loses_two_seconds_at_most_where_the_disk_hangs() {
     check(&server, &mut [0; WRITERS], told, |told| told.iter().filter(late).count() as u64);
 }
 
+/// A master with data, and a server that has a file of its own before it gets that.
+fn about_to_be_promoted() -> (Server, Server) {
+    let master = Server::start(&[]);
+    set_many(&mut master.client(), "key", 100);
+    let server = Server::start(EVERYSEC);
+    wait_based(&mut server.client());
+    (master, server)
+}
+
 /// Gives `server` the data of `master`, and lets it go on with that as a master.
 fn promote(server: &Server, master: &Server) {
     let mut client = server.client();
@@ -174,11 +183,8 @@ fn promote(server: &Server, master: &Server) {
 /// see the end of that.
 #[test]
 fn leaving_waits_for_a_save_that_is_in_the_way_of_the_base() {
-    let master = Server::start(&[]);
-    set_many(&mut master.client(), "key", 100);
-    let mut server = Server::start(EVERYSEC);
+    let (master, mut server) = about_to_be_promoted();
     let mut client = server.client();
-    wait_based(&mut client);
     let mut strace = slow_syncs(&server);
     assert_eq!(client.text(&["BGSAVE"]), "Background saving started");
     until("the save is under way", || server.log().contains("Background saving started").then_some(()));
@@ -196,15 +202,13 @@ fn leaving_waits_for_a_save_that_is_in_the_way_of_the_base() {
 /// is in no file that counts, so nothing is acknowledged before there is one.
 #[test]
 fn a_promoted_replica_acknowledges_nothing_before_its_base_is_complete() {
-    let master = Server::start(&[]);
-    set_many(&mut master.client(), "key", 100);
-    let mut server = Server::start(EVERYSEC);
+    let (master, mut server) = about_to_be_promoted();
     let mut client = server.client();
-    wait_based(&mut client);
     let mut strace = slow_syncs(&server);
     promote(&server, &master);
     let stop = Arc::new(AtomicBool::new(false));
     let writers = start_writers(&server, &stop);
+    // Longer than `everysec` may lose: what left before the last two seconds would be missed.
     std::thread::sleep(Duration::from_millis(3000));
     assert_eq!(client.text(&["PING"]), "PONG", "what depends on no write is answered");
     let killed = Instant::now();

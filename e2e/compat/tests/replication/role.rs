@@ -280,6 +280,25 @@ fn roles_change_without_a_full_sync() -> Result<()> {
     Ok(())
 }
 
+/// `a` gets `b` as its replica and changes places with it when that has everything: one partial sync, nothing missing.
+fn fail_over(a: &Server, b: &Server) -> Result<()> {
+    follow(b, a.port())?;
+    wait_up(b)?;
+    in_database(a, "9")?;
+    wait_offset(a, b)?;
+    a.client()?.call(&["FAILOVER", "TO", "127.0.0.1", &b.port().to_string(), "TIMEOUT", "20000"])?;
+    wait::until("the old master is a replica", SOON, || {
+        info(a, "replication", "role").is_ok_and(|role| role == "slave") && link(a) == "up"
+    })
+    .with_context(|| crate::digest::tail(a))?;
+    ensure!(info(b, "replication", "role")? == "master");
+    in_database(b, "3")?;
+    wait_equal(b, a, &DATABASES)?;
+    let syncs = (stat(b, "sync_full")?, stat(b, "sync_partial_ok")?);
+    ensure!(syncs == (0, 1), "full and partial syncs: {syncs:?}\n{}", crate::digest::tail(a));
+    Ok(())
+}
+
 /// FAILOVER TO of a real master: its replica of ours takes over when it has everything, and the master follows it.
 #[test]
 fn a_real_master_changes_places_with_our_replica() -> Result<()> {
@@ -289,19 +308,7 @@ fn a_real_master_changes_places_with_our_replica() -> Result<()> {
             Server::start(alone(real, ports.port(0)))?,
             Server::start(alone(Binary::NodeServer, ports.port(1)))?,
         );
-        follow(&b, a.port())?;
-        wait_up(&b)?;
-        in_database(&a, "9")?;
-        wait_offset(&a, &b)?;
-        a.client()?.call(&["FAILOVER", "TO", "127.0.0.1", &b.port().to_string(), "TIMEOUT", "20000"])?;
-        wait::until("the old master is a replica", SOON, || {
-            info(&a, "replication", "role").is_ok_and(|role| role == "slave") && link(&a) == "up"
-        })?;
-        ensure!(info(&b, "replication", "role")? == "master");
-        in_database(&b, "3")?;
-        wait_equal(&b, &a, &DATABASES)?;
-        let syncs = (stat(&b, "sync_full")?, stat(&b, "sync_partial_ok")?);
-        ensure!(syncs == (0, 1), "full and partial syncs: {syncs:?}\n{}", crate::digest::tail(&a));
+        fail_over(&a, &b)?;
         ensure!(b.client()?.call(&["CONFIG", "GET", "replicaof"])? == config_reply("replicaof", ""));
     }
     Ok(())
@@ -316,21 +323,8 @@ fn our_master_changes_places_with_a_real_replica() -> Result<()> {
             Server::start(alone(Binary::NodeServer, ports.port(0)))?,
             Server::start(alone(real, ports.port(1)))?,
         );
-        follow(&b, a.port())?;
-        wait_up(&b)?;
-        in_database(&a, "9")?;
-        wait_offset(&a, &b)?;
-        a.client()?.call(&["FAILOVER", "TO", "127.0.0.1", &b.port().to_string(), "TIMEOUT", "20000"])?;
-        wait::until("the old master is a replica", SOON, || {
-            info(&a, "replication", "role").is_ok_and(|role| role == "slave") && link(&a) == "up"
-        })
-        .with_context(|| crate::digest::tail(&a))?;
+        fail_over(&a, &b)?;
         ensure!(info(&a, "replication", "master_failover_state")? == "no-failover");
-        ensure!(info(&b, "replication", "role")? == "master");
-        in_database(&b, "3")?;
-        wait_equal(&b, &a, &DATABASES)?;
-        let syncs = (stat(&b, "sync_full")?, stat(&b, "sync_partial_ok")?);
-        ensure!(syncs == (0, 1), "full and partial syncs: {syncs:?}\n{}", crate::digest::tail(&a));
         // And back.
         b.client()?.call(&["FAILOVER", "TIMEOUT", "20000"])?;
         wait::until("it is the master again", SOON, || {

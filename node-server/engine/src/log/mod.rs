@@ -9,6 +9,7 @@ mod tests;
 
 pub use history::{History, NO_REPLID};
 
+use crate::durability::Durability;
 use crate::options::{BACKLOG_MIN, LOG_PIN_MAX};
 use node_server_protocol::resp::put_number;
 use parking_lot::Mutex;
@@ -130,6 +131,17 @@ impl Inner {
     fn read(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, NotInBacklog> {
         let to = self.end().min(offset.saturating_add(max as u64));
         self.copy(offset, to, out)?;
+        Ok((to - offset) as usize)
+    }
+
+    fn read_for_file(&self, offset: u64, max: usize, out: &mut Vec<u8>) -> Result<usize, NotInBacklog> {
+        let to = self.end().min(offset.saturating_add(max as u64));
+        let mut from = offset;
+        for (start, end) in self.skips.between(offset, to) {
+            self.copy(from, start.max(from), out)?;
+            from = end.min(to);
+        }
+        self.copy(from, to, out)?;
         Ok((to - offset) as usize)
     }
 
@@ -317,8 +329,7 @@ impl Log {
         max: usize,
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, NotInBacklog> {
-        let inner = self.inner.lock();
-        if inner.restarts == restarts { inner.read(offset, max, out).map(Some) } else { Ok(None) }
+        self.in_history(restarts, |inner| inner.read(offset, max, out)).transpose()
     }
 
     /// As [`Log::read_from`], without the records that concern no key, and not across a restart: `None` when the log
@@ -333,18 +344,7 @@ impl Log {
         max: usize,
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, NotInBacklog> {
-        let inner = self.inner.lock();
-        if inner.restarts != restarts {
-            return Ok(None);
-        }
-        let to = inner.end().min(offset.saturating_add(max as u64));
-        let mut from = offset;
-        for (start, end) in inner.skips.between(offset, to) {
-            inner.copy(from, start.max(from), out)?;
-            from = end.min(to);
-        }
-        inner.copy(from, to, out)?;
-        Ok(Some((to - offset) as usize))
+        self.in_history(restarts, |inner| inner.read_for_file(offset, max, out)).transpose()
     }
 
     /// Where the log stands: its end, its history, and how often it was restarted.
@@ -369,11 +369,15 @@ impl Log {
     }
 
     /// Runs `f` unless another history has taken the place of the one of `restarts`; none does meanwhile.
-    pub(crate) fn in_history(&self, restarts: u64, f: impl FnOnce()) {
+    fn in_history<T>(&self, restarts: u64, f: impl FnOnce(&Inner) -> T) -> Option<T> {
         let inner = self.inner.lock();
-        if inner.restarts == restarts {
-            f();
-        }
+        (inner.restarts == restarts).then(|| f(&inner))
+    }
+
+    /// The history of `restarts` is on the disk up to `offset`; of no interest if another one has taken its place, whose
+    /// offsets may be smaller.
+    pub(crate) fn on_disk(&self, durability: &Durability, restarts: u64, offset: u64) {
+        self.in_history(restarts, |_| durability.set_synced(offset));
     }
 
     /// Keeps everything from `offset` on, at most [`LOG_PIN_MAX`] bytes, while the pin lives.
@@ -425,8 +429,9 @@ impl Log {
         inner.selected = None;
     }
 
-    /// A full sync was loaded: the log is empty, at the master's `offset` in the history `replid`, where `db` is selected.
-    pub fn restart(&self, replid: String, offset: u64, db: u16) {
+    /// A full sync was loaded: the log is empty, at the master's `offset` in the history `replid`, where `db` is selected,
+    /// and of it nothing is on the disk.
+    pub fn restart(&self, durability: &Durability, replid: String, offset: u64, db: u16) {
         let mut inner = self.inner.lock();
         inner.tail.clear();
         inner.skips.clear();
@@ -434,6 +439,7 @@ impl Log {
         inner.start = offset;
         inner.history = History::new(replid);
         (inner.selected, inner.db) = (None, db);
+        durability.begun_anew();
         self.publish(&inner);
     }
 }

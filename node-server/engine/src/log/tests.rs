@@ -51,7 +51,7 @@ fn psync_continues_within_the_backlog_and_before_the_shift() {
     assert_eq!(log.continue_from(id('a').as_bytes(), 101), Some(100));
     assert_eq!(log.continue_from(id('a').as_bytes(), 102), None);
     assert_eq!(log.continue_from(id('b').as_bytes(), 111), Some(110));
-    log.restart(id('c'), 5000, 0);
+    log.restart(&Durability::default(), id('c'), 5000, 0);
     assert_eq!((log.end(), log.backlog()), (5000, (5000, 0)));
     assert_eq!(log.continue_from(id('b').as_bytes(), 5001), None);
 }
@@ -109,7 +109,7 @@ fn the_database_at_the_end_is_known_to_whoever_goes_on_there() {
     // A master names its database first; whoever has not read that has the old one selected.
     log.promote(id('b'));
     assert_eq!(log.database(), 5);
-    log.restart(id('c'), 100, 7);
+    log.restart(&Durability::default(), id('c'), 100, 7);
     assert_eq!(log.standing().db, 7);
 }
 
@@ -122,7 +122,7 @@ fn a_reader_does_not_go_on_in_a_log_that_took_the_place_of_its_own() {
     let mut out = Vec::new();
     assert_eq!(log.read_until_restart(restarts, log.end() - 10, 100, &mut out), Ok(Some(10)));
     let place = log.end();
-    log.restart(id('b'), 0, 0);
+    log.restart(&Durability::default(), id('b'), 0, 0);
     log.append(&[b'y'; 200], 0, || true);
     assert_eq!(log.read_until_restart(restarts, place, 100, &mut out), Ok(None));
     assert_eq!(out, [b'x'; 10]);

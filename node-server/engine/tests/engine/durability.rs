@@ -101,7 +101,7 @@ fn an_ask_waits_for_the_deletion_of_what_crossed() {
 #[test]
 fn a_replica_holds_nothing() {
     let node = Node::replica();
-    node.engine.log().restart("a".repeat(40), 1000, 0);
+    node.engine.log().restart(node.engine.durability(), "a".repeat(40), 1000, 0);
     node.engine.durability().set_holds(true);
     let mut client = node.client();
     client.session.readonly = true;
