@@ -86,25 +86,42 @@ impl Engine {
 
     /// Publishes a new routing table: atomic stores only, so the bus thread may call it. Commands under way notice
     /// when they log their effects.
+    ///
+    /// Whoever is let in by the table, by the role or by a slot's state has to find that the log takes what it does: a
+    /// slot that may be written from now on is marked before all else, one that may not is marked at the end.
     pub fn publish_routing(&self, routing: Arc<Routing>) {
+        let is_master = routing.role.is_master();
+        if is_master {
+            self.acks.expect(routing.expects_replica);
+            self.replica.store(false, Ordering::SeqCst);
+            let gained = |slot: &Slot| state_of(&routing, *slot).writable();
+            Slot::all()
+                .filter(gained)
+                .for_each(|slot| self.keyspace.set_state(slot, state_of(&routing, slot)));
+        }
         self.routing.store(Arc::clone(&routing));
-        self.replica.store(!routing.role.is_master(), Ordering::SeqCst);
-        self.acks.expect(routing.role.is_master() && routing.expects_replica);
-        for slot in Slot::all() {
-            self.keyspace.set_state(slot, state_of(&routing, slot));
+        if !is_master {
+            self.replica.store(true, Ordering::SeqCst);
+            self.acks.expect(false);
         }
-        // Writers that wait for the end of a pause may have to go elsewhere now, and need not wait for that.
-        if self.gate.is_closed() {
-            self.keyspace.wake(WaitFor::Writes);
-        }
+        Slot::all().for_each(|slot| self.keyspace.set_state(slot, state_of(&routing, slot)));
+        self.look_at_gate_again();
     }
 
-    /// Without cluster mode: this node is a replica from now on, or a master. Atomic stores only; commands under way
-    /// notice when they log their effects.
+    /// Without cluster mode: this node is a replica from now on, or a master. Atomic stores only, in the order of
+    /// [`Engine::publish_routing`]; commands under way notice when they log their effects.
     pub fn set_replica(&self, replica: bool) {
-        self.replica.store(replica, Ordering::SeqCst);
+        if replica {
+            self.replica.store(true, Ordering::SeqCst);
+        }
         let state = if replica { SlotState::REPLICA } else { SlotState::OWNED };
         Slot::all().for_each(|slot| self.keyspace.set_state(slot, state));
+        self.replica.store(replica, Ordering::SeqCst);
+        self.look_at_gate_again();
+    }
+
+    /// Writers that wait for the end of a pause may have to go elsewhere now, and need not wait for that.
+    fn look_at_gate_again(&self) {
         if self.gate.is_closed() {
             self.keyspace.wake(WaitFor::Writes);
         }

@@ -196,7 +196,9 @@ fn a_promoted_replica_that_could_follow_nobody_begins_a_new_history() {
     let mut client = cluster.nodes[1].client().unwrap();
     assert_eq!(client.call(&["CLUSTER", "FAILOVER", "TAKEOVER"]).unwrap(), Reply::Simple("OK".into()));
     wait::until("it serves", SOON, || {
-        client.command(&["SET", &keys[0], "new"]).unwrap() == Reply::Simple("OK".into())
+        let reply = client.command(&["SET", &keys[0], "new"]);
+        reply.unwrap_or_else(|error| panic!("{error}: {}", cluster.nodes[1].log()))
+            == Reply::Simple("OK".into())
     })
     .unwrap();
     assert_ne!(info(&cluster.nodes[1], "replication", "master_replid"), history);

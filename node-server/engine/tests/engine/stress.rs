@@ -4,9 +4,9 @@
 
 use crate::support::*;
 use node_server_engine::{Applier, Chunk, Fate, MigrateBegin, MigrateRequest, Options, Outcome};
-use node_server_protocol::Millis;
 use node_server_protocol::key_slot;
 use node_server_protocol::resp::Reply;
+use node_server_protocol::{Millis, Role};
 use node_server_rdb::Dialect;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -188,4 +188,46 @@ fn what_was_acknowledged_is_in_the_log_whenever_the_slot_was_lost() {
     flipper.join().unwrap();
     let logged = node.records_from(0).iter().filter(|record| record.contains("{a}n")).count();
     assert_eq!(logged, acknowledged);
+}
+
+/// Writes until the node says OK. What was taken before the slot counted as its own was in memory and in no log.
+fn write_until_ok(mut client: Client) {
+    loop {
+        let (outcome, out) = client.try_once(&[b"SET", b"{zz}n", b"1"]);
+        match outcome {
+            Outcome::Done if out == b"+OK\r\n" => return,
+            Outcome::Done => assert!(out.starts_with(b"-MOVED") || out.starts_with(b"-READONLY")),
+            Outcome::Park => client.host.wait_for(client.session.id),
+            other => panic!("{other:?} {}", out.escape_ascii()),
+        }
+    }
+}
+
+fn promoted_again_and_again(node: &Node, change_role: impl Fn(bool)) {
+    for _ in 0..300 {
+        change_role(true);
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let client = node.client();
+                std::thread::spawn(move || write_until_ok(client))
+            })
+            .collect();
+        change_role(false);
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert!(!node.engine.needs_full_resync());
+    }
+}
+
+#[test]
+fn a_write_that_comes_with_a_promotion_is_logged_or_refused() {
+    let node = node(true);
+    let replica = Arc::new(routing(4, 1, &[]));
+    let mut master = routing(4, 2, &[("0-16383", 4)]);
+    master.role = Role::Master;
+    let master = Arc::new(master);
+    promoted_again_and_again(&node, |replicates| {
+        node.engine.publish_routing(Arc::clone(if replicates { &replica } else { &master }));
+    });
+    let node = Node::standalone();
+    promoted_again_and_again(&node, |replicates| node.engine.set_replica(replicates));
 }
