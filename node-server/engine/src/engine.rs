@@ -103,6 +103,7 @@ impl Engine {
         if !is_master {
             self.replica.store(true, Ordering::SeqCst);
             self.acks.expect(false);
+            self.disown_log();
         }
         Slot::all().for_each(|slot| self.keyspace.set_state(slot, state_of(&routing, slot)));
         self.look_at_gate_again();
@@ -113,6 +114,7 @@ impl Engine {
     pub fn set_replica(&self, replica: bool) {
         if replica {
             self.replica.store(true, Ordering::SeqCst);
+            self.disown_log();
         }
         let state = if replica { SlotState::REPLICA } else { SlotState::OWNED };
         Slot::all().for_each(|slot| self.keyspace.set_state(slot, state));
@@ -262,14 +264,41 @@ impl Engine {
     }
 
     /// Whether something is in memory that could not be logged, because this node was demoted meanwhile: its data is
-    /// no continuation of any log, so the next sync has to be a full one. Cleared by loading one.
+    /// no continuation of any log, so the next sync has to be a full one. Cleared by loading one. Of a replica the log
+    /// has no name until then, nor has what it writes to files.
     #[must_use]
     pub fn needs_full_resync(&self) -> bool {
-        self.resync.load(Ordering::Acquire)
+        self.resync.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn set_needs_full_resync(&self, needed: bool) {
-        self.resync.store(needed, Ordering::Release);
+    /// Under the lock of the slot in question, so that no snapshot comes between.
+    pub(crate) fn set_needs_full_resync(&self) {
+        self.resync.store(true, Ordering::SeqCst);
+        self.disown_log();
+    }
+
+    /// The data is that of a log again.
+    pub(crate) fn clear_full_resync(&self) {
+        self.resync.store(false, Ordering::SeqCst);
+    }
+
+    /// Called when either has changed. A master that lost a slot has what was not logged in that slot alone, and drops
+    /// it with records; a replica's data is what its history says, or has no name.
+    fn disown_log(&self) {
+        if self.is_replica() && self.needs_full_resync() {
+            self.log.disown();
+        }
+    }
+
+    /// This replica is a master from now on, and its log goes on under a new name. Where its data is no continuation of
+    /// the log, a history begins that nobody has a part of, and files are written anew.
+    pub fn promote(&self, replid: String) {
+        if self.needs_full_resync() {
+            self.restart_log(replid, self.log.end(), self.log.database());
+            self.clear_full_resync();
+        } else {
+            self.log.promote(replid);
+        }
     }
 
     /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: RESTORE takes payloads whatever their checksum is.

@@ -357,7 +357,7 @@ impl Engine {
                     self.keyspace.set_logged(slot, end);
                 }
             }
-            None => self.set_needs_full_resync(true),
+            None => self.set_needs_full_resync(),
         }
         end.is_some()
     }

@@ -215,7 +215,7 @@ impl Loader {
         let _no_snapshot = engine.gate.exclude_barriers();
         self.put_in_place()?;
         engine.restart_log(replid.to_owned(), offset, self.stream_db);
-        self.engine.set_needs_full_resync(false);
+        self.engine.clear_full_resync();
         Ok(self.keys)
     }
 

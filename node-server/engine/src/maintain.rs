@@ -110,7 +110,7 @@ impl Engine {
             put_command(&mut records, &record);
         }
         if self.log.append(&records, 0, || !self.is_replica()).is_none() {
-            self.set_needs_full_resync(true);
+            self.set_needs_full_resync();
         }
         guard.wake_leaving();
         removed.len() as u64
@@ -123,6 +123,7 @@ impl Engine {
         let _no_snapshot = self.gate.exclude_barriers();
         let dropped = self.drop_all(now);
         self.restart_log(replid, 0, 0);
+        self.clear_full_resync();
         dropped
     }
 

@@ -278,7 +278,7 @@ fn begin_history(engine: &Engine, found: &Found, is_replica: bool) -> anyhow::Re
     if let Some((replid, offset)) = &found.history {
         engine.log().restart(engine.durability(), replid.clone(), *offset, found.stream_db);
         if !is_replica {
-            engine.log().promote(start::random_id()?.to_string());
+            engine.promote(start::random_id()?.to_string());
         }
     }
     Ok(())

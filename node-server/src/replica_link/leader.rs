@@ -140,7 +140,7 @@ impl Leader {
         }
         self.stop().await;
         match random_id() {
-            Ok(id) => hub.node.engine.log().promote(id.to_string()),
+            Ok(id) => hub.node.engine.promote(id.to_string()),
             Err(error) => tracing::error!("the log keeps its name: {error:#}"),
         }
         hub.set_master(None);

@@ -29,7 +29,7 @@ impl History {
 
     /// Whether what `replid` says before `offset` (counted from 1) is also ours.
     pub(super) fn covers(&self, replid: &[u8], offset: i64) -> bool {
-        let same = |ours: &str| ours.as_bytes().eq_ignore_ascii_case(replid);
+        let same = |ours: &str| ours != NO_REPLID && ours.as_bytes().eq_ignore_ascii_case(replid);
         same(&self.replid) || (self.second_offset >= 0 && same(&self.replid2) && offset <= self.second_offset)
     }
 }

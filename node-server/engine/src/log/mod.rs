@@ -412,11 +412,16 @@ impl Log {
     }
 
     /// This replica is a master from now on: a new history begins here, and the old one is remembered for the others.
-    pub fn promote(&self, replid: String) {
+    pub(crate) fn promote(&self, replid: String) {
         let mut inner = self.inner.lock();
         let end = inner.end();
         inner.history.shift(replid, end);
         inner.selected = None;
+    }
+
+    /// The data is not what this history says: it has no name until there is other data.
+    pub(crate) fn disown(&self) {
+        self.inner.lock().history = History::new(NO_REPLID.into());
     }
 
     /// `+CONTINUE replid`: the master's history has another name, and goes on where this log ends.

@@ -2,8 +2,10 @@
 
 use crate::support::*;
 use node_server_engine::Outcome;
+use node_server_engine::log::{History, NO_REPLID};
 use node_server_protocol::resp::Reply;
-use node_server_protocol::{Millis, SlotSet};
+use node_server_protocol::{Millis, Role, SlotSet};
+use node_server_rdb::Dialect;
 use std::sync::Arc;
 
 #[test]
@@ -121,6 +123,39 @@ fn a_write_that_cannot_be_logged_makes_a_full_sync_necessary() {
     assert_eq!(client.error("EXEC"), "MOVED 15495 127.0.0.2:7002");
     assert_eq!(node.engine.log().end(), end);
     assert!(node.engine.needs_full_resync());
+}
+
+/// A file written then named the history that the data is no part of, and a restart built on it; promoted before the
+/// full sync, the node gave others a continuation of what they did not have.
+#[test]
+fn what_is_in_no_log_has_no_history() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 1");
+    let (end, old) = (node.engine.log().end(), node.engine.log().history().replid);
+    let engine = node.engine.clone();
+    let mut demoted = routing(1, 2, &[("0-16383", 2)]);
+    demoted.role = Role::Replica { of: node_id(2) };
+    node.host.on_command(move || engine.publish_routing(Arc::new(demoted.clone())));
+    for line in ["MULTI", "SET {a}1 2", "INFO"] {
+        client.line(line);
+    }
+    assert_eq!(client.error("EXEC"), "MOVED 15495 127.0.0.2:7002");
+    let snapshot = node.engine.begin_snapshot(NOW, Dialect::Valkey).unwrap();
+    assert_eq!((snapshot.replid.as_str(), snapshot.offset), (NO_REPLID, end));
+    drop(snapshot);
+    let offset = i64::try_from(end).unwrap() + 1;
+    for id in [old.as_bytes(), NO_REPLID.as_bytes()] {
+        assert_eq!(node.engine.log().continue_from(id, offset), None);
+    }
+    let restarts = node.engine.log().standing().restarts;
+    node.engine.promote("d".repeat(40));
+    assert!(!node.engine.needs_full_resync());
+    assert_eq!(node.engine.log().history(), History::new("d".repeat(40)));
+    assert_eq!(node.engine.log().end(), end);
+    // So files are written anew.
+    assert_eq!(node.engine.log().standing().restarts, restarts + 1);
+    assert_eq!(node.engine.log().continue_from(old.as_bytes(), offset), None);
 }
 
 #[test]

@@ -69,6 +69,11 @@ enum LinkError {
     /// A transaction or value that never ends.
     #[error("a command of the master is longer than {0} bytes")]
     TooLong(usize),
+    /// The link has to begin anew with a full sync.
+    #[error(
+        "what this node wrote while it was demoted is in no log: its data is no part of the master's history"
+    )]
+    Unlogged,
     /// CLIENT KILL.
     #[error("CLIENT KILL")]
     Killed,

@@ -34,6 +34,10 @@ impl Link {
         let mut tick = tokio::time::interval(ACK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            // A write from before the demotion may have ended after the link had begun.
+            if hub.node.engine.needs_full_resync() {
+                return Err(LinkError::Unlogged);
+            }
             self.apply(connection, &mut applier).await?;
             let standing = standing(&hub.node.engine);
             if acknowledged != Some(standing) {
