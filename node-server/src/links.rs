@@ -1,11 +1,13 @@
 //! Everything between this node and others: nodes.conf, the bus, replication, MIGRATE.
 
 use crate::config::Settings;
-use crate::node::{Node, Receivers};
+use crate::node::{MasterLink, Node, Receivers};
 use crate::storage::NodesFile;
 use crate::{bus_link, listener, migrate, replica_link};
 use anyhow::Context as _;
 use node_server_cluster::{Config, NodesConf};
+use node_server_engine::MasterAddress;
+use node_server_protocol::Address;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -70,13 +72,22 @@ pub fn open(settings: &Settings) -> anyhow::Result<Storage> {
 pub fn start(node: &Arc<Node>, receivers: Receivers, storage: &mut Storage) -> anyhow::Result<()> {
     let Receivers { bus, replication, migrate } = receivers;
     let cluster = storage.cluster.take();
+    let master = cluster.as_ref().and_then(|opened| opened.conf.as_ref()).and_then(master_of);
     let (between, records) = Between::new(cluster.is_none());
-    replica_link::start(Arc::clone(node), replication, Arc::clone(&between))?;
+    replica_link::start(Arc::clone(node), replication, Arc::clone(&between), master)?;
     if let Some(opened) = cluster {
         bus_link::start(Arc::clone(node), bus, between, records, opened)?;
     }
     migrate::start(Arc::clone(node), migrate)?;
     Ok(())
+}
+
+/// The link to the master that nodes.conf names, where it says how to reach it.
+fn master_of(conf: &NodesConf) -> Option<MasterLink> {
+    let id = conf.myself().master?;
+    let Address { ip, port, .. } = conf.nodes.iter().find(|node| node.id == id)?.address;
+    let address = MasterAddress { host: ip.to_string(), port };
+    (!ip.is_unspecified()).then(|| MasterLink { id: Some(id), ..MasterLink::begin(&address) })
 }
 
 /// What the bus thread and the replication thread tell each other.
@@ -144,5 +155,27 @@ impl Between {
     /// Allows or forbids it.
     pub(crate) fn set_gives_data(&self, gives: bool) {
         self.gives_data.store(gives, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_knows_its_master_before_it_serves() {
+        let (master, replica) = ("a".repeat(40), "b".repeat(40));
+        let of = |address: &str, flags: &str, myself: &str| {
+            let text = format!(
+                "{master} {address} {flags} - 0 0 1 connected 0-16383\n{replica} 127.0.0.1:7001@17001 {myself} 0 0 1 \
+                 connected\nvars currentEpoch 1 lastVoteEpoch 0\n"
+            );
+            master_of(&NodesConf::parse(&text).unwrap()).map(|link| (link.host, link.port, link.id))
+        };
+        let slave = format!("myself,slave {master}");
+        let id = Some(master.parse().unwrap());
+        assert_eq!(of("127.0.0.1:7000@17000", "master", &slave), Some(("127.0.0.1".into(), 7000, id)));
+        assert_eq!(of(":0@0", "master,noaddr", &slave), None);
+        assert_eq!(of("127.0.0.1:7000@17000", "master", "myself,master -"), None);
     }
 }

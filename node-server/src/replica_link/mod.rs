@@ -33,7 +33,8 @@ const OTHER_HISTORY: &[u8] = b"-ERR PSYNC FAILOVER replid must match my replid.\
 /// What our replicas say with REPLCONF capa: they acknowledge every batch by themselves, without GETACK.
 const BATCH_ACK: &str = "batch-ack";
 
-/// Starts the thread. It ends after [`ToReplication::Stop`].
+/// Starts the thread. It ends after [`ToReplication::Stop`]. `known`: the master that this node had in its cluster, whom
+/// it will follow as soon as the core says so.
 ///
 /// # Errors
 /// The system refuses threads.
@@ -41,6 +42,7 @@ pub(crate) fn start(
     node: Arc<Node>,
     requests: Receiver<ToReplication>,
     between: Arc<Between>,
+    known: Option<MasterLink>,
 ) -> anyhow::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -49,9 +51,9 @@ pub(crate) fn start(
         .context("the replication thread's runtime")?;
     let hub = Arc::new(Hub::new(node, between));
     let master = hub.node.config.settings().replicaof.clone();
-    if let Some(address) = &master {
+    if let Some(link) = known.or_else(|| master.as_ref().map(MasterLink::begin)) {
         // Before anybody is served: nobody is to see a master here.
-        hub.set_master(Some(MasterLink::begin(address)));
+        hub.set_master(Some(link));
     }
     let thread = std::thread::Builder::new().name("replication".into()).spawn(move || {
         runtime.block_on(run(hub, requests, master));
