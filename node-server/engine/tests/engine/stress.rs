@@ -204,7 +204,7 @@ fn write_until_ok(mut client: Client) {
 }
 
 fn promoted_again_and_again(node: &Node, change_role: impl Fn(bool)) {
-    for _ in 0..300 {
+    for _ in 0..100 {
         change_role(true);
         let writers: Vec<_> = (0..2)
             .map(|_| {
