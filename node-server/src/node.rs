@@ -382,6 +382,23 @@ impl MasterLink {
         let (host, port, state) = (to.host.clone(), to.port, "connect");
         Self { host, port, id: None, state, last_io: None, resync: false, down_since: None }
     }
+
+    /// A step of the link, in INFO's words.
+    pub fn enter(&mut self, state: &'static str, at: Millis) {
+        if state == "connected" {
+            self.down_since = None;
+        } else if self.state == "connected" {
+            self.down_since = Some(at);
+        }
+        self.resync = state == "sync" || (self.resync && state != "connected");
+        self.state = state;
+    }
+
+    /// The same master is to be found elsewhere. What was copied of it stays as old as it is.
+    pub fn move_to(&mut self, to: &MasterAddress, at: Millis) {
+        (self.host, self.port) = (to.host.clone(), to.port);
+        self.enter("connect", at);
+    }
 }
 
 /// A replica as its master sees it.

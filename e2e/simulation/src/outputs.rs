@@ -118,17 +118,23 @@ impl World {
         }
     }
 
-    /// The same master at the same place changes nothing; any other is a new link, of which nothing is known yet.
+    /// The same master at the same place changes nothing. Of another one's link nothing is known yet; at another place it is
+    /// the same master's data.
     fn follow(&mut self, node: usize, following: Following) {
         let member = self.nodes[node].member;
         let node = &mut self.nodes[node];
         if !following.address.has_ip() || node.following == Some(following) {
             return;
         }
+        let moved = node.following.is_some_and(|before| before.master == following.master);
         node.following = Some(following);
-        node.link_up = false;
-        node.link_was_up = false;
-        node.last_master_io = None;
+        if std::mem::take(&mut node.link_up) {
+            node.link_lost = self.now;
+        }
+        if !moved {
+            node.link_was_up = false;
+            node.last_master_io = None;
+        }
         node.replicas.clear();
         self.log(|| format!("{member} follows {} at {}", following.master, following.address.client()));
     }

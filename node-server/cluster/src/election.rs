@@ -23,7 +23,7 @@ const ATTEMPT_MIN_MS: u64 = 2000;
 /// The next attempt begins after this many times the length of one.
 const RETRY_ATTEMPTS: u64 = 2;
 /// A manual failover, which has little time, tries again after this, in milliseconds.
-const MANUAL_RETRY_MS: u64 = 1000;
+const MANUAL_RETRY_MS: u64 = 2500;
 
 #[derive(Debug, Default)]
 pub(crate) struct Election {

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const FORGOTTEN_MS: u64 = 60_000;
 /// Most nodes that are kept as forgotten; above it the one whose time ends first is dropped. As many as can be known.
 const FORGOTTEN_MAX: usize = 4096;
+/// What whole seconds and the way of a message may hide of when a node was forgotten, in milliseconds.
+const TOLD_LATE_MS: u64 = 2000;
 /// Most forgotten nodes that one heartbeat tells of (56 bytes each); of more, some at random, so that all get their turn.
 const TOLD_MAX: usize = 64;
 
@@ -26,6 +28,11 @@ impl Forgotten {
         {
             self.0.remove(&first);
         }
+    }
+
+    /// It was introduced again.
+    pub(crate) fn remove(&mut self, id: NodeId) {
+        self.0.remove(&id);
     }
 
     pub(crate) fn expire(&mut self, now: Millis) {
@@ -44,10 +51,13 @@ impl Cluster {
         self.remove_node(id);
     }
 
-    /// Another node was told to forget this one.
+    /// Another node was told to forget this one. It counts for nothing where the node was introduced again since: the last
+    /// that was said holds, however long the others go on telling.
     pub(crate) fn forget_on_request(&mut self, sender: NodeId, id: NodeId, ttl_s: u64) {
-        let known = self.view.known(id).is_some();
-        if known && id != self.view.me && self.view.myself().master != Some(id) {
+        let known = self.view.known(id);
+        let since = FORGOTTEN_MS.saturating_sub(ttl_s.saturating_mul(1000));
+        let met_since = known.and_then(|n| n.met).is_some_and(|met| self.age(met) + TOLD_LATE_MS < since);
+        if known.is_some() && !met_since && id != self.view.me && self.view.myself().master != Some(id) {
             let (node, by) = (self.view.label(id), self.view.label(sender));
             self.log(Level::Notice, format!("Forgetting node {node}, as node {by} was told to."));
             self.forgotten.add(id, self.now.after(ttl_s.saturating_mul(1000)));

@@ -52,8 +52,14 @@ impl Cluster {
     /// known already.
     pub(crate) fn finish_handshake(&mut self, link: LinkId, made_up: NodeId, header: &Header) -> bool {
         let known = self.view.known(header.sender).map(|n| n.id);
+        let met = self.view.node(made_up).map(|n| n.created);
+        // Whoever is introduced is not forgotten any more, and others are not told so.
+        self.forgotten.remove(header.sender);
         if let Some(known) = known {
             let address = self.view.node(made_up).map(|n| n.address);
+            if let Some(node) = self.view.node_mut(known) {
+                node.met = met;
+            }
             self.close_link(link);
             self.view.nodes.remove(&made_up);
             let label = self.view.label(known);
@@ -67,6 +73,7 @@ impl Cluster {
         let Some(mut node) = self.view.nodes.remove(&made_up) else { return false };
         self.log(Level::Debug, format!("Handshake with node {} completed.", header.sender));
         node.id = header.sender;
+        node.met = met;
         node.set(NodeFlags::HANDSHAKE.with(NodeFlags::MEET), false);
         let role = header.flags.bits() & (NodeFlags::MASTER | NodeFlags::REPLICA).bits();
         node.flags |= NodeFlags::from_bits(role);

@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) slots: SlotSet,
     /// Since when this node knows it.
     pub(crate) created: Millis,
+    /// When it was last introduced by a MEET, an administrator's or its own; `None`: not since this node's start.
+    pub(crate) met: Option<Millis>,
     /// When the PING went out that is unanswered.
     pub(crate) ping_sent: Option<Millis>,
     /// When its last PONG came, by itself or by gossip; zero for never.
@@ -61,6 +63,7 @@ impl Node {
             config_epoch: Epoch(0),
             slots: SlotSet::new(),
             created: now,
+            met: None,
             ping_sent: None,
             pong_received: Millis(0),
             claimed: Millis(0),

@@ -314,6 +314,13 @@ impl Hub {
         self.publish();
     }
 
+    /// The same master is to be found elsewhere: how old the copy is stays known, and with it whether it may take over.
+    pub(super) fn move_master(&self, to: &MasterAddress) {
+        let at = now();
+        self.update_master(|master| master.move_to(to, at));
+        self.publish();
+    }
+
     /// Changes what is known of the link to the master.
     pub(super) fn update_master(&self, change: impl FnOnce(&mut MasterLink)) {
         if let Some(master) = self.state.lock().master.as_mut() {
@@ -324,15 +331,7 @@ impl Hub {
     /// A step of the link to the master.
     pub(super) fn link_state(&self, word: &'static str) {
         let at = now();
-        self.update_master(|master| {
-            if word == "connected" {
-                master.down_since = None;
-            } else if master.state == "connected" {
-                master.down_since = Some(at);
-            }
-            master.resync = word == "sync" || (master.resync && word != "connected");
-            master.state = word;
-        });
+        self.update_master(|master| master.enter(word, at));
         self.publish();
     }
 

@@ -62,11 +62,16 @@ impl Leader {
         if before.is_some_and(|f| f.master.is_same(&master) && !f.task.is_finished()) {
             return;
         }
-        master.partial |= before.is_some_and(|f| master.has_moved(&f.master));
+        let moved = before.is_some_and(|f| master.has_moved(&f.master));
+        master.partial |= moved;
         self.stop().await;
         hub.cut_replicas();
         tracing::info!("Connecting to MASTER {}", master.address);
-        hub.set_master(Some(MasterLink { id: master.id, ..MasterLink::begin(&master.address) }));
+        if moved {
+            hub.move_master(&master.address);
+        } else {
+            hub.set_master(Some(MasterLink { id: master.id, ..MasterLink::begin(&master.address) }));
+        }
         let (stop, stopped) = watch::channel(false);
         let Master { address, partial, takes_over, .. } = master.clone();
         let target = Target { address, partial, takes_over };

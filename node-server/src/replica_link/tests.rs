@@ -19,3 +19,21 @@ fn candidates_are_online_and_fresh_and_the_best_comes_first() {
     let ports: Vec<u16> = candidates(&status, Millis(10_000)).iter().map(SocketAddr::port).collect();
     assert_eq!(ports, [2, 5, 1]);
 }
+
+/// Found by the simulation: a replica that was told of its master's new address no longer knew how old its copy was, and
+/// neither stood nor was let take over when the master died before the next sync.
+#[test]
+fn a_copy_stays_as_old_as_it_is_where_its_master_moves() {
+    let address = |port| MasterAddress { host: "127.0.0.1".into(), port };
+    let mut link = MasterLink::begin(&address(7000));
+    link.enter("connected", Millis(1000));
+    link.last_io = Some(Millis(1500));
+    link.move_to(&address(7001), Millis(2000));
+    assert_eq!((link.port, link.state, link.last_io), (7001, "connect", Some(Millis(1500))));
+    assert_eq!(link.down_since, Some(Millis(2000)));
+    link.move_to(&address(7002), Millis(3000));
+    assert_eq!(link.down_since, Some(Millis(2000)), "down since it was lost first");
+    link.enter("sync", Millis(4000));
+    link.move_to(&address(7003), Millis(5000));
+    assert!(link.resync, "half a full sync is no copy");
+}

@@ -94,15 +94,20 @@ pub(crate) fn volume_has_more(world: &World<'_>, master: NodeId, copy: &NodeRepo
         && !world.has(Defect::OlderCopyTakesOver)
 }
 
-/// Whether a vote can succeed: more than half of the masters with slots answer and serve.
-pub(crate) fn majority_lives(world: &World<'_>) -> bool {
-    let votes = |id| world.report_of(id).is_some_and(|(_, r)| !r.closed_empty);
-    let (mut all, mut alive) = (0, 0);
+/// Whether a vote may succeed: not so many of the masters with slots are known to be unable that the others are no
+/// majority. One that does not answer us may be there for the others: they may vote for somebody else meanwhile, or have
+/// forgotten whom we would promote.
+pub(crate) fn vote_may_succeed(world: &World<'_>) -> bool {
+    let is_out = |id| match world.report_of(id) {
+        Some((_, report)) => report.closed_empty,
+        None => matches!(death_of(world, id), Some(Proof::Terminated | Proof::Administrator)),
+    };
+    let (mut all, mut out) = (0, 0);
     for (id, _) in world.ownership.owners() {
         all += 1;
-        alive += usize::from(votes(id));
+        out += usize::from(is_out(id));
     }
-    alive * 2 > all
+    (all - out) * 2 > all
 }
 
 /// A member that copies `id` and has data, but is forgotten by the cluster: it was about to go when the others died.

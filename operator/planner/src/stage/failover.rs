@@ -44,14 +44,17 @@ fn receiving(world: &World<'_>, draft: &mut Draft) {
 
 fn silent(world: &World<'_>, draft: &mut Draft, shard: u16, master: NodeId, slots: &SlotSet) {
     let proof = safety::death_of(world, master);
-    match (safety::best_copy(world, master), proof) {
-        (Some((replica, _)), Some(proof)) => take_over(world, draft, shard, replica, master, proof),
-        (Some(_), None) => {
+    match (safety::best_copy(world, master), safety::copy_outside(world, master), proof) {
+        (Some((replica, _)), _, Some(proof)) => take_over(world, draft, shard, replica, master, proof),
+        (Some(_), _, None) => {
             let reason = "its death is not proven; its replicas elect by themselves if the masters agree";
             draft.wait(Waiting::Failover { shard, master, reason: reason.into() });
         }
-        (None, _) if safety::proven_gone(world, master).is_some() => lost(world, draft, shard, master, slots),
-        (None, _) => draft.refuse(Unsafe::NoReplica { shard, master, slots: slots.clone() }),
+        (None, Some(copy), Some(_)) => join::bring_in(world, draft, copy),
+        (None, ..) if safety::proven_gone(world, master).is_some() => {
+            lost(world, draft, shard, master, slots)
+        }
+        (None, ..) => draft.refuse(Unsafe::NoReplica { shard, master, slots: slots.clone() }),
     }
 }
 
@@ -68,7 +71,7 @@ fn take_over(
         return draft.refuse(Unsafe::OlderCopy { shard, master, replica });
     }
     let mode = match proof {
-        _ if safety::majority_lives(world) => FailoverMode::Forced(proof),
+        _ if safety::vote_may_succeed(world) => FailoverMode::Forced(proof),
         Proof::Terminated | Proof::Administrator | Proof::ClosedEmpty => FailoverMode::Takeover(proof),
         Proof::Refused => return draft.refuse(Unsafe::TakeoverNotProven { shard, master }),
     };

@@ -8,3 +8,4 @@ mod model;
 mod nonsense;
 mod older_copy;
 mod story;
+mod votes;

@@ -1,0 +1,77 @@
+//! A takeover goes past the vote, so it is for clusters in which no vote can succeed. Masters that do not answer the operator
+//! may be there for each other.
+
+use crate::model::{Model, desired};
+use operator_planner::observed::{Proof, Why};
+use operator_planner::{Fact, FailoverMode, Life, Member, MemberId, Observed, Step, plan};
+
+const MASTER: MemberId = MemberId::new(0, 0);
+const REPLICA: MemberId = MemberId::new(0, 1);
+
+/// A cluster of three whose first master has been killed, and what became of the two others.
+fn killed(others: impl Fn(&mut Member)) -> Observed {
+    let mut model = Model::formed(&desired(3, 1));
+    model.kill(MASTER, true);
+    let mut observed = model.observe();
+    let Fact::Known(members) = &mut observed.members else { panic!("the platform answers") };
+    for shard in [1, 2] {
+        others(members.get_mut(&MemberId::new(shard, 0)).unwrap());
+    }
+    observed
+}
+
+fn is_silent(member: &mut Member) {
+    member.last_id = member.last_id.or_else(|| member.node.known().map(|report| report.id));
+    member.node = Fact::Unknown(Why::TimedOut);
+}
+
+fn modes(observed: &Observed) -> Vec<(MemberId, FailoverMode)> {
+    let steps = plan(&desired(3, 1), observed).steps;
+    let failovers = steps.iter().filter_map(|planned| match &planned.step {
+        Step::Failover { replica, mode, .. } => Some((replica.member, *mode)),
+        _ => None,
+    });
+    failovers.collect()
+}
+
+/// Found by the simulation: the operator was cut off from two masters of three, and let a replica that they had been told to
+/// forget take over from the third, which came back. Both served.
+#[test]
+fn masters_that_do_not_answer_may_vote() {
+    assert_eq!(modes(&killed(|_| ())), [(REPLICA, FailoverMode::Forced(Proof::Terminated))]);
+    assert_eq!(modes(&killed(is_silent)), [(REPLICA, FailoverMode::Forced(Proof::Terminated))]);
+}
+
+#[test]
+fn dead_masters_do_not_vote() {
+    let observed = killed(|member| {
+        is_silent(member);
+        member.life = Life::Terminated(Proof::Terminated);
+    });
+    let modes = modes(&observed);
+    assert!(modes.contains(&(REPLICA, FailoverMode::Takeover(Proof::Terminated))), "{modes:?}");
+}
+
+/// Its own cluster has forgotten the replica, since it was about to go: it is introduced again before anything else.
+#[test]
+fn a_forgotten_replica_of_a_dead_master_is_brought_in() {
+    let mut observed = killed(|_| ());
+    let Fact::Known(members) = &mut observed.members else { panic!("the platform answers") };
+    let forgotten = members[&REPLICA].node.known().unwrap().id;
+    for member in members.values_mut() {
+        if let Fact::Known(report) = &mut member.node
+            && report.id != forgotten
+        {
+            report.view.retain(|line| line.id != forgotten);
+        }
+    }
+    assert_eq!(modes(&observed), []);
+    let steps = plan(&desired(3, 0), &observed).steps;
+    let met = |n: u16| {
+        let by = MemberId::new(n, 0);
+        steps
+            .iter()
+            .any(|p| matches!(&p.step, Step::Meet { at, peer } if (at.member, peer.member) == (by, REPLICA)))
+    };
+    assert!(met(1) && met(2), "{steps:?}");
+}
