@@ -94,10 +94,10 @@ pub(crate) fn volume_has_more(world: &World<'_>, master: NodeId, copy: &NodeRepo
         && !world.has(Defect::OlderCopyTakesOver)
 }
 
-/// Whether a vote may succeed: not so many of the masters with slots are known to be unable that the others are no
-/// majority. One that does not answer us may be there for the others: they may vote for somebody else meanwhile, or have
+/// Whether a vote to replace `dead` may succeed: not so many of the masters with slots are known to be unable that the others
+/// are no majority. One that does not answer us may be there for the others: they may vote for somebody else meanwhile, or have
 /// forgotten whom we would promote.
-pub(crate) fn vote_may_succeed(world: &World<'_>) -> bool {
+pub(crate) fn vote_may_succeed(world: &World<'_>, dead: NodeId) -> bool {
     let is_out = |id| match world.report_of(id) {
         Some((_, report)) => report.closed_empty,
         None => matches!(death_of(world, id), Some(Proof::Terminated | Proof::Administrator)),
@@ -105,7 +105,7 @@ pub(crate) fn vote_may_succeed(world: &World<'_>) -> bool {
     let (mut all, mut out) = (0, 0);
     for (id, _) in world.ownership.owners() {
         all += 1;
-        out += usize::from(is_out(id));
+        out += usize::from(id == dead || is_out(id));
     }
     (all - out) * 2 > all
 }

@@ -71,7 +71,7 @@ fn take_over(
         return draft.refuse(Unsafe::OlderCopy { shard, master, replica });
     }
     let mode = match proof {
-        _ if safety::vote_may_succeed(world) => FailoverMode::Forced(proof),
+        _ if safety::vote_may_succeed(world, master) => FailoverMode::Forced(proof),
         Proof::Terminated | Proof::Administrator | Proof::ClosedEmpty => FailoverMode::Takeover(proof),
         Proof::Refused => return draft.refuse(Unsafe::TakeoverNotProven { shard, master }),
     };

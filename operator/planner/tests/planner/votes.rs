@@ -3,7 +3,9 @@
 
 use crate::model::{Model, desired};
 use operator_planner::observed::{Proof, Why};
-use operator_planner::{Fact, FailoverMode, Life, Member, MemberId, Observed, Step, plan};
+use operator_planner::{
+    Fact, FailoverMode, Life, Member, MemberId, Observed, PlannedStep, Step, Unsafe, plan,
+};
 
 const MASTER: MemberId = MemberId::new(0, 0);
 const REPLICA: MemberId = MemberId::new(0, 1);
@@ -50,6 +52,30 @@ fn dead_masters_do_not_vote() {
     });
     let modes = modes(&observed);
     assert!(modes.contains(&(REPLICA, FailoverMode::Takeover(Proof::Terminated))), "{modes:?}");
+}
+
+/// Half of the masters elect nobody, and a refused connection is not enough to do without them.
+#[test]
+fn one_of_two_masters_elects_nobody() {
+    let keep = desired(2, 1);
+    let mut model = Model::formed(&keep);
+    model.kill(MASTER, true);
+    let mut observed = model.observe();
+    let failovers = |observed: &Observed| {
+        let steps = plan(&keep, observed).steps;
+        let mode = |p: &PlannedStep| match &p.step {
+            Step::Failover { mode, .. } => Some(*mode),
+            _ => None,
+        };
+        steps.iter().filter_map(mode).collect::<Vec<_>>()
+    };
+    assert_eq!(failovers(&observed), [FailoverMode::Takeover(Proof::Terminated)]);
+    let Fact::Known(members) = &mut observed.members else { panic!("the platform answers") };
+    let master = members.get_mut(&MASTER).unwrap();
+    (master.life, master.node) = (Life::Running, Fact::Unknown(Why::Refused));
+    assert_eq!(failovers(&observed), []);
+    let refused = |u: &Unsafe| matches!(u, Unsafe::TakeoverNotProven { shard: 0, .. });
+    assert!(plan(&keep, &observed).unsafe_.iter().any(refused));
 }
 
 /// Its own cluster has forgotten the replica, since it was about to go: it is introduced again before anything else.
