@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use node_server_protocol::resp::{Protocol, Reply, ReplyWriter, parse_reply};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -89,9 +89,12 @@ impl Client {
                 return Ok(reply);
             }
             let mut part = [0; 16 * 1024];
-            match self.stream.read(&mut part).context("no reply")? {
-                0 => bail!("the server closed the connection"),
-                len => self.buffer.extend_from_slice(&part[..len]),
+            match self.stream.read(&mut part) {
+                Ok(0) => bail!("the server closed the connection"),
+                Ok(len) => self.buffer.extend_from_slice(&part[..len]),
+                // Reads with a timeout are not gone on with by the system when the process was stopped meanwhile.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("no reply"),
             }
         }
     }

@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 use node_server_protocol::topology::{NodeLine, parse_nodes};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a cluster may take to agree.
 const AGREE_LIMIT: Duration = Duration::from_secs(30);
+/// How often MEET is said again: a handshake that a busy machine holds up is given up.
+const MEET_EVERY: Duration = Duration::from_millis(500);
 const SLOTS: u32 = 16_384;
 
 /// What to start.
@@ -100,11 +102,7 @@ impl LocalCluster {
             let (first, last) = (bound(i).to_string(), (bound(i + 1) - 1).to_string());
             client.call(&["CLUSTER", "ADDSLOTSRANGE", &first, &last])?;
         }
-        let mut first = self.nodes[0].client()?;
-        for node in &self.nodes[1..self.members] {
-            first.call(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()])?;
-        }
-        self.wait_agreed()?;
+        self.meet()?;
         for (i, node) in self.nodes[..self.members].iter().enumerate().skip(masters as usize) {
             let master = self.nodes[i % masters as usize].client()?.text(&["CLUSTER", "MYID"])?;
             node.client()?.call(&["CLUSTER", "REPLICATE", &master])?;
@@ -113,15 +111,45 @@ impl LocalCluster {
         self.wait_agreed()
     }
 
+    /// Says MEET to everybody, and again to those who still are strangers, until all know each other.
+    fn meet(&self) -> Result<()> {
+        self.meet_strangers()?;
+        let mut met = Instant::now();
+        wait::until("all nodes know each other and agree that the cluster is ok", AGREE_LIMIT, || {
+            if met.elapsed() >= MEET_EVERY {
+                met = Instant::now();
+                return self.meet_strangers().is_ok() && self.agrees();
+            }
+            self.agrees()
+        })
+        .with_context(|| self.describe())
+    }
+
+    /// Says MEET from the first node to whoever it does not know, or who does not know it.
+    fn meet_strangers(&self) -> Result<()> {
+        let mut first = self.nodes[0].client()?;
+        let known = view(&mut first)?;
+        let has =
+            |lines: &[NodeLine], node: &Server| lines.iter().any(|line| line.address.port == node.port());
+        for (i, node) in self.nodes[..self.members].iter().enumerate().skip(1) {
+            if !has(&known, node) || !has(&self.view(i)?, &self.nodes[0]) {
+                first.call(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn agrees(&self) -> bool {
+        self.running().all(|node| sees_ok(node, self.members).unwrap_or(false))
+    }
+
     /// Waits until every running member sees every member connected and the cluster ok.
     ///
     /// # Errors
     /// Not so within 30 s.
     pub fn wait_agreed(&self) -> Result<()> {
-        wait::until("all nodes agree that the cluster is ok", AGREE_LIMIT, || {
-            self.running().all(|node| sees_ok(node, self.members).unwrap_or(false))
-        })
-        .with_context(|| self.describe())
+        wait::until("all nodes agree that the cluster is ok", AGREE_LIMIT, || self.agrees())
+            .with_context(|| self.describe())
     }
 
     /// Waits until every running replica's link is up.

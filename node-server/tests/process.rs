@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{Background, Client, PROGRAM, Server, pid_in, process_title, run, signal, until};
+use common::{Background, Client, PROGRAM, Server, encode, pid_in, process_title, run, signal, until};
 use node_server_protocol::resp::Reply;
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -193,12 +194,22 @@ fn ask_until_closed(mut client: Client, request: &[&str]) -> u64 {
 #[test]
 fn busy_connections_end_between_requests() {
     let mut server = Server::start(&[]);
-    let clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
-    let ping = |client| thread::spawn(|| ask_until_closed(client, &["PING"]));
-    let clients: Vec<_> = clients.into_iter().map(ping).collect();
+    const CLIENTS: usize = 4;
+    let all_ask = Arc::new(Barrier::new(CLIENTS + 1));
+    let ask = |_| {
+        let (mut client, all_ask) = (server.client(), Arc::clone(&all_ask));
+        thread::spawn(move || {
+            assert_eq!(client.text(&["PING"]), "PONG");
+            all_ask.wait();
+            ask_until_closed(client, &["PING"])
+        })
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(ask).collect();
+    all_ask.wait();
     server.signal("TERM");
+    // A thread that does not get to run before the end has asked no more; none is closed under a request.
     for client in clients {
-        assert!(client.join().unwrap() > 0);
+        client.join().unwrap();
     }
     assert_eq!(server.wait(), Some(0), "{}", server.log());
 }
@@ -220,12 +231,11 @@ fn a_late_reply_carries_the_end() {
 /// Silent for longer a client may be closed without a reply (`client_link::leaving`).
 const SILENT: Duration = Duration::from_millis(900);
 
-/// Asks with pauses until the connection is closed, and says whether that came with a reply.
+/// Asks with pauses until the connection is closed, and says whether that came with a reply. It was `asked` before.
 ///
 /// # Panics
 /// It was closed under a request, or without a reply although the last request was not long ago.
-fn ask_now_and_then(mut client: Client, pauses_ms: &[u64]) -> bool {
-    let mut asked = Instant::now();
+fn ask_now_and_then(mut client: Client, mut asked: Instant, pauses_ms: &[u64]) -> bool {
     for pause_ms in pauses_ms.iter().cycle() {
         let quiet = asked.elapsed();
         if client.is_closed() {
@@ -247,36 +257,69 @@ fn ask_now_and_then(mut client: Client, pauses_ms: &[u64]) -> bool {
 /// when the second was on its way. (The pauses are what is tested: there is nothing to wait for.)
 #[test]
 fn clients_that_ask_now_and_then_are_closed_with_a_reply() {
+    // On a busy machine their pauses get longer: then once more.
+    assert!((0..3).any(|_| closed_with_a_reply() >= 4), "fewer than 4 of 6 were closed with a reply");
+}
+
+/// How many of six clients were closed with a reply.
+fn closed_with_a_reply() -> usize {
     let mut server = Server::start(&["--io-threads", "2"]);
     let pauses: [&[u64]; 6] = [&[150], &[230], &[350, 170], &[440], &[520, 450], &[610]];
     let mut clients: Vec<Client> = pauses.iter().map(|_| server.client()).collect();
+    let asked = Instant::now();
     clients.iter_mut().for_each(|c| assert_eq!(c.text(&["PING"]), "PONG"));
-    let ask =
-        |(client, pauses): (Client, &'static [u64])| thread::spawn(move || ask_now_and_then(client, pauses));
+    let ask = |(client, pauses): (Client, &'static [u64])| {
+        thread::spawn(move || ask_now_and_then(client, asked, pauses))
+    };
     let clients: Vec<_> = clients.into_iter().zip(pauses).map(ask).collect();
     server.signal("TERM");
-    let with_reply = clients.into_iter().map(|c| c.join().unwrap()).filter(|with| *with).count();
-    assert!(with_reply >= 4, "only {with_reply} of 6 were closed with a reply");
+    let with_reply =
+        clients.into_iter().map(|c| c.join().expect("closed as it should be")).filter(|with| *with).count();
     assert_eq!(server.wait(), Some(0), "{}", server.log());
+    with_reply
 }
 
 /// A client that comes back while the server leaves is answered, once.
 #[test]
 fn who_connects_again_meanwhile_is_answered() {
-    let mut server = Server::start(&[]);
-    let (mut waiting, mut client) = (server.client(), server.client());
-    waiting.send(&["WAIT", "1", "0"]);
-    until("it waits", || (client.info("clients", "blocked_clients") == "1").then_some(()));
-    server.signal("TERM");
-    assert_eq!(client.text(&["PING"]), "PONG");
-    let mut answered = until("a reply carries the end", || {
-        let closed = client.is_closed();
-        if !closed {
-            assert_eq!(client.text(&["PING"]), "PONG");
+    for _ in 0..TRIES {
+        let mut server = Server::start(&[]);
+        let (mut waiting, mut client) = (server.client(), server.client());
+        waiting.send(&["WAIT", "1", "0"]);
+        until("it waits", || (client.info("clients", "blocked_clients") == "1").then_some(()));
+        let signalled = Instant::now();
+        server.signal("TERM");
+        let answered = comes_back(&server, client);
+        let took = signalled.elapsed();
+        assert_eq!(server.wait(), Some(0), "{}", server.log());
+        match answered {
+            Ok(()) => return,
+            Err(what) => assert!(took > EARLY, "{what}, {took:?} after the signal"),
         }
-        closed.then(|| server.client())
-    });
-    assert_eq!(answered.text(&["PING"]), "PONG");
-    assert!(answered.is_closed());
-    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    }
+    panic!("the machine was too busy {TRIES} times");
+}
+
+/// Whoever comes in this time is answered; the server is gone a little later.
+const EARLY: Duration = Duration::from_millis(800);
+/// How often the client may come later than that.
+const TRIES: usize = 3;
+
+/// Asks until the connection is closed with a reply, and connects again.
+fn comes_back(server: &Server, mut client: Client) -> Result<(), &'static str> {
+    is_answered(&mut client)?;
+    while !client.is_closed() {
+        is_answered(&mut client)?;
+    }
+    let mut again = Client::try_connect(server.port).map_err(|_| "nobody listens")?;
+    is_answered(&mut again)?;
+    if again.is_closed() { Ok(()) } else { Err("the reply came without the end") }
+}
+
+fn is_answered(client: &mut Client) -> Result<(), &'static str> {
+    std::io::Write::write_all(&mut client.stream, &encode(&["PING"])).map_err(|_| "PING cannot be sent")?;
+    match client.try_receive() {
+        Some(Reply::Simple(text)) if text == "PONG" => Ok(()),
+        _ => Err("PING is not answered"),
+    }
 }

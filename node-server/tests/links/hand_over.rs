@@ -176,7 +176,9 @@ fn force_hands_over_at_the_timeout() {
 #[test]
 fn a_target_that_refuses_leaves_the_master_what_it_was() {
     let ports = PortBlock::reserve(1).unwrap();
-    let a = alone(&ports, 0);
+    // A PING of the master's would be more than the replica has.
+    let spec = ServerSpec::new(Binary::NodeServer, ports.port(0)).with("repl-ping-replica-period", 3600);
+    let a = Server::start(spec).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let mut peer = Peer::connect(&a);

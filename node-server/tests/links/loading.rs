@@ -104,7 +104,7 @@ fn a_replica_that_loads_does_not_take_over_before_it_has_loaded() {
     assert_eq!(info(&cluster.nodes[3], "replication", "role"), "slave");
     assert!(line_of(&cluster, 1, id_of_replica(&cluster)).master.is_some());
     load_on(&cluster.nodes[3]);
-    wait_role(&cluster.nodes[3], "master");
+    wait_role_within(&cluster.nodes[3], "master", SOON + SOON);
     let mut client = cluster.nodes[3].client().unwrap();
     wait::until("it serves", SOON, || {
         client.command(&["GET", &keys[0]]).unwrap() == Reply::Bulk(format!("value-{}", keys[0]).into_bytes())
@@ -194,7 +194,7 @@ fn keys_in_slots_of_others_are_kept_until_the_owner_serves() {
     let lost = cluster.nodes[0].client().unwrap().text(&["CLUSTER", "INFO"]).unwrap();
     assert_eq!(info_field(&lost, "cluster_lost_slots"), Some(number.as_str()), "the operator counts them");
     cluster.nodes[1].resume().unwrap();
-    wait::until("they are deleted", SOON, || quarantine(&cluster.nodes[0]) == (0, 0)).unwrap();
+    wait::until("they are deleted", SOON + SOON, || quarantine(&cluster.nodes[0]) == (0, 0)).unwrap();
     let mut client = cluster.nodes[0].client().unwrap();
     assert_eq!(client.call(&["DBSIZE"]).unwrap(), Reply::Integer(20));
     wait::until("clients are sent on", SOON, || {

@@ -20,7 +20,7 @@ use e2e::{Binary, Client, LocalCluster, Server, ServerSpec, Shape, client::info_
 use node_server_protocol::resp::Reply;
 use node_server_protocol::topology::NodeLine;
 use node_server_protocol::{NodeId, Slot, key_slot};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long anything may take that is expected to happen soon.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -52,6 +52,24 @@ pub fn lone(port: u16) -> ServerSpec {
 pub fn info(server: &Server, section: &str, field: &str) -> String {
     let text = server.client().unwrap().text(&["INFO", section]).unwrap();
     info_field(&text, field).unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
+}
+
+/// How often MEET is said: a handshake that a busy machine holds up is given up, and nobody says it again.
+const MEET_EVERY: Duration = Duration::from_millis(500);
+
+/// Makes `replica` follow the master behind a connection as soon as it knows that one.
+pub fn meet_and_follow(master: &mut Client, replica: &Server) {
+    let (name, port) = (master.text(&["CLUSTER", "MYID"]).unwrap(), replica.port().to_string());
+    let mut met: Option<Instant> = None;
+    wait::until("the master may be followed", SOON, || {
+        if met.is_none_or(|at| at.elapsed() >= MEET_EVERY) {
+            master.call(&["CLUSTER", "MEET", "127.0.0.1", &port]).unwrap();
+            met = Some(Instant::now());
+        }
+        let reply = replica.client().unwrap().command(&["CLUSTER", "REPLICATE", &name]);
+        reply.unwrap() == Reply::Simple("OK".into())
+    })
+    .unwrap();
 }
 
 /// Whether a line says that the node has failed.
@@ -100,7 +118,11 @@ pub fn wait_same_offset(master: &Server, replica: &Server) {
 }
 
 pub fn wait_role(server: &Server, role: &str) {
-    wait::until(&format!("port {} is {role}", server.port()), SOON, || {
+    wait_role_within(server, role, SOON);
+}
+
+pub fn wait_role_within(server: &Server, role: &str, limit: Duration) {
+    wait::until(&format!("port {} is {role}", server.port()), limit, || {
         server.client().and_then(|mut c| c.call(&["ROLE"])).is_ok_and(
             |reply| matches!(&reply, Reply::Array(items) if items.first() == Some(&Reply::Bulk(role.into()))),
         )

@@ -15,22 +15,22 @@ fn a_replica_goes_to_a_master_that_has_none_left() {
     let keys = keys_of(2, 3, "k", 500);
     set_all(&mut cluster.nodes[2].client().unwrap(), &keys);
     let (rich, poor) = (id(&cluster.nodes[0]), id(&cluster.nodes[2]));
-    let spare = cluster.nodes[6].port().to_string();
-    cluster.nodes[0].client().unwrap().call(&["CLUSTER", "MEET", "127.0.0.1", &spare]).unwrap();
-    wait::until("the spare may follow the first master", SOON, || {
-        let reply = cluster.nodes[6].client().unwrap().command(&["CLUSTER", "REPLICATE", &rich.to_string()]);
-        reply.unwrap() == Reply::Simple("OK".into())
-    })
-    .unwrap();
+    meet_and_follow(&mut cluster.nodes[0].client().unwrap(), &cluster.nodes[6]);
     wait_roles(&cluster, 4);
     let stays = |cluster: &LocalCluster| replicas(&cluster.view(2).unwrap(), rich).len();
-    assert_eq!(stays(&cluster), 2);
+    wait::until("the first master has two replicas that work", SOON, || stays(&cluster) == 2).unwrap();
     cluster.nodes[5].kill().unwrap();
+    let mut came = None;
     wait::until("a replica has come", SOON + SOON, || {
-        replicas(&cluster.view(2).unwrap(), poor).len() == 1 && stays(&cluster) == 1
+        let view = cluster.view(2).unwrap();
+        came = match replicas(&view, poor)[..] {
+            [one] if replicas(&view, rich).len() == 1 => Some(one),
+            _ => None,
+        };
+        came.is_some()
     })
     .unwrap();
-    let came = replicas(&cluster.view(2).unwrap(), poor)[0];
+    let came = came.unwrap();
     let came = [3, 6].map(|n| &cluster.nodes[n]).into_iter().find(|node| id(node) == came).unwrap();
     assert!(came.log().contains(&format!("Migrating to orphaned master {poor}")), "{}", came.log());
     wait_same_offset(&cluster.nodes[2], came);

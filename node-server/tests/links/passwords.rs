@@ -32,17 +32,11 @@ pub fn pair(ports: &PortBlock, master: Binary, replica: Binary) -> (Server, Serv
     let replica = Server::start(spec(replica, 1)).unwrap();
     let mut client = known(&master);
     client.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
-    client.call(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()]).unwrap();
     wait::until("the master serves", SOON, || {
         client.command(&["SET", "a", "1"]).unwrap() == Reply::Simple("OK".into())
     })
     .unwrap();
-    let id = client.text(&["CLUSTER", "MYID"]).unwrap();
-    wait::until("it may be followed", SOON, || {
-        replica.client().unwrap().command(&["CLUSTER", "REPLICATE", &id]).unwrap()
-            == Reply::Simple("OK".into())
-    })
-    .unwrap();
+    meet_and_follow(&mut client, &replica);
     (master, replica)
 }
 

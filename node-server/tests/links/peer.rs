@@ -2,7 +2,7 @@
 
 use super::*;
 use node_server_engine::log::put_command;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 /// Its connection.
@@ -26,7 +26,13 @@ impl Peer {
 
     fn fill(&mut self) {
         let mut part = [0; 4096];
-        let n = self.stream.read(&mut part).unwrap();
+        let n = loop {
+            match self.stream.read(&mut part) {
+                // Reads with a timeout are not gone on with by the system when the process was stopped meanwhile.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap(),
+            }
+        };
         assert!(n > 0, "the master closed the link; had {:?}", String::from_utf8_lossy(&self.buffer));
         self.buffer.extend_from_slice(&part[..n]);
     }

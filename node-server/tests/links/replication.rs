@@ -43,21 +43,20 @@ fn a_replica_that_joins_under_load_gets_everything() {
         (Server::start(lone(ports.port(0))).unwrap(), Server::start(lone(ports.port(1))).unwrap());
     let mut client = master.client().unwrap();
     client.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
-    client.call(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()]).unwrap();
     wait::until("the master serves", SOON, || {
         client.command(&["SET", "a", "b"]).unwrap() == Reply::Simple("OK".into())
     })
     .unwrap();
     let keys: Vec<String> = (0..20_000).map(|n| format!("before{n}")).collect();
     set_all(&mut client, &keys);
-    let name = id(&master).to_string();
-    wait::until("it may be followed", SOON, || {
-        replica.client().unwrap().command(&["CLUSTER", "REPLICATE", &name]).unwrap()
-            == Reply::Simple("OK".into())
-    })
-    .unwrap();
+    meet_and_follow(&mut client, &replica);
+    // Who is about to become a replica has no link to speak of.
+    let is_up = || {
+        let text = replica.client().unwrap().text(&["INFO", "replication"]).unwrap();
+        info_field(&text, "master_link_status") == Some("up")
+    };
     let mut written = Vec::new();
-    while info(&replica, "replication", "master_link_status") != "up" || written.len() < 5 {
+    while !is_up() || written.len() < 5 {
         let batch: Vec<String> = (0..200).map(|n| format!("during{}-{n}", written.len())).collect();
         set_all(&mut client, &batch);
         written.push(batch);
@@ -70,17 +69,26 @@ fn a_replica_that_joins_under_load_gets_everything() {
     assert_eq!(info(&master, "stats", "sync_full"), "1");
 }
 
-/// The replica sleeps until its master gives it up; what it missed is in the backlog.
-#[test]
-fn a_cut_link_goes_on_where_it_ended() {
-    let shape = Shape::new(1, 1).with("repl-timeout", 1).with("cluster-node-timeout", 60_000);
-    let cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
-    let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
+/// Puts the replica to sleep until its master gives it up. Only the master is impatient, and only meanwhile: it says PING
+/// every ten seconds, which is silence to a replica that waits for a second.
+fn pause_until_given_up(master: &Server, replica: &Server) {
+    let mut client = master.client().unwrap();
     replica.pause().unwrap();
+    client.call(&["CONFIG", "SET", "repl-timeout", "1"]).unwrap();
     wait::until("the master gives the replica up", SOON, || {
         info(master, "replication", "connected_slaves") == "0"
     })
     .unwrap();
+    client.call(&["CONFIG", "SET", "repl-timeout", "60"]).unwrap();
+}
+
+/// The replica sleeps until its master gives it up; what it missed is in the backlog.
+#[test]
+fn a_cut_link_goes_on_where_it_ended() {
+    let shape = Shape::new(1, 1).with("cluster-node-timeout", 60_000);
+    let cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
+    let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
+    pause_until_given_up(master, replica);
     let keys: Vec<String> = (0..1000).map(|n| format!("k{n}")).collect();
     set_all(&mut master.client().unwrap(), &keys);
     replica.resume().unwrap();
@@ -185,21 +193,14 @@ fn a_replica_that_is_reset_is_empty_when_it_says_ok() {
 /// The backlog is 16 kB here, and the replica misses more than that.
 #[test]
 fn a_replica_that_fell_out_of_the_backlog_syncs_fully() {
-    let shape = Shape::new(1, 1)
-        .with("repl-timeout", 1)
-        .with("repl-backlog-size", "16kb")
-        .with("cluster-node-timeout", 60_000);
+    let shape = Shape::new(1, 1).with("repl-backlog-size", "16kb").with("cluster-node-timeout", 60_000);
     let cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
     let (master, replica) = (&cluster.nodes[0], &cluster.nodes[1]);
     let mut client = master.client().unwrap();
     let old: Vec<String> = (0..100).map(|n| format!("old{n}")).collect();
     set_all(&mut client, &old);
     wait_same_offset(master, replica);
-    replica.pause().unwrap();
-    wait::until("the master gives the replica up", SOON, || {
-        info(master, "replication", "connected_slaves") == "0"
-    })
-    .unwrap();
+    pause_until_given_up(master, replica);
     let keys: Vec<String> = (0..5000).map(|n| format!("k{n}")).collect();
     set_all(&mut client, &keys);
     for key in &old {

@@ -173,8 +173,10 @@ fn replicaof_in_a_transaction() {
 fn a_master_that_leaves_waits_for_its_replicas() {
     let ports = PortBlock::reserve(2).unwrap();
     let mut servers = chain(&ports, 2);
+    let mut client = servers[0].client().unwrap();
+    client.call(&["CONFIG", "SET", "shutdown-timeout", "60"]).unwrap();
     servers[1].pause().unwrap();
-    servers[0].client().unwrap().call(&["SET", "a", "1"]).unwrap();
+    client.call(&["SET", "a", "1"]).unwrap();
 
     // First it is told to stay: both who asked hear of it, and writes go on.
     let mut askers = [servers[0].client().unwrap(), servers[0].client().unwrap()];

@@ -104,6 +104,14 @@ impl Foreign {
         self.child.wait().unwrap();
     }
 
+    /// Lets it end by itself, with all that it acknowledged in its append-only file: `everysec` may put writing off.
+    pub(crate) fn stop(&mut self) {
+        let mut client = self.client();
+        client.send(&["SHUTDOWN", "NOSAVE"]);
+        assert_eq!(client.try_receive(), None);
+        self.child.wait().unwrap();
+    }
+
     /// A key of each type with what DUMP says.
     pub(crate) fn dumps_of_every_type(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut client = self.client();

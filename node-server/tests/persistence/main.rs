@@ -83,6 +83,27 @@ fn appended(server: &Server) -> PathBuf {
     server.dir.path().join("appendonlydir")
 }
 
+/// Every sync takes so long, until the server or strace ends.
+fn slow_syncs(server: &Server, length: std::time::Duration) -> std::process::Child {
+    let delay = format!("inject=fdatasync:delay_enter={}", length.as_micros());
+    let pid = server.child.id();
+    let strace = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=fdatasync", "-e", &delay, "-o", "/dev/null"])
+        .args(["-p", &pid.to_string()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("strace is needed: apt-get install strace");
+    // Threads are taken hold of one by one.
+    until("strace has hold of every thread", || {
+        let threads =
+            std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|entry| entry.unwrap().path());
+        // A thread may end meanwhile.
+        let mut statuses = threads.filter_map(|thread| std::fs::read_to_string(thread.join("status")).ok());
+        statuses.all(|status| !status.contains("TracerPid:\t0\n")).then_some(())
+    });
+    strace
+}
+
 /// The increment that is written to.
 fn last_increment(dir: &Path) -> PathBuf {
     let manifest = std::fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::foreign::Foreign;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn last_save(client: &mut Client) -> u64 {
     client.text(&["LASTSAVE"]).parse().unwrap()
@@ -62,19 +63,23 @@ fn what_has_begun_is_seen_in_info() {
 #[test]
 fn save_answers_under_writes() {
     let server = Server::start(&["--save", "", "--io-threads", "2"]);
-    let port = server.port;
-    let writer = std::thread::spawn(move || {
-        let mut client = Client::connect(port);
-        (0..20_000).for_each(|n| assert_eq!(client.text(&["SET", &format!("key:{}", n % 100), "x"]), "OK"));
+    let (mut client, mut writing) = (server.client(), server.client());
+    let written = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let n = written.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(writing.text(&["SET", &format!("key:{}", n % 100), "x"]), "OK");
+            }
+        });
+        for _ in 0..4 {
+            let before = written.load(Ordering::Relaxed);
+            until("it writes", || (written.load(Ordering::Relaxed) > before + 1).then_some(()));
+            assert_eq!(client.text(&["SAVE"]), "OK");
+        }
+        stop.store(true, Ordering::Relaxed);
     });
-    let mut client = server.client();
-    let mut saves = 0;
-    while !writer.is_finished() {
-        assert_eq!(client.text(&["SAVE"]), "OK");
-        saves += 1;
-    }
-    writer.join().unwrap();
-    assert!(saves > 3, "{saves}");
 }
 
 #[test]
@@ -88,6 +93,8 @@ fn save_points_save_after_enough_changes() {
     client.text(&["INCR", "n"]);
     until("the save point saves", || (client.info("persistence", "rdb_saves") == "1").then_some(()));
     assert_eq!(client.text(&["CONFIG", "SET", "save", ""]), "OK");
+    // The thread that saves answers this, and has seen the change then.
+    assert!(client.text(&["BGREWRITEAOF"]).starts_with("ERR appendonly is off"));
     (0..10).for_each(|_| drop(client.text(&["INCR", "n"])));
     server.kill();
     server.start_again(&["--save", ""]);
@@ -265,7 +272,7 @@ fn save_waits_for_a_command_that_is_in_its_way() {
     let server = Server::start(&["--save", "", "--enable-debug-command", "yes"]);
     let (mut client, mut other) = (server.client(), server.client());
     assert_eq!(client.text(&["SET", "key", "value"]), "OK");
-    other.send(&["DEBUG", "SLEEP-SLOT", "0", "0.7"]);
+    other.send(&["DEBUG", "SLEEP-SLOT", "0", "3"]);
     until("the slot is held", || {
         client.send(&["GET", "key"]);
         client.stream.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
@@ -315,7 +322,7 @@ pub(crate) fn fill(client: &mut Client, megabytes: usize) {
 /// There is one snapshot at a time, and its full sync would have it until `repl-timeout`.
 #[test]
 fn a_replica_that_does_not_read_does_not_keep_the_process_from_leaving() {
-    let mut server = Server::start(&["--save", "3600 1"]);
+    let mut server = Server::start(&["--save", "3600 1", "--shutdown-timeout", "1"]);
     fill(&mut server.client(), 24);
     let peer = silent_replica(&server);
     server.signal("TERM");

@@ -230,13 +230,23 @@ mod tests {
         address
     }
 
+    /// How often it is asked: a busy machine may keep it from answering in time.
+    const ASKED_MAX: usize = 5;
+
     /// It was taken for one that says nonsense.
     #[tokio::test]
     async fn a_node_that_reads_its_files_is_loading() {
         let disturbed = Arc::new(Notify::new());
         let mut kept = Kept { address: loading_node().await, connection: None, disturbed };
         for _ in 0..2 {
-            assert_eq!(kept.ask().await.unwrap_err(), Why::Loading);
+            let mut why = kept.ask().await.unwrap_err();
+            for _ in 1..ASKED_MAX {
+                if why != Why::TimedOut {
+                    break;
+                }
+                why = kept.ask().await.unwrap_err();
+            }
+            assert_eq!(why, Why::Loading);
         }
     }
 }

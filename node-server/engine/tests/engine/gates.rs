@@ -1,8 +1,8 @@
 //! The pause of writes, the barrier, demotion under a write, expiration.
 
 use crate::support::*;
-use node_server_engine::Outcome;
 use node_server_engine::log::{History, NO_REPLID};
+use node_server_engine::{Options, Outcome};
 use node_server_protocol::resp::Reply;
 use node_server_protocol::{Millis, Role, SlotSet};
 use node_server_rdb::Dialect;
@@ -75,7 +75,10 @@ fn a_barrier_excludes_writers_and_other_barriers() {
 /// every OK that a client got has to be in the log.
 #[test]
 fn a_command_overtaken_by_a_demotion_is_never_ok() {
-    let node = Node::master();
+    // Room for the whole log, however late the demotion comes.
+    let replid = "a".repeat(40);
+    let node = Node::with(Options { backlog_size: 64 << 20, replid, ..Options::default() });
+    node.engine.publish_routing(Arc::new(routing(1, 1, &[])));
     let engine = node.engine.clone();
     let mut client = node.client();
     let writer = std::thread::spawn(move || {

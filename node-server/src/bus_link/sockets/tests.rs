@@ -1,6 +1,7 @@
 use super::*;
 use node_server_protocol::bus::HEADER_LEN;
 use std::net::Ipv4Addr;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// A frame that nothing but its length can be said of.
@@ -71,8 +72,10 @@ async fn connecting_succeeds_or_fails() {
         }
     }
     assert!(connected);
-    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    sockets.connect(LinkId(2), free);
+    // Bound, so that nobody else listens there meanwhile.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    sockets.connect(LinkId(2), silent.local_addr().unwrap());
     loop {
         match next(&mut events).await {
             Event::ConnectFailed { link } => break assert_eq!(link, LinkId(2)),

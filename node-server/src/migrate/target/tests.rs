@@ -6,7 +6,7 @@ fn request(port: u16) -> MigrateRequest {
         host: "127.0.0.1".into(),
         port,
         db: 3,
-        timeout_ms: 500,
+        timeout_ms: 20_000,
         copy: false,
         replace: false,
         auth: Some((Some(b"user".to_vec()), b"secret".to_vec())),
@@ -122,7 +122,8 @@ async fn silence_ends_at_the_timeout() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut sent = Sent::new(3);
-    let ended = send(connect(port).await, &request(port), true, &keys(), &mut sent).await.unwrap_err();
+    let request = MigrateRequest { timeout_ms: 500, ..request(port) };
+    let ended = send(connect(port).await, &request, true, &keys(), &mut sent).await.unwrap_err();
     assert_eq!(ended.reply(), "IOERR error or timeout reading to target instance");
     assert_eq!(sent.acknowledged, [false; 3]);
 }
