@@ -245,6 +245,17 @@ impl Server {
         kill_process(pid, signal).with_context(|| format!("could not send a signal to {raw}"))
     }
 
+    /// Whether the base of its append-only file belongs to the history with that replication id. Behind a full sync a node
+    /// of ours writes another base, and until that is there it goes on from nowhere.
+    #[must_use]
+    pub fn has_base_of(&self, replid: &str) -> bool {
+        let dir = self.dir.join("appendonlydir");
+        let manifest = std::fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap_or_default();
+        let base = manifest.lines().find(|line| line.ends_with("type b"));
+        let bytes = base.and_then(|line| std::fs::read(dir.join(line.split(' ').nth(1)?)).ok());
+        bytes.is_some_and(|bytes| bytes.windows(replid.len()).any(|part| part == replid.as_bytes()))
+    }
+
     /// All that it has written.
     #[must_use]
     pub fn log(&self) -> String {
