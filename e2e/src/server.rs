@@ -15,6 +15,8 @@ use tempfile::TempDir;
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// How long a server may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Node timeout in milliseconds where nobody is to be given up: longer than a busy machine keeps a node silent.
+pub(crate) const NO_FAILOVER_MS: u32 = 10_000;
 /// How much of a log an error message quotes, in bytes.
 const LOG_TAIL: usize = 2000;
 
@@ -44,6 +46,12 @@ impl ServerSpec {
     pub fn cluster_node(binary: Binary, port: u16) -> Self {
         let spec = Self::new(binary, port).with("cluster-enabled", "yes");
         spec.with("cluster-node-timeout", "2000").with("cluster-config-file", "nodes.conf")
+    }
+
+    /// A node of a cluster in which nobody is to be given up.
+    #[must_use]
+    pub fn calm_cluster_node(binary: Binary, port: u16) -> Self {
+        Self::cluster_node(binary, port).with("cluster-node-timeout", NO_FAILOVER_MS)
     }
 
     /// With one more directive.
