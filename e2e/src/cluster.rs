@@ -1,6 +1,7 @@
 //! A cluster of servers on 127.0.0.1.
 
 use crate::client::info_field;
+use crate::server::NO_FAILOVER_MS;
 use crate::{Binary, Client, PortBlock, Server, ServerSpec, wait};
 use anyhow::{Context, Result};
 use node_server_protocol::topology::{NodeLine, parse_nodes};
@@ -41,6 +42,12 @@ impl Shape {
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.directives.push((name.into(), value.to_string()));
         self
+    }
+
+    /// Where nobody is to be given up: the node timeout is longer than a busy machine keeps a node silent.
+    #[must_use]
+    pub fn without_failover(self) -> Self {
+        self.with("cluster-node-timeout", NO_FAILOVER_MS)
     }
 
     /// With the nodes' directories in this one.
@@ -108,7 +115,20 @@ impl LocalCluster {
             node.client()?.call(&["CLUSTER", "REPLICATE", &master])?;
         }
         self.wait_synced()?;
-        self.wait_agreed()
+        self.wait_agreed()?;
+        self.wait_roles(usize::from(shape.masters * shape.replicas))
+    }
+
+    /// Waits until every member knows of so many replicas: roles travel with heartbeats.
+    fn wait_roles(&self, replicas: usize) -> Result<()> {
+        let knows = |node: &Server| -> Result<bool> {
+            let lines = view(&mut node.client()?)?;
+            Ok(lines.iter().filter(|line| line.master.is_some()).count() == replicas)
+        };
+        wait::until("all nodes know who is a replica", AGREE_LIMIT, || {
+            self.running().all(|node| knows(node).unwrap_or(false))
+        })
+        .with_context(|| self.describe())
     }
 
     /// Says MEET to everybody, and again to those who still are strangers, until all know each other.

@@ -140,7 +140,7 @@ impl Nodes {
             ("auto-aof-rewrite-min-size", REWRITE_MIN_SIZE),
         ];
         if options.masters > 1 {
-            let shape = Shape::new(options.masters, 0).in_dir(&options.dir);
+            let shape = Shape::new(options.masters, 0).without_failover().in_dir(&options.dir);
             let shape = directives.iter().fold(shape, |shape, (name, value)| shape.with(name, value));
             return Ok(Self::Cluster(LocalCluster::start(Binary::NodeServer, &shape)?));
         }

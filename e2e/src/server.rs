@@ -15,6 +15,8 @@ use tempfile::TempDir;
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// How long a server may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Node timeout in milliseconds where nobody is to be given up: longer than a busy machine keeps a node silent.
+pub(crate) const NO_FAILOVER_MS: u32 = 10_000;
 /// How much of a log an error message quotes, in bytes.
 const LOG_TAIL: usize = 2000;
 
@@ -44,6 +46,12 @@ impl ServerSpec {
     pub fn cluster_node(binary: Binary, port: u16) -> Self {
         let spec = Self::new(binary, port).with("cluster-enabled", "yes");
         spec.with("cluster-node-timeout", "2000").with("cluster-config-file", "nodes.conf")
+    }
+
+    /// A node of a cluster in which nobody is to be given up.
+    #[must_use]
+    pub fn calm_cluster_node(binary: Binary, port: u16) -> Self {
+        Self::cluster_node(binary, port).with("cluster-node-timeout", NO_FAILOVER_MS)
     }
 
     /// With one more directive.
@@ -243,6 +251,17 @@ impl Server {
             self.pid().with_context(|| format!("the server on port {} does not run", self.spec.port))?;
         let pid = Pid::from_raw(i32::try_from(raw)?).context("process id 0")?;
         kill_process(pid, signal).with_context(|| format!("could not send a signal to {raw}"))
+    }
+
+    /// Whether the base of its append-only file belongs to the history with that replication id. Behind a full sync a node
+    /// of ours writes another base, and until that is there it goes on from nowhere.
+    #[must_use]
+    pub fn has_base_of(&self, replid: &str) -> bool {
+        let dir = self.dir.join("appendonlydir");
+        let manifest = std::fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap_or_default();
+        let base = manifest.lines().find(|line| line.ends_with("type b"));
+        let bytes = base.and_then(|line| std::fs::read(dir.join(line.split(' ').nth(1)?)).ok());
+        bytes.is_some_and(|bytes| bytes.windows(replid.len()).any(|part| part == replid.as_bytes()))
     }
 
     /// All that it has written.

@@ -10,7 +10,7 @@ fn masters_and_replicas_agree_and_a_killed_master_is_replaced() {
     let check = cli::redis_cli(&["--cluster", "check", &format!("127.0.0.1:{port}")]).unwrap();
     assert!(check.contains("[OK] All 16384 slots covered."), "{check}");
     cluster.nodes[0].kill().unwrap();
-    wait::until("the replica takes over", Duration::from_secs(20), || {
+    wait::until("the replica takes over", Duration::from_secs(60), || {
         cluster.owner(1, node_server_protocol::Slot::FIRST).is_ok_and(|i| i == 3)
     })
     .unwrap();

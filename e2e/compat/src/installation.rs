@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The tutorial has 15000. Only the time until a dead master is replaced depends on it, and this saves it.
-pub const NODE_TIMEOUT_MS: u32 = 3000;
+pub const NODE_TIMEOUT_MS: u32 = 8000;
 /// How long a server may take until it answers.
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// The servers of steps 1 to 6.
@@ -29,14 +29,19 @@ pub struct Installation {
     ports: PortBlock,
 }
 
+/// A directory in memory, where the machine has such.
+pub(crate) fn in_memory(prefix: &str) -> Result<TempDir> {
+    let parent = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { std::env::temp_dir() };
+    Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?)
+}
+
 impl Installation {
     /// Writes the directories; nothing runs yet.
     ///
     /// # Errors
     /// No directory or no port can be had, or the program is not there.
     pub fn prepare() -> Result<Self> {
-        let parent = if Path::new(MEMORY).is_dir() { PathBuf::from(MEMORY) } else { std::env::temp_dir() };
-        let root = tempfile::Builder::new().prefix("slotkeeper-tutorial-").tempdir_in(parent)?;
+        let root = in_memory("slotkeeper-tutorial-")?;
         let binary = match std::env::var("WALKTHROUGH_OF").as_deref() {
             Ok("redis") => Binary::Redis,
             Ok("valkey") => Binary::Valkey,

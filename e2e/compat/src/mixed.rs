@@ -9,13 +9,15 @@
 //! No data crosses kinds. When shard 0 loses its master, the two masters that are left are the majority of three, and
 //! only both together: whoever is elected was elected by the other kind alone.
 
+use crate::installation::in_memory;
 use crate::views::{self, SOON};
 use anyhow::{Context, Result};
 use e2e::{Binary, Client, PortBlock, Server, ServerSpec, wait};
 use node_server_protocol::NodeId;
+use tempfile::TempDir;
 
 /// Milliseconds. Short, so that ten elections are quick; long enough for a busy machine.
-pub const NODE_TIMEOUT_MS: u32 = 1500;
+pub const NODE_TIMEOUT_MS: u32 = 4000;
 /// Nodes of shard 0, by place in `nodes`.
 pub const CANDIDATES: [usize; 3] = [0, 1, 2];
 /// Masters of the other two shards.
@@ -30,6 +32,8 @@ pub struct Mixed {
     /// Shard 0's three, then the other kind's three.
     pub nodes: Vec<Server>,
     _ports: PortBlock,
+    /// Their directories. Redis and Valkey sync nodes.conf on the thread that serves.
+    _root: TempDir,
 }
 
 /// An election that was won.
@@ -55,13 +59,15 @@ impl Mixed {
     /// # Errors
     /// One does not start, or they do not agree within 30 s.
     pub fn start(candidates: Binary, voters: Binary) -> Result<Self> {
-        let ports = PortBlock::reserve(6)?;
+        let (ports, root) = (PortBlock::reserve(6)?, in_memory("slotkeeper-mixed-")?);
         let mut nodes = Vec::new();
         for i in 0..6 {
             let binary = if i < 3 { candidates } else { voters };
-            nodes.push(Server::start(spec(binary, ports.port(i)))?);
+            let dir = root.path().join(format!("node-{i}"));
+            std::fs::create_dir(&dir)?;
+            nodes.push(Server::start(ServerSpec { dir: Some(dir), ..spec(binary, ports.port(i)) })?);
         }
-        let mixed = Self { nodes, _ports: ports };
+        let mixed = Self { nodes, _ports: ports, _root: root };
         mixed.form()?;
         Ok(mixed)
     }

@@ -37,7 +37,7 @@ impl Family {
         let ports = PortBlock::reserve(4)?;
         let mut servers = Vec::new();
         for i in 0..4 {
-            servers.push(Server::start(ServerSpec::cluster_node(binary, ports.port(i)))?);
+            servers.push(Server::start(ServerSpec::calm_cluster_node(binary, ports.port(i)))?);
         }
         let ids = servers.iter().map(|s| Ok(views::id(s.port())?.to_string())).collect::<Result<_>>()?;
         let family = Self { servers, ids, _ports: ports };
@@ -61,7 +61,7 @@ impl Family {
         views::wait_agreed(&ports, 3)
     }
 
-    /// Waits until the epochs that some of them have taken are known to all.
+    /// Waits until the epochs that some of them have taken are known to all, and the replica has what its master has.
     ///
     /// # Errors
     /// Not so within 30 s.
@@ -70,6 +70,11 @@ impl Family {
         wait::until("all know the latest epoch", SOON, || {
             let first = epoch(&self.servers[0]);
             first.is_some() && self.servers[..3].iter().all(|server| epoch(server) == first)
+        })?;
+        let keys = |server: &Server| views::keys(server.port()).ok();
+        wait::until("the replica has its master's keys", SOON, || {
+            let there = keys(&self.servers[0]);
+            there.is_some() && keys(&self.servers[2]) == there
         })
     }
 

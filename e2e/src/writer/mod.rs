@@ -52,7 +52,8 @@ pub struct Options {
     pub password: Option<String>,
     /// How long a reply may take before its command counts as unknown.
     pub reply_limit: Duration,
-    /// How much later than it should a key may expire, in milliseconds: clocks of several machines differ.
+    /// How much later than it should a key may expire, in milliseconds: clocks of several machines differ, and who sends may
+    /// have to wait for a busy machine.
     pub expiry_slack_ms: u64,
 }
 
@@ -70,7 +71,7 @@ impl Options {
             seed: 1,
             password: None,
             reply_limit: Duration::from_secs(5),
-            expiry_slack_ms: 500,
+            expiry_slack_ms: 5000,
         }
     }
 

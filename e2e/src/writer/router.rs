@@ -16,8 +16,8 @@ use tokio::time::sleep;
 
 /// MOVED and ASK followed for one request, or between two TRYAGAINs.
 const REDIRECTIONS_MAX: u32 = 16;
-/// TRYAGAIN taken for one request, with a pause after each: 4 s.
-const TRY_AGAIN_MAX: u32 = 400;
+/// TRYAGAIN taken for one request, with a pause after each: 30 s.
+const TRY_AGAIN_MAX: u32 = 3000;
 /// Attempts to reach an owner for one request, with a pause and a fresh look at the owners after each: about 1 s.
 const REACH_MAX: u32 = 40;
 /// Pause before a request is tried again.

@@ -1,4 +1,4 @@
-//! A proxy in front of one server that tells one lie.
+//! A proxy in front of one server that tells one lie, or the same one over and over.
 
 use node_server_protocol::resp::{Limits, Parsed, Reply, parse_reply, parse_request};
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Fault {
     /// None at all.
     None,
-    /// One GET is answered with what an earlier GET of the key gave.
+    /// GETs are answered with what the first GET of the key gave: one such answer alone may be no lie, for the key may
+    /// have expired.
     StaleRead,
     /// One INCR is acknowledged with the right number and not done.
     SwallowedIncrement,
@@ -110,7 +111,10 @@ impl Liar {
             Fault::StaleRead if verb == b"GET" => {
                 let first = memory.replies.entry(key.clone()).or_insert_with(|| reply.clone()).clone();
                 let stale = first != reply && first.starts_with(b"$") && !first.starts_with(b"$-1");
-                if stale && !self.done.swap(true, Ordering::SeqCst) { first } else { reply }
+                if stale {
+                    self.done.store(true, Ordering::SeqCst);
+                }
+                if stale { first } else { reply }
             }
             Fault::SwallowedIncrement if verb == b"INCR" => {
                 memory.replies.insert(key.clone(), reply.clone());

@@ -1,6 +1,6 @@
 //! Children that somebody deletes by hand come back, and no pod restarts for it.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Pods, ensure_untouched};
 use crate::scene::{Company, run};
 use crate::wait;
 use anyhow::{Context, Result, ensure};
@@ -30,7 +30,7 @@ fn deleted_by_hand() {
         kubectl.ok(&["delete", "statefulset/demo-1", "--cascade=orphan", "--wait=false"])?;
         wait_back(&cluster, "statefulset/demo-1", &before)?;
         cluster.wait_converged()?;
-        ensure!(cluster.pods()? == pods, "pods changed: {:#?}\n{pods:#?}", cluster.pods()?);
+        ensure_untouched(&cluster.pods()?, &pods)?;
         scene.client.warm()?;
         scene.finish_spotless(&cluster, 1000)
     });
@@ -46,9 +46,8 @@ fn a_stateful_set_with_its_pods() {
             1000,
         )?;
         let before = uid(cluster.kubectl(), "statefulset/demo-1")?;
-        let others = |pods: std::collections::BTreeMap<operator_planner::MemberId, crate::cluster::Pod>| {
-            pods.into_iter().filter(|(member, _)| member.shard != 1).collect::<Vec<_>>()
-        };
+        let others =
+            |pods: Pods| -> Pods { pods.into_iter().filter(|(member, _)| member.shard != 1).collect() };
         let kept = others(cluster.pods()?);
         cluster.kubectl().ok(&["delete", "statefulset/demo-1", "--wait=false"])?;
         wait_back(&cluster, "statefulset/demo-1", &before)?;
@@ -61,7 +60,7 @@ fn a_stateful_set_with_its_pods() {
         cluster.declare("masters: 3, replicasPerMaster: 1, recovery: {allowDataLoss: true}")?;
         cluster.wait_converged()?;
         cluster.ensure_owned(&crate::create::THREE)?;
-        ensure!(others(cluster.pods()?) == kept, "pods of other shards changed: {:#?}", cluster.pods()?);
+        ensure_untouched(&others(cluster.pods()?), &kept).context("pods of other shards")?;
         scene.client.warm()?;
         let report = scene.client.stop()?;
         report.assert_clean();

@@ -61,7 +61,7 @@ impl ClientPod {
 
     /// Waits until it runs.
     pub(crate) fn wait_running(&self) -> Result<()> {
-        let started = ["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"];
+        let started = ["wait", "--for=condition=Ready", "pod/client", "--timeout=180s"];
         self.kubectl.ok(&started).context(
             "the client pod does not run: is the image there (tools/build-test-image.sh, e2e/kind/load --tests; \
              CHECKED_WRITER_IMAGE names another)?",

@@ -16,8 +16,11 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(180);
 const BUS_PORT: u16 = 16379;
 
+/// The pods of a cluster.
+pub(crate) type Pods = BTreeMap<MemberId, Pod>;
+
 /// A pod of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pod {
     pub(crate) uid: String,
     pub(crate) ip: String,
@@ -40,10 +43,25 @@ impl Pod {
         }
     }
 
+    /// What is another one in another pod, or behind a restart. Readiness comes and goes.
+    fn incarnation(&self) -> (&str, &str, &str, u64) {
+        (&self.uid, &self.ip, &self.machine, self.restarts)
+    }
+
     /// Where clients connect.
     pub(crate) fn address(&self) -> String {
         format!("{}:{CLIENT_PORT}", self.ip)
     }
+}
+
+/// They are the same pods, and none has restarted.
+pub(crate) fn ensure_untouched(now: &Pods, before: &Pods) -> Result<()> {
+    let same = now.len() == before.len()
+        && now.iter().all(|(member, pod)| {
+            before.get(member).is_some_and(|former| pod.incarnation() == former.incarnation())
+        });
+    ensure!(same, "pods changed: {now:#?}\n{before:#?}");
+    Ok(())
 }
 
 /// A RedisCluster in a scene.
@@ -124,7 +142,7 @@ impl<'s> Cluster<'s> {
     }
 
     /// Its pods.
-    pub(crate) fn pods(&self) -> Result<BTreeMap<MemberId, Pod>> {
+    pub(crate) fn pods(&self) -> Result<Pods> {
         let selector = format!("--selector={CLUSTER_LABEL}={},app.kubernetes.io/component=node", self.name);
         let list: Value =
             serde_json::from_str(&self.kubectl().ok(&["get", "pods", &selector, "--output=json"])?)?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use operator::build::CLUSTER_LABEL;
 use std::time::{Duration, Instant};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 const SPEC: &str = "masters: 3, replicasPerMaster: 1, storage: {size: 64Mi}";
 
 #[test]

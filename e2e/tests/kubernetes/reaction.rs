@@ -6,14 +6,14 @@ use e2e::Kubectl;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Lines of the log that are looked at: more than a minute of a busy operator.
-const TAIL: &str = "--tail=500";
-
 /// How long after `death` the operator began its first step in this namespace.
 pub(crate) fn of_the_operator(kubectl: &Kubectl, death: SystemTime) -> Result<Duration> {
     let ours = format!("namespace=\"{}\"", kubectl.namespace());
     let deployment = format!("deployment/{RELEASE}");
-    let log = kubectl.in_namespace(OPERATOR_NAMESPACE).ok(&["logs", &deployment, TAIL])?;
+    // A step's line comes behind the death if its beginning does.
+    let since = death.duration_since(UNIX_EPOCH)?.as_secs();
+    let since = format!("--since-time={}", date(&format!("@{since}"), "+%Y-%m-%dT%H:%M:%SZ")?);
+    let log = kubectl.in_namespace(OPERATOR_NAMESPACE).ok(&["logs", &deployment, &since])?;
     let ended = log.lines().filter(|line| line.contains("a step ended") && line.contains(&ours));
     let begun = ended.map(begun).collect::<Result<Vec<_>>>()?;
     let after = begun.into_iter().filter_map(|at| at.duration_since(death).ok()).min();
@@ -25,9 +25,14 @@ fn begun(line: &str) -> Result<SystemTime> {
     let stamp = line.split_whitespace().next().unwrap_or_default();
     let took = line.split_once("took_ms=").and_then(|(_, rest)| rest.split_whitespace().next());
     let took: u64 = took.and_then(|ms| ms.parse().ok()).with_context(|| format!("no took_ms in {line}"))?;
-    let parsed =
-        Command::new("date").args(["--date", stamp, "+%s%3N"]).output().context("could not run date")?;
-    ensure!(parsed.status.success(), "{stamp:?} is no time: {line}");
-    let ended: u64 = String::from_utf8_lossy(&parsed.stdout).trim().parse()?;
+    let ended: u64 = date(stamp, "+%s%3N").with_context(|| line.to_owned())?.parse()?;
     Ok(UNIX_EPOCH + Duration::from_millis(ended.saturating_sub(took)))
+}
+
+/// A time, written in another form.
+fn date(time: &str, form: &str) -> Result<String> {
+    let written = Command::new("date").args(["--utc", "--date", time, form]).output();
+    let written = written.context("could not run date")?;
+    ensure!(written.status.success(), "{time:?} is no time");
+    Ok(String::from_utf8_lossy(&written.stdout).trim().to_owned())
 }

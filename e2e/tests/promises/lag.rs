@@ -23,9 +23,12 @@ impl LagWatch {
             while !stopped.load(Ordering::Relaxed) {
                 let at = millis(started);
                 let Some(goal) = offset(&mut master, "master_repl_offset") else { return };
-                while !stopped.load(Ordering::Relaxed)
-                    && offset(&mut replica, "slave_repl_offset").is_some_and(|has| has < goal)
-                {
+                while !stopped.load(Ordering::Relaxed) {
+                    // It says nothing, or is a replica no more: what it had is not known.
+                    let Some(has) = offset(&mut replica, "slave_repl_offset") else { return };
+                    if has >= goal {
+                        break;
+                    }
                     std::thread::yield_now();
                 }
                 if !stopped.load(Ordering::Relaxed) {

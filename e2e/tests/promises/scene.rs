@@ -11,6 +11,8 @@ pub(crate) const THREE: [&str; 3] = ["0-5460", "5461-10922", "10923-16383"];
 pub(crate) const FOUR: [&str; 4] = ["1365-5460", "6827-10922", "12288-16383", "0-1364,5461-6826,10923-12287"];
 /// How long a writer may take for some writes.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a busy machine may take for a reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(20);
 /// Writes before and after what a test does, so that there is something to lose.
 const WARM: u64 = 1000;
 
@@ -29,7 +31,8 @@ impl Scene {
         cluster.start_operator().unwrap();
         block_in_place(|| cluster.wait_converged()).unwrap();
         assert_owned(&cluster, slots);
-        let options = Options { loss, ..Options::new(&cluster.addresses().unwrap()) };
+        let options =
+            Options { loss, reply_limit: REPLY_LIMIT, ..Options::new(&cluster.addresses().unwrap()) };
         for some in &keys {
             some.set(&options).await.unwrap();
         }

@@ -143,16 +143,21 @@ impl Engine {
         {
             return Ok(step);
         }
-        if !self.run_piece(applier, &piece.commands, now)? {
+        if !self.run_piece(applier, &piece.commands, Some(raw), now)? {
             return Ok(Step::Busy);
         }
         self.changes.fetch_add(piece.commands.len() as u64, Ordering::Relaxed);
-        self.log.append_verbatim(raw, applier.session.db);
         Ok(Step::Done)
     }
 
-    /// Runs commands at once, without logging them. False: a slot is locked or writes are held back.
-    fn run_piece(&self, applier: &mut Applier, piece: &[Args<'_>], now: Millis) -> Result<bool, ApplyError> {
+    /// Runs commands at once, and logs `raw` for them. False: a slot is locked or writes are held back.
+    fn run_piece(
+        &self,
+        applier: &mut Applier,
+        piece: &[Args<'_>],
+        raw: Option<&[u8]>,
+        now: Millis,
+    ) -> Result<bool, ApplyError> {
         let mut commands = Vec::with_capacity(piece.len());
         let mut slots = BTreeSet::new();
         let first_db = applier.session.db;
@@ -173,6 +178,10 @@ impl Engine {
             return Ok(false);
         }
         self.run_commands(applier, &commands, &mut locks, now)?;
+        // With the locks: whoever closes the gate and finds nobody inside reads the end of the log, be it for a snapshot.
+        if let Some(raw) = raw {
+            self.log.append_verbatim(raw, applier.session.db, || true);
+        }
         Ok(true)
     }
 
@@ -235,7 +244,7 @@ impl Engine {
 
     fn replay_piece(&self, applier: &mut Applier, args: &Args<'_>, now: Millis) -> Result<(), ApplyError> {
         for _ in 0..BARRIER_TRIES {
-            if self.run_piece(applier, std::slice::from_ref(args), now)? {
+            if self.run_piece(applier, std::slice::from_ref(args), None, now)? {
                 return Ok(());
             }
             self.host.pause(1);
@@ -251,10 +260,7 @@ impl Engine {
         raw: &[u8],
     ) -> Result<Option<Step>, ApplyError> {
         let is = |at: usize, name: &[u8]| args.get(at).is_some_and(|a| a.eq_ignore_ascii_case(name));
-        let step = if is(0, b"PING") {
-            Step::Done
-        } else if is(0, b"SELECT") {
-            applier.session.db = self.database(args)?;
+        let step = if is(0, b"PING") || is(0, b"SELECT") {
             Step::Done
         } else if is(0, b"REPLCONF") && is(1, b"GETACK") {
             Step::GetAck
@@ -263,13 +269,17 @@ impl Engine {
         } else {
             return Ok(None);
         };
+        let may_log = || !self.gate.is_closed();
         // A database holds for the file as well.
-        if is(0, b"SELECT") {
-            self.log.append_verbatim(raw, applier.session.db)
+        let logged = if is(0, b"SELECT") {
+            let db = self.database(args)?;
+            let logged = self.log.append_verbatim(raw, db, may_log);
+            applier.session.db = if logged.is_some() { db } else { applier.session.db };
+            logged
         } else {
-            self.log.append_verbatim_plain(raw)
+            self.log.append_plain(raw, may_log)
         };
-        Ok(Some(step))
+        Ok(Some(logged.map_or(Step::Busy, |_| step)))
     }
 
     fn database(&self, args: &Args<'_>) -> Result<u16, ApplyError> {

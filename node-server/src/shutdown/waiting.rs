@@ -62,19 +62,20 @@ fn hand_over(
     }
 }
 
-/// A master takes no more writes until its replicas have acknowledged all of them. The pause stays: what came behind it
-/// would be acknowledged and lost. Whoever does not leave after all ends it.
+/// Takes no more writes, nor what a master of its own sends, until its replicas have acknowledged all there is: Redis asks
+/// for no role here. The pause stays: what came behind it would be acknowledged and lost, or be in this node's file and not
+/// where the replicas go on. Whoever does not leave after all ends it.
 fn wait_for_replicas(
     node: &Node,
     requests: &Receiver<Request>,
     askers: &mut Vec<ReplyTo>,
     deadline: Millis,
 ) -> Waited {
-    if node.engine.is_replica() {
+    if node.replication.status.load().replicas.is_empty() {
         return Waited::Over(HandOver::NotNeeded);
     }
+    node.engine.pause_writes(FOR_EVER);
     if lagging(node, node.engine.log().end()) > 0 {
-        node.engine.pause_writes(FOR_EVER);
         tracing::info!("Waiting for replicas before shutting down.");
     }
     let mut settled = None;

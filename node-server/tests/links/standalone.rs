@@ -168,6 +168,12 @@ fn replicaof_in_a_transaction() {
     assert_eq!(info(master, "replication", "role"), "slave");
 }
 
+/// Whether it waits before it leaves.
+fn waits(server: &Server) -> bool {
+    let text = server.client().unwrap().text(&["INFO", "server"]).unwrap();
+    info_field(&text, "shutdown_in_milliseconds").is_some_and(|ms| ms.parse::<u64>().unwrap() > 0)
+}
+
 /// What was acknowledged to clients is on replicas when the master leaves, as in Redis 7.
 #[test]
 fn a_master_that_leaves_waits_for_its_replicas() {
@@ -181,10 +187,6 @@ fn a_master_that_leaves_waits_for_its_replicas() {
     // First it is told to stay: both who asked hear of it, and writes go on.
     let mut askers = [servers[0].client().unwrap(), servers[0].client().unwrap()];
     askers.iter_mut().for_each(|asker| asker.send(&e2e::client::request(&["SHUTDOWN"])).unwrap());
-    let waits = |server: &Server| {
-        let text = server.client().unwrap().text(&["INFO", "server"]).unwrap();
-        info_field(&text, "shutdown_in_milliseconds").is_some_and(|ms| ms.parse::<u64>().unwrap() > 0)
-    };
     wait::until("it waits", SOON, || waits(&servers[0])).unwrap();
     wait::until("both wait", SOON, || info(&servers[0], "clients", "blocked_clients") == "2").unwrap();
     let mut writer = servers[0].client().unwrap();
@@ -220,4 +222,61 @@ fn a_master_that_leaves_waits_no_longer_than_it_is_told() {
     let log = servers[0].log();
     assert!(status.success() && log.contains("0 of 1 replicas are in sync when shutting down."), "{log}");
     assert!(log.contains("Lagging replica 127.0.0.1:"), "{log}");
+}
+
+/// It left with more in its file than its own replica had, which had to copy everything when both went on.
+#[test]
+fn a_replica_that_leaves_waits_for_its_own_replicas() {
+    let ports = PortBlock::reserve(3).unwrap();
+    let spec = |n| ServerSpec::new(Binary::NodeServer, ports.port(n)).with("repl-ping-replica-period", 1);
+    let master = |n| format!("127.0.0.1 {}", ports.port(n));
+    let top = Server::start(spec(0)).unwrap();
+    let durable = spec(1).with("replicaof", master(0)).with("appendonly", "yes");
+    let mut middle = Server::start(durable).unwrap();
+    wait_up(&middle);
+    let history = info(&top, "replication", "master_replid");
+    wait::until("its file has its base", SOON, || middle.has_base_of(&history)).unwrap();
+    let below = Server::start(spec(2).with("replicaof", master(1))).unwrap();
+    wait_up(&below);
+    let offset = |server: &Server| info(server, "replication", "master_repl_offset").parse::<u64>().unwrap();
+    let mut writer = top.client().unwrap();
+    below.pause().unwrap();
+    writer.call(&["SET", "a", "1"]).unwrap();
+    wait::until("it has the key", SOON, || {
+        middle.client().unwrap().call(&["EXISTS", "a"]).unwrap() == Reply::Integer(1)
+    })
+    .unwrap();
+
+    // First it is told to stay: what its master has sent meanwhile is applied.
+    let mut asker = middle.client().unwrap();
+    asker.send(&e2e::client::request(&["SHUTDOWN"])).unwrap();
+    wait::until("it waits", SOON, || waits(&middle)).unwrap();
+    writer.call(&["SET", "b", "1"]).unwrap();
+    assert_eq!(middle.client().unwrap().call(&["SHUTDOWN", "ABORT"]).unwrap(), ok());
+    assert_eq!(asker.read_reply().unwrap(), Reply::Error(REFUSED.into()));
+    wait::until("it goes on", SOON, || {
+        middle.client().unwrap().call(&["EXISTS", "b"]).unwrap() == Reply::Integer(1)
+    })
+    .unwrap();
+
+    middle.signal(Signal::TERM).unwrap();
+    wait::until("it waits again", SOON, || waits(&middle)).unwrap();
+    let end = offset(&middle);
+    writer.call(&["SET", "c", "1"]).unwrap();
+    let sent = offset(&top);
+    wait::until("a PING comes as well", SOON, || offset(&top) > sent).unwrap();
+    assert_eq!(offset(&middle), end, "nothing is applied any more");
+    below.resume().unwrap();
+    let status = middle.stop().unwrap();
+    let log = middle.log();
+    assert!(status.success() && log.contains("1 of 1 replicas are in sync when shutting down."), "{log}");
+
+    middle.restart().unwrap();
+    wait::until("all of it has arrived", SOON, || {
+        below.client().unwrap().call(&["EXISTS", "a", "b", "c"]).unwrap() == Reply::Integer(3)
+    })
+    .unwrap();
+    let syncs = |server: &Server| (stat(server, "sync_full"), stat(server, "sync_partial_ok"));
+    assert_eq!(syncs(&top), ("1".into(), "1".into()), "{}", middle.log());
+    assert_eq!(syncs(&middle), ("0".into(), "1".into()), "{}", middle.log());
 }

@@ -1,6 +1,6 @@
 //! The charts against a real API server: installed, upgraded, uninstalled, and their pods under restricted security.
 
-use crate::{PLANE, cluster};
+use crate::{PLANE, cluster, wait_served};
 use anyhow::Result;
 use e2e::Kubectl;
 use e2e::helm::Helm;
@@ -89,6 +89,7 @@ fn the_definitions_are_upgraded_by_helm_and_outlive_their_release() {
     let established =
         ["wait", "--for=condition=Established", "crd/redisclusters.slotkeeper.dev", "--timeout=60s"];
     kubectl.ok(&established).unwrap();
+    wait_served(&kubectl);
     kubectl.ok_with(&["create", "--filename=-"], &cluster("demo", "{}")).unwrap();
     let paused = || {
         let definition = kubectl.get("crd", "redisclusters.slotkeeper.dev").unwrap();

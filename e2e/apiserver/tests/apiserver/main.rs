@@ -7,9 +7,10 @@ mod permissions;
 mod scale;
 mod status;
 
-use e2e::Kubectl;
+use e2e::{Kubectl, wait};
 use e2e_apiserver::ControlPlane;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// The one control plane, with the definition installed as a user would without helm.
 static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
@@ -24,6 +25,13 @@ fn install_definition(admin: &Kubectl) {
     admin
         .ok(&["wait", "--for=condition=Established", "crd/redisclusters.slotkeeper.dev", "--timeout=60s"])
         .expect("the definition is established");
+    wait_served(admin);
+}
+
+/// An API server serves what is established a moment later.
+fn wait_served(admin: &Kubectl) {
+    wait::until("RedisClusters are served", Duration::from_secs(60), || admin.ok(&["get", "rdc"]).is_ok())
+        .expect("the definition is served");
 }
 
 /// A manifest of one RedisCluster; `spec` is JSON or YAML in one line.

@@ -1,5 +1,6 @@
 //! `operator run` under exactly the permissions that the chart grants, with node-servers as pods.
 
+use crate::permissions::{wait_granted, wait_may};
 use crate::{PLANE, cluster};
 use anyhow::{Context, Result};
 use e2e::helm::Helm;
@@ -12,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// How long anything may take; with a quiet machine it is seconds.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The chart, its service account's token, and operators that run with it: on this machine, not as pods.
 struct Operators {
@@ -28,6 +29,9 @@ impl Operators {
         Helm::of(admin)?.ok(&["install", "op", "charts/redis-operator", "--set", &scope])?;
         let token = admin.ok(&["create", "token", "op"])?;
         let user = PLANE.user(&format!("operator-{}", admin.namespace()), token.trim())?;
+        let user = user.in_namespace(admin.namespace());
+        wait_granted(&user)?;
+        wait_may(&user, admin.namespace(), "create", "statefulsets.apps")?;
         let kubeconfig = user.kubeconfig().to_owned();
         Ok(Self { admin: admin.clone(), kubeconfig, ports: PortBlock::reserve(2)? })
     }

@@ -2,8 +2,12 @@
 
 use crate::PLANE;
 use anyhow::{Result, bail, ensure};
-use e2e::Kubectl;
 use e2e::helm::Helm;
+use e2e::{Kubectl, wait};
+use std::time::Duration;
+
+/// How long an API server may take to learn of a role.
+const GRANT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Installs the chart; the operator's service account, speaking for itself.
 fn operator(release: &str, values: &[&str]) -> Result<Kubectl> {
@@ -13,7 +17,21 @@ fn operator(release: &str, values: &[&str]) -> Result<Kubectl> {
     Helm::of(&kubectl)?.ok(&args)?;
     let token = kubectl.ok(&["create", "token", release])?;
     let name = format!("{}-{release}", kubectl.namespace());
-    Ok(PLANE.user(&name, token.trim())?.in_namespace(kubectl.namespace()))
+    let user = PLANE.user(&name, token.trim())?.in_namespace(kubectl.namespace());
+    wait_granted(&user)?;
+    Ok(user)
+}
+
+/// An API server learns of roles a moment later than they are made: of those for all namespaces, and of those for one.
+pub(crate) fn wait_granted(user: &Kubectl) -> Result<()> {
+    wait_may(user, "default", "watch", "nodes")?;
+    wait_may(user, user.namespace(), "create", "leases.coordination.k8s.io")
+}
+
+pub(crate) fn wait_may(user: &Kubectl, namespace: &str, verb: &str, resource: &str) -> Result<()> {
+    wait::until(&format!("allowed: {verb} {resource} in {namespace}"), GRANT_LIMIT, || {
+        may(user, namespace, verb, resource).is_ok_and(|may| may)
+    })
 }
 
 /// What kubectl answers: yes or no; anything else is no answer.
@@ -40,10 +58,7 @@ fn an_operator_for_all_namespaces_may_do_its_work_and_no_more() {
         ("default", "watch", "nodes"),
         (operator.namespace(), "create", "leases.coordination.k8s.io"),
     ] {
-        assert!(
-            may(&operator, namespace, verb, resource).unwrap(),
-            "must be allowed: {verb} {resource} in {namespace}"
-        );
+        wait_may(&operator, namespace, verb, resource).unwrap();
     }
     for (namespace, verb, resource) in [
         ("default", "get", "secrets"),
@@ -68,9 +83,9 @@ fn an_operator_for_all_namespaces_may_do_its_work_and_no_more() {
 fn an_operator_for_one_namespace_has_nothing_to_say_elsewhere() {
     let shop = PLANE.fresh_namespace().unwrap();
     let operator = operator("op", &["--set", &format!("watchNamespace={}", shop.namespace())]).unwrap();
-    assert!(may(&operator, shop.namespace(), "create", "statefulsets.apps").unwrap());
-    assert!(may(&operator, operator.namespace(), "create", "leases.coordination.k8s.io").unwrap());
-    assert!(may(&operator, "default", "list", "nodes").unwrap());
+    wait_may(&operator, shop.namespace(), "create", "statefulsets.apps").unwrap();
+    wait_may(&operator, operator.namespace(), "create", "leases.coordination.k8s.io").unwrap();
+    wait_may(&operator, "default", "list", "nodes").unwrap();
     assert!(!may(&operator, "default", "create", "statefulsets.apps").unwrap());
     assert!(!may(&operator, "default", "list", "redisclusters.slotkeeper.dev").unwrap());
     assert!(!may(&operator, operator.namespace(), "list", "pods").unwrap());

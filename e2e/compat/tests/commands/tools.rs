@@ -28,7 +28,7 @@ fn assert_checked(node: &Server) {
 #[test]
 fn rebalance_follows_the_weights_and_back() {
     const KEYS: u32 = 300;
-    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0)).unwrap();
+    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0).without_failover()).unwrap();
     let any = address(&cluster.nodes[0]);
     for i in 0..KEYS {
         let name = format!("key:{i}");
@@ -65,7 +65,7 @@ fn set_slot(node: &Server, slot: &str, state: &[&str]) {
 
 #[test]
 fn fix_finishes_what_was_broken_off() {
-    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0)).unwrap();
+    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0).without_failover()).unwrap();
     let ids = ids(&cluster);
     let any = address(&cluster.nodes[0]);
     // Slot 741 is on its way from 0 to 1, and two of its three keys have arrived: redis-cli goes on to 1.
@@ -102,7 +102,7 @@ fn fix_finishes_what_was_broken_off() {
 
 #[test]
 fn fix_covers_slots_that_nobody_owns() {
-    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0)).unwrap();
+    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 0).without_failover()).unwrap();
     for node in &cluster.nodes {
         node.client().unwrap().call(&["CLUSTER", "DELSLOTS", "7", "8"]).unwrap();
     }
@@ -127,7 +127,7 @@ fn fix_covers_slots_that_nobody_owns() {
 
 #[test]
 fn call_and_info_ask_every_node() {
-    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 1)).unwrap();
+    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 1).without_failover()).unwrap();
     let any = address(&cluster.nodes[0]);
     let called = cli::cluster(&["call", &any, "PING"]).unwrap();
     for node in &cluster.nodes {
@@ -148,7 +148,7 @@ fn call_and_info_ask_every_node() {
 
 #[test]
 fn redis_benchmark_runs_through() {
-    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 1)).unwrap();
+    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(3, 1).without_failover()).unwrap();
     let port = cluster.nodes[1].port().to_string();
     for how in [&["-P", "1"][..], &["-P", "16"], &["-P", "4", "--threads", "2"]] {
         let mut command = Command::new("redis-benchmark");

@@ -4,7 +4,8 @@ use crate::digest::{tail, wait_all_equal};
 use crate::generate::Generator;
 use crate::run::{Pair, write};
 use crate::support::{
-    DATABASES, alone, commands, follow, info, payloads, ports, preload, seed, stat, wait_up,
+    DATABASES, alone, commands, follow, info, payloads, ports, preload, seed, stat, wait_base, wait_offset,
+    wait_up,
 };
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server, wait};
@@ -40,6 +41,12 @@ fn cascade(top: Binary, between: Binary, below: Binary) -> Result<()> {
     for server in [&between, &below] {
         ensure!(info(server, "replication", "master_replid")? == replid, "one history for all");
     }
+    if !is_real(&between) {
+        wait_base(&between)?;
+    }
+    // A flush was the last thing, and who is behind is waited for no longer than `shutdown-timeout`.
+    wait_offset(&top, &between)?;
+    wait_offset(&between, &below)?;
     between.stop()?;
     write(&mut top.client()?, &mut generator, 100)?;
     between.restart()?;

@@ -3,7 +3,9 @@
 use crate::digest::{tail, wait_equal};
 use crate::generate::Generator;
 use crate::run::write;
-use crate::support::{DATABASES, alone, info, payloads, ports, preload, seed, stat, wait_offset, wait_up};
+use crate::support::{
+    DATABASES, alone, info, payloads, ports, preload, seed, stat, wait_base, wait_offset, wait_up,
+};
 use anyhow::{Context, Result, ensure};
 use e2e::{Binary, Server};
 
@@ -32,6 +34,9 @@ fn goes_on(real: Binary, way: Way) -> Result<()> {
     };
     let mut replica = Server::start(spec)?;
     wait_up(&replica)?;
+    if !matches!(way, Way::RdbStopped) {
+        wait_base(&replica)?;
+    }
     let mut generator = Generator::new(seed(), payloads, false);
     let mut client = master.client()?;
     for round in 1..=2 {
@@ -47,10 +52,12 @@ fn goes_on(real: Binary, way: Way) -> Result<()> {
                 replica.kill()?;
             }
             Way::AppendOnlyRewritten => {
+                let finished = || replica.log().matches("AOF rewrite finished").count();
+                let before = finished();
                 replica.client()?.call(&["BGREWRITEAOF"])?;
                 e2e::wait::until("it is rewritten", crate::support::SOON, || {
                     info(&replica, "persistence", "aof_rewrite_in_progress").is_ok_and(|text| text == "0")
-                        && replica.log().matches("AOF rewrite finished").count() > round
+                        && finished() > before
                 })?;
                 wait_on_disk(&replica)?;
                 replica.kill()?;

@@ -237,9 +237,11 @@ fn in_database(server: &Server, db: &str) -> Result<()> {
 fn roles_change_without_a_full_sync() -> Result<()> {
     for real in [Binary::Redis, Binary::Valkey] {
         let ports = ports(3)?;
-        let a = Server::start(alone(Binary::NodeServer, ports.port(0)))?;
-        let b = Server::start(alone(real, ports.port(1)))?;
-        let c = Server::start(alone(Binary::NodeServer, ports.port(2)))?;
+        // A PING that only one of them has would make another one's log no beginning of its.
+        let spec = |binary, n| alone(binary, ports.port(n)).with("repl-ping-replica-period", 3600);
+        let start = |binary, n| Server::start(spec(binary, n).with("repl-timeout", 3600));
+        let (a, b) = (start(Binary::NodeServer, 0)?, start(real, 1)?);
+        let c = start(Binary::NodeServer, 2)?;
         for replica in [&b, &c] {
             follow(replica, a.port())?;
             wait_up(replica)?;

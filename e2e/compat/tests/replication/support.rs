@@ -80,6 +80,12 @@ pub fn wait_offset(master: &Server, replica: &Server) -> Result<()> {
     .with_context(|| tail(replica))
 }
 
+/// Waits until our replica's append-only file has a base of its master's history: until then it goes on from nowhere.
+pub fn wait_base(replica: &Server) -> Result<()> {
+    let replid = info(replica, "replication", "master_replid")?;
+    wait::until("its file has its base", SOON, || replica.has_base_of(&replid)).with_context(|| tail(replica))
+}
+
 /// Waits until the log says something.
 pub fn wait_log(server: &Server, text: &str) -> Result<()> {
     wait::until(&format!("the log says {text:?}"), SOON, || server.log().contains(text))

@@ -1,6 +1,8 @@
 //! Steps 1 to 4: six processes become a cluster.
 
+use e2e::wait;
 use e2e_compat::installation::SIX;
+use e2e_compat::views::SOON;
 use e2e_compat::{Conversation, Installation, cli, process, views};
 
 pub(crate) fn step_1_start(servers: &Installation) {
@@ -14,7 +16,8 @@ pub(crate) fn step_1_start(servers: &Installation) {
         assert!(process::is_in_background(id).unwrap(), "{title}");
         let written = std::fs::read_to_string(servers.dir(n).join("log/redis.pid")).unwrap();
         assert_eq!(written, format!("{id}\n"));
-        assert!(servers.log(n).contains("Ready to accept connections"), "{}", servers.log(n));
+        let ready = || servers.log(n).contains("Ready to accept connections");
+        wait::until("its log says that it is ready", SOON, ready).unwrap();
         assert!(servers.dir(n).join("nodes.conf").is_file());
     }
 }

@@ -4,7 +4,7 @@ use crate::replicas::NINE;
 use e2e::wait;
 use e2e_compat::installation::SIX;
 use e2e_compat::views::{self, SOON};
-use e2e_compat::{Installation, cli};
+use e2e_compat::{Conversation, Installation, cli};
 
 pub(crate) fn step_11_take_them_away(servers: &Installation, heir: u16) {
     // redis-cli moves the lowest slots first, so in this order each master gets back what it gave.
@@ -34,7 +34,9 @@ pub(crate) fn step_11_take_them_away(servers: &Installation, heir: u16) {
 fn give_back(servers: &Installation, to: u16, count: u16) {
     let id = |n| views::id(servers.port(n)).unwrap().to_string();
     let (from, to, count) = (id(7), id(to), count.to_string());
-    let text = cli::cluster(&[
+    // As a conversation, which does not wait for ever.
+    let reshard = Conversation::start(&[
+        "--cluster",
         "reshard",
         &servers.address(1),
         "--cluster-from",
@@ -45,7 +47,7 @@ fn give_back(servers: &Installation, to: u16, count: u16) {
         &count,
         "--cluster-yes",
     ]);
-    let text = text.unwrap();
+    let text = reshard.unwrap().finish().unwrap();
     assert!(!text.contains("[ERR]"), "{text}");
     servers.wait_agreed(&NINE).unwrap();
 }

@@ -230,19 +230,21 @@ impl Log {
         Some(self.publish(&inner))
     }
 
-    /// On a replica: appends the master's bytes as they are; `db` is selected behind them.
-    pub(crate) fn append_verbatim(&self, bytes: &[u8], db: u16) -> u64 {
+    /// On a replica: appends the master's bytes as they are; `db` is selected behind them. `allowed` as for
+    /// [`Log::append`].
+    pub(crate) fn append_verbatim(
+        &self,
+        bytes: &[u8],
+        db: u16,
+        allowed: impl FnOnce() -> bool,
+    ) -> Option<u64> {
         let mut inner = self.inner.lock();
+        if !allowed() {
+            return None;
+        }
         inner.append(bytes);
         inner.db = db;
-        self.publish(&inner)
-    }
-
-    /// The same for a record that concerns no key.
-    pub(crate) fn append_verbatim_plain(&self, record: &[u8]) -> u64 {
-        let mut inner = self.inner.lock();
-        inner.append_skipped(record);
-        self.publish(&inner)
+        Some(self.publish(&inner))
     }
 
     fn publish(&self, inner: &Inner) -> u64 {

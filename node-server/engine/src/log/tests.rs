@@ -26,7 +26,7 @@ fn the_backlog_is_trimmed_and_pins_hold_it() {
     let log = Log::new(id('a'), BACKLOG_MIN);
     let pin = log.pin(0);
     for _ in 0..3 {
-        log.append_verbatim(&vec![7; BACKLOG_MIN], 0);
+        log.append_verbatim(&vec![7; BACKLOG_MIN], 0, || true);
     }
     assert_eq!(log.backlog(), (0, 3 * BACKLOG_MIN));
     pin.advance(100);
@@ -40,13 +40,13 @@ fn the_backlog_is_trimmed_and_pins_hold_it() {
 #[test]
 fn psync_continues_within_the_backlog_and_before_the_shift() {
     let log = Log::new(id('a'), BACKLOG_MIN);
-    log.append_verbatim(&[1; 100], 0);
+    log.append_verbatim(&[1; 100], 0, || true);
     assert_eq!(log.continue_from(id('a').as_bytes(), 1), Some(0));
     assert_eq!(log.continue_from(id('a').as_bytes(), 101), Some(100));
     assert_eq!(log.continue_from(id('a').as_bytes(), 102), None);
     assert_eq!(log.continue_from(b"?", -1), None);
     log.promote(id('b'));
-    log.append_verbatim(&[2; 10], 0);
+    log.append_verbatim(&[2; 10], 0, || true);
     assert_eq!(log.history().second_offset, 101);
     assert_eq!(log.continue_from(id('a').as_bytes(), 101), Some(100));
     assert_eq!(log.continue_from(id('a').as_bytes(), 102), None);
@@ -103,8 +103,8 @@ fn the_database_at_the_end_is_known_to_whoever_goes_on_there() {
     let log = Log::new(id('a'), BACKLOG_MIN);
     log.append_across(b"x", 0, 3, || true).unwrap();
     assert_eq!((log.database(), log.standing().db), (3, 3));
-    log.append_verbatim(b"y", 5);
-    log.append_verbatim_plain(b"z");
+    log.append_verbatim(b"y", 5, || true);
+    log.append_plain(b"z", || true);
     assert_eq!(log.database(), 5);
     // A master names its database first; whoever has not read that has the old one selected.
     log.promote(id('b'));

@@ -232,3 +232,24 @@ fn a_write_that_comes_with_a_promotion_is_logged_or_refused() {
     let node = Node::standalone();
     promoted_again_and_again(&node, |replicates| node.engine.set_replica(replicates));
 }
+
+/// A replica's log grew in a pause, by PINGs, behind what was taken for its end.
+#[test]
+fn a_replica_that_applies_stands_still_in_a_pause() {
+    const PAUSES: usize = 40;
+    let replica = node(true);
+    replica.engine.set_replica(true);
+    let pieces: [&[u8]; 2] = [b"*2\r\n$4\r\nINCR\r\n$4\r\n{a}n\r\n", b"*1\r\n$4\r\nPING\r\n"];
+    let (mut applier, mut applied) = (Applier::default(), 0);
+    std::thread::scope(|scope| {
+        let pauses = scope.spawn(|| (0..PAUSES).for_each(|_| pause(&replica.engine)));
+        while !pauses.is_finished() {
+            for piece in pieces {
+                applied += replica.engine.apply(&mut applier, piece, NOW).unwrap().consumed;
+            }
+        }
+        pauses.join().unwrap();
+    });
+    assert!(applied > 0);
+    assert_eq!(replica.engine.log().end(), applied as u64);
+}

@@ -23,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(3);
 const WARM: Duration = Duration::from_secs(1);
 /// How long a file or a copy may take under the load.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How often an event may be too short to be measured.
+const TRIES: usize = 5;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Measurements of what saturates each server, of which the median counts.
 const SATURATIONS: usize = 3;
@@ -45,12 +47,15 @@ pub(crate) fn run(settings: &Settings, contenders: &[Contender]) -> Result<Table
     for round in 0..settings.rounds {
         for i in turns(round, servers.len()) {
             let (server, who) = (&servers[i], &contenders[i]);
-            let event = measure(server, settings, rate, || save(&mut server.client()?))?;
-            note(&mut table, who, "BGSAVE", &event)?;
-            let (replica, master) = joined(server, who)?;
-            let event = measure(server, settings, rate, || copy(&replica, &master))?;
-            note(&mut table, who, "full sync", &event)?;
-            leave(server, replica)?;
+            let saved = || measure(server, settings, rate, || save(&mut server.client()?));
+            note(&mut table, who, "BGSAVE", &seen(saved)?)?;
+            let copied = || {
+                let (replica, master) = joined(server, who)?;
+                let event = measure(server, settings, rate, || copy(&replica, &master))?;
+                leave(server, replica)?;
+                Ok(event)
+            };
+            note(&mut table, who, "full sync", &seen(copied)?)?;
         }
         progress("snapshot", round, settings);
     }
@@ -105,6 +110,17 @@ fn measure(
         let during = control.join().map_err(|_| anyhow::anyhow!("the event panicked"))??;
         Ok(Event { samples: samples?, quiet: WARM..during.start, during })
     })
+}
+
+/// Again where it was over before a request was due.
+fn seen(once: impl Fn() -> Result<Event>) -> Result<Event> {
+    for _ in 1..TRIES {
+        let event = once()?;
+        if p999_ms(&event.samples, &event.during).is_some() {
+            return Ok(event);
+        }
+    }
+    once()
 }
 
 fn note(table: &mut Table, who: &Contender, what: &str, event: &Event) -> Result<()> {
