@@ -172,10 +172,10 @@ mod tests {
             );
             master_of(&NodesConf::parse(&text).unwrap()).map(|link| (link.host, link.port, link.id))
         };
-        let slave = format!("myself,slave {master}");
+        let follows = format!("myself,slave {master}");
         let id = Some(master.parse().unwrap());
-        assert_eq!(of("127.0.0.1:7000@17000", "master", &slave), Some(("127.0.0.1".into(), 7000, id)));
-        assert_eq!(of(":0@0", "master,noaddr", &slave), None);
+        assert_eq!(of("127.0.0.1:7000@17000", "master", &follows), Some(("127.0.0.1".into(), 7000, id)));
+        assert_eq!(of(":0@0", "master,noaddr", &follows), None);
         assert_eq!(of("127.0.0.1:7000@17000", "master", "myself,master -"), None);
     }
 }
