@@ -33,6 +33,8 @@ const STAYING_LEN: usize = 100;
 const COMMANDS_PER_S: u64 = 4000;
 /// Rewrites are frequent: their moments are hit as well.
 const REWRITE_MIN_SIZE: &str = "1mb";
+/// Of a cluster, in milliseconds: a killed master is to be back before it is given up, and waits for so long until it serves.
+const NODE_TIMEOUT_MS: u32 = 4000;
 /// Broken promises that are kept word for word; all are counted.
 const BROKEN_KEPT: usize = 20;
 
@@ -140,7 +142,8 @@ impl Nodes {
             ("auto-aof-rewrite-min-size", REWRITE_MIN_SIZE),
         ];
         if options.masters > 1 {
-            let shape = Shape::new(options.masters, 0).without_failover().in_dir(&options.dir);
+            let shape = Shape::new(options.masters, 0).with("cluster-node-timeout", NODE_TIMEOUT_MS);
+            let shape = shape.in_dir(&options.dir);
             let shape = directives.iter().fold(shape, |shape, (name, value)| shape.with(name, value));
             return Ok(Self::Cluster(LocalCluster::start(Binary::NodeServer, &shape)?));
         }

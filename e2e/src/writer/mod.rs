@@ -71,7 +71,7 @@ impl Options {
             seed: 1,
             password: None,
             reply_limit: Duration::from_secs(5),
-            expiry_slack_ms: 5000,
+            expiry_slack_ms: 2000,
         }
     }
 

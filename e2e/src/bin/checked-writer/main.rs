@@ -80,7 +80,7 @@ struct How {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How much later than it should a key may expire, in milliseconds.
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 2000)]
     expiry_slack_ms: u64,
 }
 
