@@ -119,8 +119,11 @@ impl LocalCluster {
         self.wait_roles(usize::from(shape.masters * shape.replicas))
     }
 
-    /// Waits until every member knows of so many replicas: roles travel with heartbeats.
-    fn wait_roles(&self, replicas: usize) -> Result<()> {
+    /// Waits until every running member knows of so many replicas: roles travel with heartbeats.
+    ///
+    /// # Errors
+    /// Not so within 30 s.
+    pub fn wait_roles(&self, replicas: usize) -> Result<()> {
         let knows = |node: &Server| -> Result<bool> {
             let lines = view(&mut node.client()?)?;
             Ok(lines.iter().filter(|line| line.master.is_some()).count() == replicas)

@@ -52,11 +52,10 @@ impl Cluster {
     /// known already.
     pub(crate) fn finish_handshake(&mut self, link: LinkId, made_up: NodeId, header: &Header) -> bool {
         let known = self.view.known(header.sender).map(|n| n.id);
-        let met = self.view.node(made_up).map(|n| n.created);
+        let (met, address) = self.view.node(made_up).map(|n| (n.created, n.address)).unzip();
         // Whoever is introduced is not forgotten any more, and others are not told so.
         self.forgotten.remove(header.sender);
         if let Some(known) = known {
-            let address = self.view.node(made_up).map(|n| n.address);
             if let Some(node) = self.view.node_mut(known) {
                 node.met = met;
             }

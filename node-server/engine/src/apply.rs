@@ -274,7 +274,9 @@ impl Engine {
         let logged = if is(0, b"SELECT") {
             let db = self.database(args)?;
             let logged = self.log.append_verbatim(raw, db, may_log);
-            applier.session.db = if logged.is_some() { db } else { applier.session.db };
+            if logged.is_some() {
+                applier.session.db = db;
+            }
             logged
         } else {
             self.log.append_plain(raw, may_log)

@@ -4,9 +4,7 @@ use super::*;
 
 fn durable(masters: u16, replicas: u16) -> LocalCluster {
     let shape = Shape::new(masters, replicas).with("appendonly", "yes").with("appendfsync", "always");
-    let cluster = LocalCluster::start(Binary::NodeServer, &shape).unwrap();
-    wait_roles(&cluster, usize::from(masters * replicas));
-    cluster
+    LocalCluster::start(Binary::NodeServer, &shape).unwrap()
 }
 
 fn reader(server: &Server) -> Client {

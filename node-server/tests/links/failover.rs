@@ -54,7 +54,7 @@ fn manual_failovers_resync_partially() {
         .unwrap();
         wait_same_offset(&cluster.nodes[to], &cluster.nodes[from]);
         assert_eq!(info(&cluster.nodes[to], "stats", "sync_partial_ok"), "1");
-        wait_roles(&cluster, 3);
+        cluster.wait_roles(3).unwrap();
     }
     assert!(has_all(&mut cluster.nodes[0].client().unwrap(), &keys));
     assert_eq!(info(&cluster.nodes[3], "stats", "sync_full"), "0");
@@ -85,7 +85,7 @@ fn a_new_master_serves_before_the_old_one_sends_clients_there() {
             info(&cluster.nodes[from], "replication", "master_link_status") == "up"
         })
         .unwrap();
-        wait_roles(&cluster, 3);
+        cluster.wait_roles(3).unwrap();
     }
     // A thread of the new master that a busy machine holds up may be late for once.
     assert!(sent_back <= 1, "{sent_back} of 20 times");

@@ -27,20 +27,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 /// A cluster in which every node knows who replicates whom.
 pub fn cluster(masters: u16, replicas: u16) -> LocalCluster {
-    let cluster = LocalCluster::start(Binary::NodeServer, &Shape::new(masters, replicas)).unwrap();
-    wait_roles(&cluster, usize::from(masters * replicas));
-    cluster
-}
-
-/// Waits until every node knows of so many replicas: roles travel with heartbeats.
-pub fn wait_roles(cluster: &LocalCluster, replicas: usize) {
-    wait::until("all nodes know who is a replica", SOON, || {
-        (0..cluster.nodes.len()).all(|n| {
-            let replicates = |l: &&NodeLine| l.master.is_some();
-            cluster.view(n).is_ok_and(|lines| lines.iter().filter(replicates).count() == replicas)
-        })
-    })
-    .unwrap();
+    LocalCluster::start(Binary::NodeServer, &Shape::new(masters, replicas)).unwrap()
 }
 
 /// A node of no cluster yet.

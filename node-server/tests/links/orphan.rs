@@ -16,7 +16,11 @@ fn a_replica_goes_to_a_master_that_has_none_left() {
     set_all(&mut cluster.nodes[2].client().unwrap(), &keys);
     let (rich, poor) = (id(&cluster.nodes[0]), id(&cluster.nodes[2]));
     meet_and_follow(&mut cluster.nodes[0].client().unwrap(), &cluster.nodes[6]);
-    wait_roles(&cluster, 4);
+    cluster.wait_roles(4).unwrap();
+    wait::until("the spare knows who is a replica", SOON, || {
+        cluster.view(6).unwrap().iter().filter(|line| line.master.is_some()).count() == 4
+    })
+    .unwrap();
     let stays = |cluster: &LocalCluster| replicas(&cluster.view(2).unwrap(), rich).len();
     wait::until("the first master has two replicas that work", SOON, || stays(&cluster) == 2).unwrap();
     cluster.nodes[5].kill().unwrap();

@@ -3,9 +3,7 @@
 
 use crate::model::{Model, desired};
 use operator_planner::observed::{Proof, Why};
-use operator_planner::{
-    Fact, FailoverMode, Life, Member, MemberId, Observed, PlannedStep, Step, Unsafe, plan,
-};
+use operator_planner::{Desired, Fact, FailoverMode, Life, Member, MemberId, Observed, Step, Unsafe, plan};
 
 const MASTER: MemberId = MemberId::new(0, 0);
 const REPLICA: MemberId = MemberId::new(0, 1);
@@ -27,8 +25,8 @@ fn is_silent(member: &mut Member) {
     member.node = Fact::Unknown(Why::TimedOut);
 }
 
-fn modes(observed: &Observed) -> Vec<(MemberId, FailoverMode)> {
-    let steps = plan(&desired(3, 1), observed).steps;
+fn modes(keep: &Desired, observed: &Observed) -> Vec<(MemberId, FailoverMode)> {
+    let steps = plan(keep, observed).steps;
     let failovers = steps.iter().filter_map(|planned| match &planned.step {
         Step::Failover { replica, mode, .. } => Some((replica.member, *mode)),
         _ => None,
@@ -40,8 +38,9 @@ fn modes(observed: &Observed) -> Vec<(MemberId, FailoverMode)> {
 /// forget take over from the third, which came back. Both served.
 #[test]
 fn masters_that_do_not_answer_may_vote() {
-    assert_eq!(modes(&killed(|_| ())), [(REPLICA, FailoverMode::Forced(Proof::Terminated))]);
-    assert_eq!(modes(&killed(is_silent)), [(REPLICA, FailoverMode::Forced(Proof::Terminated))]);
+    let (keep, forced) = (desired(3, 1), [(REPLICA, FailoverMode::Forced(Proof::Terminated))]);
+    assert_eq!(modes(&keep, &killed(|_| ())), forced);
+    assert_eq!(modes(&keep, &killed(is_silent)), forced);
 }
 
 #[test]
@@ -50,7 +49,7 @@ fn dead_masters_do_not_vote() {
         is_silent(member);
         member.life = Life::Terminated(Proof::Terminated);
     });
-    let modes = modes(&observed);
+    let modes = modes(&desired(3, 1), &observed);
     assert!(modes.contains(&(REPLICA, FailoverMode::Takeover(Proof::Terminated))), "{modes:?}");
 }
 
@@ -61,19 +60,11 @@ fn one_of_two_masters_elects_nobody() {
     let mut model = Model::formed(&keep);
     model.kill(MASTER, true);
     let mut observed = model.observe();
-    let failovers = |observed: &Observed| {
-        let steps = plan(&keep, observed).steps;
-        let mode = |p: &PlannedStep| match &p.step {
-            Step::Failover { mode, .. } => Some(*mode),
-            _ => None,
-        };
-        steps.iter().filter_map(mode).collect::<Vec<_>>()
-    };
-    assert_eq!(failovers(&observed), [FailoverMode::Takeover(Proof::Terminated)]);
+    assert_eq!(modes(&keep, &observed), [(REPLICA, FailoverMode::Takeover(Proof::Terminated))]);
     let Fact::Known(members) = &mut observed.members else { panic!("the platform answers") };
     let master = members.get_mut(&MASTER).unwrap();
     (master.life, master.node) = (Life::Running, Fact::Unknown(Why::Refused));
-    assert_eq!(failovers(&observed), []);
+    assert_eq!(modes(&keep, &observed), []);
     let refused = |u: &Unsafe| matches!(u, Unsafe::TakeoverNotProven { shard: 0, .. });
     assert!(plan(&keep, &observed).unsafe_.iter().any(refused));
 }
@@ -91,7 +82,7 @@ fn a_forgotten_replica_of_a_dead_master_is_brought_in() {
             report.view.retain(|line| line.id != forgotten);
         }
     }
-    assert_eq!(modes(&observed), []);
+    assert_eq!(modes(&desired(3, 1), &observed), []);
     let steps = plan(&desired(3, 0), &observed).steps;
     let met = |n: u16| {
         let by = MemberId::new(n, 0);
