@@ -2,6 +2,7 @@
 # A step that runs cargo tests counts each test; any other step counts as one.
 passed=0 failed=0 failed_steps=() skipped=()
 logs=$(mktemp -d)
+WHY_LINES=20 WHY_WIDTH=400 WHY_MAX=80
 
 step() { # NAME COMMAND…
   local name=$1 log rc start=$SECONDS; shift
@@ -18,9 +19,18 @@ step() { # NAME COMMAND…
     bad=1
   fi
   passed=$((passed + ok)) failed=$((failed + bad))
-  [ "$bad" = 0 ] || failed_steps+=("$name")
+  [ "$bad" = 0 ] || { failed_steps+=("$name"); why "$log" >> "$logs/why"; }
   printf '=== %s: %s in %s s (%s passed, %s failed)\n' "$name" "$([ "$bad" = 0 ] && echo ok || echo FAILED)" \
     $((SECONDS - start)) "$ok" "$bad"
+}
+
+# What a failed step's output says of the cause, without backtraces: each panic, or the last lines.
+why() { # LOG
+  if grep -q 'panicked at' "$1"; then
+    grep -A "$WHY_LINES" 'panicked at' "$1" | grep -vE '^ *([0-9]+: |at |stack backtrace:|note: )' | cut -c "1-$WHY_WIDTH" | head -n "$WHY_MAX"
+  else
+    tail -n "$WHY_LINES" "$1" | cut -c "1-$WHY_WIDTH"
+  fi
 }
 
 # Whether so many minutes are left of BUDGET_MIN, counted from the beginning; else what is left out is said at the end.
@@ -32,6 +42,7 @@ within_budget() { # WHAT MINUTES
 }
 
 finish() {
+  [ ! -s "$logs/why" ] || { printf '\nwhat failed said\n'; cat "$logs/why"; }
   rm -rf "$logs"
   printf '\n%s s in all\n' "$SECONDS"
   for what in "${skipped[@]}"; do printf 'SKIPPED: %s\n' "$what"; done

@@ -50,7 +50,8 @@ impl Place {
     }
 }
 
-/// A declared cluster. When this is dropped, the operator and every process in the directory are killed.
+/// A declared cluster. When this is dropped, the operator and every process in the directory are killed; the directory stays
+/// when a test fails.
 #[derive(Debug)]
 pub struct Declared {
     dir: TempDir,
@@ -256,6 +257,10 @@ impl Drop for Declared {
         let pids = self.places().into_iter().flatten().filter_map(|(_, place)| place.pid);
         for pid in pids.filter(|pid| works_in(*pid, self.dir.path())) {
             let _ = send_signal(pid, Signal::KILL);
+        }
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            eprintln!("what the nodes and the operator said is in {}", self.dir.path().display());
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// MOVED and ASK followed for one request, or between two TRYAGAINs.
-const REDIRECTIONS_MAX: u32 = 16;
+const REDIRECTIONS_MAX: usize = 16;
 /// TRYAGAIN taken for one request, with a pause after each: 30 s.
 const TRY_AGAIN_MAX: u32 = 3000;
 /// Attempts to reach an owner for one request, with a pause and a fresh look at the owners after each: about 1 s.
@@ -74,7 +74,7 @@ impl Request {
 pub(super) enum Outcome {
     /// Answered, with no error among the replies.
     Done { replies: Vec<Reply>, by: Arc<Mastership> },
-    /// Answered with an error.
+    /// Answered with an error; by whom stands at its end.
     Refused(String),
     /// Never sent.
     NotSent(&'static str),
@@ -96,7 +96,8 @@ pub(super) struct Router {
 
 #[derive(Default)]
 struct Tries {
-    redirections: u32,
+    /// Who said what, since the request was sent or TRYAGAIN was waited out.
+    redirections: Vec<String>,
     try_again: u32,
     reach: u32,
 }
@@ -145,7 +146,7 @@ impl Router {
                 Ok((replies, by)) => match first_error(&replies) {
                     None => return Outcome::Done { replies, by },
                     Some(error) => match Redirection::parse(error, &node) {
-                        None => return Outcome::Refused(error.to_owned()),
+                        None => return Outcome::Refused(format!("{error} (of {node})")),
                         Some(redirection) => match self.follow(redirection, &node, &mut tries).await {
                             Ok(next) => ask_at = next,
                             Err(what) => return Outcome::Refused(what),
@@ -167,7 +168,7 @@ impl Router {
             self.counts.try_again += 1;
             tries.try_again += 1;
             // Each round may go by way of ASK; it is TRYAGAIN's own bound that ends this.
-            tries.redirections = 0;
+            tries.redirections.clear();
             sleep(PAUSE).await;
             return if tries.try_again < TRY_AGAIN_MAX {
                 Ok(None)
@@ -175,9 +176,10 @@ impl Router {
                 Err("TRYAGAIN without end".into())
             };
         }
-        tries.redirections += 1;
-        if tries.redirections > REDIRECTIONS_MAX {
-            return Err(format!("more than 16 redirections, the last {from} {redirection:?}"));
+        tries.redirections.push(format!("{from} {redirection:?}"));
+        if tries.redirections.len() > REDIRECTIONS_MAX {
+            let last = &tries.redirections[REDIRECTIONS_MAX - 2..];
+            return Err(format!("more than {REDIRECTIONS_MAX} redirections, the last {}", last.join(", ")));
         }
         match redirection {
             Redirection::Moved(slot, to) => {

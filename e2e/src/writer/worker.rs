@@ -272,10 +272,13 @@ impl Worker {
         self.failed(what).await;
     }
 
-    /// Counts a failure by the error's first word, or by what happened.
+    /// Counts a failure by the error's first word and who said it, or by what happened.
     async fn failed(&mut self, what: &str) {
-        let coded = what.split(' ').next().filter(|word| word.bytes().all(|b| b.is_ascii_uppercase()));
-        *self.tally.failures.entry(coded.unwrap_or(what).to_owned()).or_default() += 1;
+        let coded = what.split_once(' ').filter(|(word, _)| word.bytes().all(|b| b.is_ascii_uppercase()));
+        let kind = coded.map_or(what.to_owned(), |(word, rest)| {
+            format!("{word}{}", rest.rfind(" (of ").map_or("", |at| &rest[at..]))
+        });
+        *self.tally.failures.entry(kind).or_default() += 1;
         sleep(FAILURE_PAUSE).await;
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn run(name: &str, company: Company, body: impl FnOnce(&Scene) -> Res
     if let Err(error) = result {
         let written = dump::write(name, &scene);
         panic!(
-            "{error:?}\nwhat was seen is in {written:?}; the namespace {} stays",
+            "{error:#}\nwhat was seen is in {written:?}; the namespace {} stays",
             scene.kubectl.namespace()
         );
     }

@@ -72,23 +72,29 @@ impl Scene {
     }
 
     /// The keys that were there before are all there; the writer kept its promises. Ends the operator.
-    pub(crate) async fn finish(mut self) -> Report {
+    pub(crate) async fn finish(self) -> Report {
+        self.end(Report::assert_clean).await
+    }
+
+    /// As [`Self::finish`]: nothing failed and nothing is lost.
+    pub(crate) async fn finish_spotless(self) -> Report {
+        let spotless = |report: &Report| {
+            report.assert_clean();
+            report.assert_no_failures();
+            assert_eq!(report.lost, 0, "{report}");
+        };
+        self.end(spotless).await
+    }
+
+    async fn end(mut self, check: impl Fn(&Report)) -> Report {
         let report = self.writer.finish().await.unwrap();
         println!("{report}");
         for keys in &self.keys {
             let found = keys.verify(&self.options).await.unwrap();
             assert!(found.is_complete(), "{found:?}\n{report}\n{}", self.cluster.said_tail());
         }
-        report.assert_clean();
+        check(&report);
         block_in_place(|| self.cluster.interrupt_operator()).unwrap();
-        report
-    }
-
-    /// As [`Self::finish`]: nothing failed and nothing is lost.
-    pub(crate) async fn finish_spotless(self) -> Report {
-        let report = self.finish().await;
-        report.assert_no_failures();
-        assert_eq!(report.lost, 0, "{report}");
         report
     }
 }

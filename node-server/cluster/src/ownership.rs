@@ -5,9 +5,10 @@ use crate::config::Mutant;
 use crate::gate::Promise;
 use crate::io::{Level, Output};
 use crate::node::Node;
+use crate::view::Imported;
 use crate::wire::Message;
 use node_server_protocol::bus::Header;
-use node_server_protocol::{Epoch, NodeId, SlotSet};
+use node_server_protocol::{Epoch, NodeId, Slot, SlotSet};
 
 impl Cluster {
     /// Master or replica, as the sender says; `of_its_shard` is its master if that was of one shard with it already.
@@ -52,14 +53,18 @@ impl Cluster {
         self.topology_changed();
     }
 
-    /// A header that was overtaken on its way: the sender has claimed slots with a higher epoch since. Two connections keep
+    /// A master with slots says that it is a replica, and it may be too early or too late to believe that. Connections keep
     /// no order between them. What it goes on saying for a node timeout is so.
-    pub(crate) fn is_from_before_its_promotion(&self, sender: NodeId, header: &Header) -> bool {
-        let Some(node) = self.view.node(sender).filter(|n| n.is_master() && header.master.is_some()) else {
-            return false;
-        };
-        let older = !node.slots.is_empty() && header.config_epoch < node.config_epoch;
-        older && self.age(node.claimed) < self.config.node_timeout_ms
+    ///
+    /// Too late: the header was overtaken on its way, and the sender has claimed slots with a higher epoch since. Too early:
+    /// it follows a master of another shard, so others have its slots, who have not been heard yet. Until then clients are
+    /// sent to the one that knows who has them.
+    pub(crate) fn is_out_of_turn(&self, sender: NodeId, header: &Header) -> bool {
+        let (Some(node), Some(master)) = (self.view.node(sender), header.master) else { return false };
+        let overtaken = header.config_epoch < node.config_epoch;
+        let drained = !self.view.same_shard(sender, master);
+        let has_slots = node.is_master() && !node.slots.is_empty();
+        has_slots && (overtaken || drained) && self.age(node.claimed) < self.config.node_timeout_ms
     }
 
     fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header, same_shard: bool) {
@@ -153,9 +158,11 @@ impl Cluster {
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
         let shard_master = self.view.shard_master().id;
         let kept = self.imported_from(sender).intersection(claim).difference(&self.given_up(shard_master));
-        if !kept.is_empty() {
+        let (returning, returned) = self.on_their_way_back(&kept);
+        if !kept.difference(&returning).is_empty() {
             self.outbid(epoch);
         }
+        let kept = kept.difference(&returned);
         let mut free = claim.difference(&kept);
         let mut losses = Vec::new();
         for owner in self.view.nodes.values().filter(|n| !n.slots.is_empty()) {
@@ -189,10 +196,23 @@ impl Cluster {
 
     /// Slots that this shard imported from that node, or its shard, which may not know yet that it has them no more.
     fn imported_from(&self, source: NodeId) -> SlotSet {
-        let from = |s: &NodeId| *s == source || self.view.same_shard(*s, source);
         let own = &self.view.shard_master().slots;
-        let imported = self.view.imported.iter().filter(|(slot, s)| own.contains(**slot) && from(s));
+        let from = |i: &Imported| self.view.same_shard(i.from, source);
+        let imported = self.view.imported.iter().filter(|(slot, i)| own.contains(**slot) && from(i));
         imported.map(|(slot, _)| *slot).collect()
+    }
+
+    /// Of imported slots those that are migrating to where they came from: a claim of it may be an old one or the end of the
+    /// move, and is neither believed nor outbid. Whoever ends the move says so here too; should nobody do so, no claim is as
+    /// old as a node timeout. The second set has those that have been on their way for so long.
+    fn on_their_way_back(&self, imported: &SlotSet) -> (SlotSet, SlotSet) {
+        let since = |slot: &Slot| {
+            let returns = self.view.imported.get(slot)?.returns;
+            returns.filter(|_| self.view.migrating.contains_key(slot))
+        };
+        let long = |slot: &Slot| since(slot).is_some_and(|at| self.age(at) >= self.config.node_timeout_ms);
+        let returning = imported.iter().filter(|slot| since(slot).is_some());
+        (returning.collect(), imported.iter().filter(long).collect())
     }
 
     /// A claim that has been overtaken came with this epoch: ours gets a higher one, or other nodes would believe it.
@@ -215,7 +235,7 @@ impl Cluster {
                 (self.imported_from(source).difference(&header.slots), header.config_epoch)
             }
             Some(node) if node.is_replica_of(shard_master) => {
-                let from_it = self.view.imported.iter().filter(|(_, from)| **from == source);
+                let from_it = self.view.imported.iter().filter(|(_, i)| i.from == source);
                 (from_it.map(|(slot, _)| *slot).collect(), node.config_epoch)
             }
             _ => return,

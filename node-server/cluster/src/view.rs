@@ -11,6 +11,14 @@ use std::collections::BTreeMap;
 /// The auxiliary field of nodes.conf for the shard's name.
 pub(crate) const SHARD_ID: &str = "shard-id";
 
+/// Where an imported slot came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Imported {
+    pub(crate) from: NodeId,
+    /// Since when it is on its way back there.
+    pub(crate) returns: Option<Millis>,
+}
+
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) me: NodeId,
@@ -22,7 +30,7 @@ pub(crate) struct View {
     pub(crate) importing: BTreeMap<Slot, NodeId>,
     /// Slots that this shard imported, with the source, until that is heard to claim them no more. A claim of the source
     /// before that is what it said before it knew, however high its epoch has become meanwhile.
-    pub(crate) imported: BTreeMap<Slot, NodeId>,
+    pub(crate) imported: BTreeMap<Slot, Imported>,
     /// Slots whose owner no longer claims them: still routed to it, but not vouched for in UPDATEs.
     pub(crate) unclaimed: SlotSet,
     /// Those of them by owner, and since when its headers have lacked just these. What SETSLOT or a master's log tells of

@@ -377,6 +377,62 @@ fn a_resharded_slot_is_known_to_all() {
     net.run_until(20_000, |n| n.is_serving_master(4, 100));
 }
 
+/// CI met it as clients that were sent to and fro: a slot went back before its source had been heard to have given it up. Both
+/// bid for it, again and again, and an operator that was killed meanwhile left it with whoever was ahead.
+#[test]
+fn a_slot_that_goes_back_at_once_is_not_bid_for() {
+    let mut net = Net::three_masters();
+    for (from, to) in [(0, 1), (1, 0)] {
+        net.ok(to, &format!("SETSLOT 100 IMPORTING {}", id_of(from)));
+        net.ok(from, &format!("SETSLOT 100 MIGRATING {}", id_of(to)));
+        net.ok(to, &format!("SETSLOT 100 NODE {}", id_of(to)));
+        if to == 1 {
+            net.ok(from, &format!("SETSLOT 100 NODE {}", id_of(to)));
+        }
+    }
+    // The operator is killed here.
+    let before = net.peers[0].core.current_epoch();
+    net.run(TIMEOUT_MS / 2);
+    let after = net.peers[0].core.current_epoch();
+    assert!(after.0 <= before.0 + 2, "{before} became {after}");
+    let mark = format!("[100->-{}]", id_of(0));
+    assert!(
+        net.peers[1].core.nodes_text().contains(&mark),
+        "who has no proof of the end goes on sending clients there"
+    );
+    assert!(net.is_serving_master(0, 100));
+    net.run_until(2 * TIMEOUT_MS, Net::agreed);
+    assert!(net.is_serving_master(0, 100));
+    assert!(net.peers.iter().all(|p| !p.core.nodes_text().contains('[')));
+}
+
+/// A master that has given its last slot away says at once that it follows the taker. Who hears that before the claims of those
+/// that have its slots said CLUSTERDOWN until they came.
+#[test]
+fn slots_of_a_drained_master_are_covered_until_they_are_claimed() {
+    let mut net = Net::with_masters(4, 1);
+    [3, 7, 2, 6, 0, 1, 4, 5].into_iter().for_each(|n| net.ok(n, "DELSLOTSRANGE 12288 16381"));
+    net.ok(2, "ADDSLOTSRANGE 12288 16381");
+    net.run_until(2 * TIMEOUT_MS, |n| n.agreed() && n.all_ok());
+    // Node 1 hears nothing from who takes the slots.
+    net.cut.extend([(1, 0), (0, 1)]);
+    for slot in [16382, 16383] {
+        net.ok(0, &format!("SETSLOT {slot} IMPORTING {}", id_of(3)));
+        net.ok(3, &format!("SETSLOT {slot} MIGRATING {}", id_of(0)));
+        net.ok(0, &format!("SETSLOT {slot} NODE {}", id_of(0)));
+        net.ok(3, &format!("SETSLOT {slot} NODE {}", id_of(0)));
+    }
+    assert_eq!(net.role(3), Role::Replica { of: id_of(0) });
+    net.run(TIMEOUT_MS / 4);
+    assert!(net.all_ok());
+    net.cut.clear();
+    net.run_until(2 * TIMEOUT_MS, Net::agreed);
+    assert!(net.all_ok());
+    net.run_until(2 * TIMEOUT_MS, |n| {
+        n.peers[1].core.nodes_text().contains(&format!("slave {} 0", id_of(0)))
+    });
+}
+
 #[test]
 fn the_target_may_die_right_after_the_last_step() {
     let mut net = Net::three_masters();

@@ -9,7 +9,7 @@ use node_server_protocol::bus::{Body, Extension, Heartbeat, NodeFlags};
 use node_server_protocol::{Epoch, Role, SlotSet};
 
 /// Whoever had not heard yet to whom a drained master's slots had gone gave all of them to the
-/// one that took the last.
+/// one that took the last. They stay with the drained one until they are claimed, or until it has long given them up.
 #[test]
 fn a_drained_master_passes_nothing_on_to_another_shard() {
     let mut lone = Lone::new(1);
@@ -19,7 +19,15 @@ fn a_drained_master_passes_nothing_on_to_another_shard() {
     drained.config_epoch = Epoch(3);
     drained.slots = slots(10_923, 16_383);
     let extensions = vec![Extension::ShardId(id(103))];
-    lone.hear(drained, Body::Ping(Heartbeat { gossip: Vec::new(), extensions }));
+    let body = Body::Ping(Heartbeat { gossip: Vec::new(), extensions });
+    lone.hear(drained.clone(), body.clone());
+    lone.settle();
+    assert!(lone.line(2).ends_with(" 5461-10922"), "{}", lone.line(2));
+    for _ in 0..=TIMEOUT_MS / 100 {
+        lone.alive_but(2);
+        lone.pass(100);
+    }
+    lone.hear(drained, body);
     lone.settle();
     assert!(lone.line(2).contains(&format!("slave {}", id(3))), "{}", lone.line(2));
     assert!(lone.line(3).ends_with(" 10923-16383"), "{}", lone.line(3));

@@ -1,19 +1,21 @@
 //! Who owns which slot, put together from what the nodes say of themselves and, of those that do not answer, what the
-//! others say of them. The higher config epoch wins, as on the bus.
+//! others say of them. The higher config epoch wins, as on the bus, but not over who has just finished importing.
 
 use crate::member::MemberId;
-use crate::observed::{NodeReport, ViewLine};
-use node_server_protocol::{Epoch, NodeId, SlotSet};
+use crate::observed::{NodeReport, OpenState, ViewLine};
+use node_server_protocol::{Epoch, NodeId, Slot, SlotSet};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Two answering nodes that both say "mine".
 #[derive(Clone, Debug)]
 pub(crate) struct Contest {
-    /// Who has the higher config epoch.
+    /// Who has the higher config epoch, or got the slots from the loser.
     pub(crate) winner: NodeId,
-    /// Who has the lower one.
+    /// The other one.
     pub(crate) loser: NodeId,
+    /// The loser migrates them to the winner: the move has ended there, and the loser was not told.
+    pub(crate) handed_over: bool,
     /// Their epochs are the same: the nodes settle that among themselves.
     pub(crate) tie: bool,
     /// Which slots.
@@ -42,11 +44,18 @@ struct Claim {
 
 impl Ownership {
     pub(crate) fn new(reports: &BTreeMap<MemberId, &NodeReport>, joined: &BTreeSet<MemberId>) -> Self {
+        let contests = handed_over(reports, joined);
         let mut claims = own_claims(reports, joined);
         claims.extend(claims_of_silent(reports, joined));
+        for contest in &contests {
+            claims
+                .iter_mut()
+                .filter(|c| c.id == contest.loser)
+                .for_each(|c| c.slots = c.slots.difference(&contest.slots));
+        }
         claims.retain(|c| !c.slots.is_empty());
         claims.sort_by_key(|c| (Reverse((c.joined, c.epoch, c.by_itself)), c.id));
-        let mut out = Self::default();
+        let mut out = Self { contests, ..Self::default() };
         let mut earlier: Vec<&Claim> = Vec::new();
         for claim in &claims {
             out.contests.extend(earlier.iter().filter_map(|winner| contest(winner, claim)));
@@ -88,7 +97,7 @@ impl Ownership {
     }
 
     /// The owner of one slot.
-    pub(crate) fn owner(&self, slot: node_server_protocol::Slot) -> Option<NodeId> {
+    pub(crate) fn owner(&self, slot: Slot) -> Option<NodeId> {
         self.owned.iter().find(|(_, slots)| slots.contains(slot)).map(|(id, _)| *id)
     }
 
@@ -107,6 +116,32 @@ fn own_claims(reports: &BTreeMap<MemberId, &NodeReport>, joined: &BTreeSet<Membe
         slots: report.own_slots(),
     };
     reports.iter().map(claim).collect()
+}
+
+/// Slots that their taker claims and their giver has open towards it. Whoever's epoch is the higher one, the taker has the
+/// keys.
+fn handed_over(reports: &BTreeMap<MemberId, &NodeReport>, joined: &BTreeSet<MemberId>) -> Vec<Contest> {
+    let there = || reports.iter().filter(|(m, _)| joined.contains(m)).map(|(_, report)| *report);
+    let mut pairs: BTreeMap<(NodeId, NodeId), SlotSet> = BTreeMap::new();
+    for giver in there() {
+        for (slot, to) in going(giver) {
+            pairs.entry((giver.id, to)).or_default().insert(slot);
+        }
+    }
+    let contest = |((loser, winner), slots): ((NodeId, NodeId), SlotSet)| {
+        let (giver, taker) = (there().find(|r| r.id == loser)?, there().find(|r| r.id == winner)?);
+        let back: SlotSet = going(taker).filter(|(_, to)| *to == loser).map(|(slot, _)| slot).collect();
+        let slots = slots.intersection(&giver.own_slots()).intersection(&taker.own_slots()).difference(&back);
+        (!slots.is_empty()).then_some(Contest { winner, loser, handed_over: true, tie: false, slots })
+    };
+    pairs.into_iter().filter_map(contest).collect()
+}
+
+fn going(report: &NodeReport) -> impl Iterator<Item = (Slot, NodeId)> {
+    report.open_slots.iter().filter_map(|open| match open.state {
+        OpenState::MigratingTo(to) => Some((open.slot, to)),
+        OpenState::ImportingFrom(_) => None,
+    })
 }
 
 /// The newest that joined nodes say of those that do not answer.
@@ -137,6 +172,7 @@ fn contest(winner: &Claim, loser: &Claim) -> Option<Contest> {
     (both_answer && !slots.is_empty()).then(|| Contest {
         winner: winner.id,
         loser: loser.id,
+        handed_over: false,
         tie: winner.epoch == loser.epoch,
         slots,
     })

@@ -8,6 +8,7 @@ use super::{NodeName, SetSlot, SetSlotAction, parse};
 use crate::Cluster;
 use crate::gate::Promise;
 use crate::io::{DatasetInfo, Level, Output};
+use crate::view::Imported;
 use crate::wire::Message;
 use node_server_protocol::{Epoch, NodeId, Slot, SlotSet};
 
@@ -31,7 +32,7 @@ impl Cluster {
             }
             SetSlotAction::Migrating(name) => {
                 let target = self.other_end(name)?;
-                self.view.migrating.insert(slot, target);
+                self.begin_migrating(slot, target);
             }
             SetSlotAction::Importing(name) => {
                 let source = self.other_end(name)?;
@@ -53,6 +54,14 @@ impl Cluster {
             return Ok(Before::Disk);
         }
         Ok(Before::DiskAndReplicas(to_args(command, epoch)))
+    }
+
+    fn begin_migrating(&mut self, slot: Slot, target: NodeId) {
+        self.view.migrating.insert(slot, target);
+        let back = self.view.imported.get(&slot).is_some_and(|i| self.view.same_shard(target, i.from));
+        if let Some(imported) = self.view.imported.get_mut(&slot) {
+            imported.returns = back.then_some(self.now);
+        }
     }
 
     fn other_end(&self, name: &NodeName) -> Result<NodeId, String> {
@@ -80,7 +89,7 @@ impl Cluster {
         let mut epoch = None;
         if owner == me {
             if let Some(source) = self.view.importing.remove(&slot) {
-                self.view.imported.insert(slot, source);
+                self.view.imported.insert(slot, Imported { from: source, returns: None });
                 if self.bump_epoch().is_some() {
                     let text = "configEpoch updated after importing slot";
                     self.log(Level::Notice, format!("{text} {slot}"));
@@ -118,7 +127,9 @@ impl Cluster {
         let slot = command.slot;
         match command.action {
             SetSlotAction::Migrating(name) => {
-                name.id().map(|end| self.view.migrating.insert(slot, end));
+                if let Some(end) = name.id() {
+                    self.begin_migrating(slot, end);
+                }
             }
             SetSlotAction::Importing(name) => {
                 name.id().map(|end| self.view.importing.insert(slot, end));
@@ -132,7 +143,7 @@ impl Cluster {
                 self.view.imported.remove(&slot);
                 let source = self.view.importing.remove(&slot);
                 if let Some(source) = source.filter(|_| name.id() == Some(master)) {
-                    self.view.imported.insert(slot, source);
+                    self.view.imported.insert(slot, Imported { from: source, returns: None });
                 }
                 self.replicated_owner(slot, &name, master, epoch);
             }

@@ -56,14 +56,15 @@ fn open_slots<'a>(world: &World<'a>) -> BTreeMap<Slot, At<'a>> {
 }
 
 /// Two owners. The loser's keys join the winner's, unless the loser is a stale master of its shard, whose keys are old
-/// and who steps down by itself.
+/// and who steps down by itself. One that has handed over its last slots is no such.
 fn settle(world: &World<'_>, draft: &mut Draft, contest: &Contest, repairs: &mut Repairs) {
     let (Some((winner, _)), Some((loser, report))) =
         (world.report_of(contest.winner), world.report_of(contest.loser))
     else {
         return;
     };
-    let stale = world.master_of(loser.shard) != Some(loser) || !world.ownership.owns_any(report.id);
+    let stale = world.master_of(loser.shard) != Some(loser)
+        || (!contest.handed_over && !world.ownership.owns_any(report.id));
     if winner.shard == loser.shard || stale {
         draft.wait(Waiting::Demotion { member: loser });
     } else if contest.tie {

@@ -295,6 +295,31 @@ fn two_owners_of_a_slot() {
     assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
 }
 
+/// The old operator was killed when the taker had the slot and the giver had not been told. The giver's epoch was the higher
+/// one, and both ends sent clients to the other while the slot was taken back.
+#[test]
+fn a_slot_that_both_ends_claim_goes_where_it_went() {
+    let (three, slot) = (desired(3, 1), Slot::new(11_000).unwrap());
+    let mut model = Model::formed(&three);
+    model.converge(&desired(4, 1));
+    let keys = model.keys();
+    let (giver, taker) = (model.node(m(3, 0)).id, model.node(m(2, 0)).id);
+    let to_taker = OpenState::MigratingTo(taker);
+    let crossed = model.node_mut(m(3, 0)).keys.remove(&slot);
+    model.node_mut(m(3, 0)).open.insert(slot, to_taker);
+    model.node_mut(m(2, 0)).set_owner(slot, taker);
+    model.node_mut(m(2, 0)).keys.extend(crossed.map(|keys| (slot, keys)));
+    assert!(model.node(m(3, 0)).epoch() > model.node(m(2, 0)).epoch());
+    let owner = |model: &Model, member| model.node(member).owner(slot);
+    assert_eq!((owner(&model, m(3, 0)), owner(&model, m(2, 0))), (Some(giver), Some(taker)));
+    for _ in 0..50 {
+        let steps = model.round(&three);
+        let back = |step: &&Step| matches!(step, Step::MigrateSlots { slots, source, .. } if source.member == m(2, 0) && slots.contains(slot));
+        assert_eq!(steps.iter().find(back), None);
+    }
+    assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
+}
+
 #[test]
 fn open_slots_of_every_kind() {
     let slot = Slot::new(97).unwrap();
