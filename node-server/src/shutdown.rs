@@ -21,7 +21,7 @@ const REQUESTS_MAX: usize = 64;
 pub const LINGER_MS: u64 = 500;
 /// How long connections may take to end after that: with their next reply, or when they have long been silent
 /// (`client_link::leaving`).
-pub const DRAIN_MS: u64 = 1000;
+pub const DRAIN_MS: u64 = 1500;
 /// Longest wait for the last save; whoever runs the process may kill it sooner.
 const SAVE_MAX: Duration = Duration::from_secs(600);
 /// The reply to a SHUTDOWN that does not come about (Redis's words).

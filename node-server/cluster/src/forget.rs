@@ -52,12 +52,19 @@ impl Cluster {
     }
 
     /// Another node was told to forget this one. It counts for nothing where the node was introduced again since: the last
-    /// that was said holds, however long the others go on telling.
+    /// that was said holds, however long the others go on telling. Nor, until they have been claimed, while clients are sent
+    /// there for slots: they would have no owner.
     pub(crate) fn forget_on_request(&mut self, sender: NodeId, id: NodeId, ttl_s: u64) {
         let known = self.view.known(id);
         let since = FORGOTTEN_MS.saturating_sub(ttl_s.saturating_mul(1000));
         let met_since = known.and_then(|n| n.met).is_some_and(|met| self.age(met) + TOLD_LATE_MS < since);
-        if known.is_some() && !met_since && id != self.view.me && self.view.myself().master != Some(id) {
+        let is_needed = known.is_some_and(|n| !n.slots.is_empty() && !n.is_failed());
+        if known.is_some()
+            && !met_since
+            && !is_needed
+            && id != self.view.me
+            && self.view.myself().master != Some(id)
+        {
             let (node, by) = (self.view.label(id), self.view.label(sender));
             self.log(Level::Notice, format!("Forgetting node {node}, as node {by} was told to."));
             self.forgotten.add(id, self.now.after(ttl_s.saturating_mul(1000)));

@@ -134,6 +134,7 @@ impl Cluster {
         }
         self.view.migrating.retain(|_, end| *end != id);
         self.view.importing.retain(|_, end| *end != id);
+        self.view.imported.retain(|_, imported| imported.from != id);
         if was_known {
             self.topology_changed();
         }

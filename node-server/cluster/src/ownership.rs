@@ -53,18 +53,24 @@ impl Cluster {
         self.topology_changed();
     }
 
-    /// A master with slots says that it is a replica, and it may be too early or too late to believe that. Connections keep
-    /// no order between them. What it goes on saying for a node timeout is so.
+    /// A master with slots says that it is a replica, and it is too late or too early to believe that. Connections keep no
+    /// order between them. What it goes on saying for a node timeout is so.
     ///
     /// Too late: the header was overtaken on its way, and the sender has claimed slots with a higher epoch since. Too early:
     /// it follows a master of another shard, so others have its slots, who have not been heard yet. Until then clients are
-    /// sent to the one that knows who has them.
-    pub(crate) fn is_out_of_turn(&self, sender: NodeId, header: &Header) -> bool {
+    /// sent to the one that knows who has them, and nobody is told that it owns them.
+    pub(crate) fn is_out_of_turn(&mut self, sender: NodeId, header: &Header) -> bool {
         let (Some(node), Some(master)) = (self.view.node(sender), header.master) else { return false };
         let overtaken = header.config_epoch < node.config_epoch;
         let drained = !self.view.same_shard(sender, master);
         let has_slots = node.is_master() && !node.slots.is_empty();
-        has_slots && (overtaken || drained) && self.age(node.claimed) < self.config.node_timeout_ms
+        let out_of_turn =
+            has_slots && (overtaken || drained) && self.age(node.claimed) < self.config.node_timeout_ms;
+        let epoch = node.config_epoch;
+        if out_of_turn && drained {
+            self.note_unclaimed(sender, epoch, &SlotSet::new());
+        }
+        out_of_turn
     }
 
     fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header, same_shard: bool) {
@@ -157,9 +163,10 @@ impl Cluster {
         }
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
         let shard_master = self.view.shard_master().id;
+        let own_epoch = self.view.myself().config_epoch;
         let kept = self.imported_from(sender).intersection(claim).difference(&self.given_up(shard_master));
         let (returning, returned) = self.on_their_way_back(&kept);
-        if !kept.difference(&returning).is_empty() {
+        if returning.is_empty() && !kept.is_empty() {
             self.outbid(epoch);
         }
         let kept = kept.difference(&returned);
@@ -171,13 +178,15 @@ impl Cluster {
             // A master that came back without its data does not outbid its successor (`on_collision`).
             let concedes =
                 owner.id == self.view.me && self.guard.is_closed() && self.view.same_shard(owner.id, sender);
-            let newer = owner.config_epoch < epoch || any_epoch || (concedes && owner.config_epoch == epoch);
+            // What is outbid for imported slots is no older claim to the others.
+            let owners_epoch = if owner.id == self.view.me { own_epoch } else { owner.config_epoch };
+            let newer = owners_epoch < epoch || any_epoch || (concedes && owner.config_epoch == epoch);
             let lost = if newer { taken } else { taken.intersection(&self.given_up(owner.id)) };
             if owner.id != sender && !lost.is_empty() {
                 losses.push((owner.id, lost));
             }
         }
-        self.note_unclaimed(sender, claim);
+        self.note_unclaimed(sender, epoch, claim);
         if free.is_empty() && losses.is_empty() {
             return;
         }
@@ -202,14 +211,12 @@ impl Cluster {
         imported.map(|(slot, _)| *slot).collect()
     }
 
-    /// Of imported slots those that are migrating to where they came from: a claim of it may be an old one or the end of the
-    /// move, and is neither believed nor outbid. Whoever ends the move says so here too; should nobody do so, no claim is as
-    /// old as a node timeout. The second set has those that have been on their way for so long.
+    /// Of imported slots those that were to go back where they came from: a claim of it may be an old one or the end of that
+    /// move, and is neither believed nor outbid; a claim of this node's with a higher epoch would make the taker drop its
+    /// keys. Whoever ends the move says so here too; should nobody do so, no claim is as old as a node timeout. The second
+    /// set has those that began to go so long ago.
     fn on_their_way_back(&self, imported: &SlotSet) -> (SlotSet, SlotSet) {
-        let since = |slot: &Slot| {
-            let returns = self.view.imported.get(slot)?.returns;
-            returns.filter(|_| self.view.migrating.contains_key(slot))
-        };
+        let since = |slot: &Slot| self.view.imported.get(slot)?.returns;
         let long = |slot: &Slot| since(slot).is_some_and(|at| self.age(at) >= self.config.node_timeout_ms);
         let returning = imported.iter().filter(|slot| since(slot).is_some());
         (returning.collect(), imported.iter().filter(long).collect())
@@ -231,6 +238,8 @@ impl Cluster {
     fn source_says(&mut self, source: NodeId, is_master: bool, header: &Header) {
         let shard_master = self.view.shard_master().id;
         let (given, epoch) = match self.view.node(source) {
+            // Rather later than while it claims what may be its own again.
+            Some(_) if is_master && self.claims_what_returns(source, header) => return,
             Some(_) if is_master => {
                 (self.imported_from(source).difference(&header.slots), header.config_epoch)
             }
@@ -246,8 +255,14 @@ impl Cluster {
         }
     }
 
-    fn note_unclaimed(&mut self, owner: NodeId, claim: &SlotSet) {
-        let Some(node) = self.view.node(owner) else { return };
+    fn claims_what_returns(&self, source: NodeId, header: &Header) -> bool {
+        let claimed = self.imported_from(source).intersection(&header.slots);
+        !self.on_their_way_back(&claimed).0.is_empty()
+    }
+
+    /// A header with an older epoch was overtaken by one that said more.
+    fn note_unclaimed(&mut self, owner: NodeId, epoch: Epoch, claim: &SlotSet) {
+        let Some(node) = self.view.node(owner).filter(|n| n.config_epoch <= epoch) else { return };
         let again = node.slots.intersection(claim);
         let lacking = node.slots.difference(claim);
         self.view.unclaimed = self.view.unclaimed.difference(&again).union(&lacking);
@@ -311,7 +326,7 @@ impl Cluster {
             return;
         }
         let Some(owner) = self.view.node(sender) else { return };
-        let served = self.lost_slots.intersection(&owner.slots);
+        let served = self.lost_slots.intersection(&owner.slots).intersection(&header.slots);
         self.lost_slots = self.lost_slots.difference(&served);
         self.drop_keys.extend(served.iter());
     }

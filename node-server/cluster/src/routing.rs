@@ -107,8 +107,8 @@ impl Cluster {
         }
         if myself.role() == Role::Master {
             self.view.migrating.iter().for_each(|(slot, end)| routing.set_migrating(*slot, *end));
-            self.view.importing.iter().for_each(|(slot, end)| routing.set_importing(*slot, *end));
         }
+        self.view.importing.iter().for_each(|(slot, end)| routing.set_importing(*slot, *end));
         for slot in gains.iter() {
             let before = self.published.owner(slot).map(|n| n.id);
             if let Some(index) = before.and_then(|id| known.iter().position(|n| n.id == id)) {

@@ -15,7 +15,7 @@ pub(crate) const SHARD_ID: &str = "shard-id";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Imported {
     pub(crate) from: NodeId,
-    /// Since when it is on its way back there.
+    /// Since when it has been open towards there.
     pub(crate) returns: Option<Millis>,
 }
 

@@ -80,7 +80,10 @@ impl Cluster {
         let heard = heard.is_some_and(|m| header.config_epoch <= m.config_epoch);
         let newer = |n: &&Node| {
             let moved = heard && Some(n.id) != master && !self.view.same_shard(n.id, candidate);
-            (moved || n.config_epoch > header.config_epoch) && !n.slots.intersection(&header.slots).is_empty()
+            // Slots of one that does not claim them any more have moved on.
+            let moved =
+                moved && !n.slots.intersection(&header.slots).difference(&self.view.unclaimed).is_empty();
+            moved || (n.config_epoch > header.config_epoch && !n.slots.intersection(&header.slots).is_empty())
         };
         self.view.nodes.values().find(newer).map(|n| n.id)
     }

@@ -3,13 +3,13 @@
 
 mod lone;
 
-use lone::{Lone, TIMEOUT_MS, command, gossip, header, id, logged, packets, parsed, ping};
+use lone::{Lone, TIMEOUT_MS, command, gossip, header, id, logged, packets, parsed, ping, slots};
 use node_server_cluster::{Asker, Config, DatasetInfo, Input, NodesConf, Output, Token};
 use node_server_protocol::bus::{
     Body, Extension, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet,
 };
 use node_server_protocol::resp::Protocol;
-use node_server_protocol::{Family, Millis, NodeId};
+use node_server_protocol::{Epoch, Family, Millis, NodeId};
 use proptest::prelude::*;
 
 /// Flags of Valkey 9.1.2.
@@ -326,6 +326,20 @@ fn forgetting_is_passed_on_and_ends() {
     // Not itself.
     answer(&mut lone, 2, extended(header(2), forget(1, 20)));
     assert!(lone.line(1).contains("myself"));
+}
+
+/// Whoever routed slots to it still had them without an owner, and the cluster down for its clients.
+#[test]
+fn who_is_needed_for_slots_is_forgotten_when_they_are_claimed() {
+    let mut lone = Lone::new(1);
+    let extensions = vec![Extension::ForgottenNode { node: id(3), ttl_s: 20 }, Extension::ShardId(id(102))];
+    answer(&mut lone, 2, extended(header(2), extensions.clone()));
+    assert!(lone.line(3).ends_with(" 10923-16383"), "{}", lone.line(3));
+    let mut heir = header(2);
+    (heir.config_epoch, heir.slots) = (Epoch(9), slots(5461, 16_383));
+    answer(&mut lone, 2, extended(heir.clone(), extensions.clone()));
+    answer(&mut lone, 2, extended(heir, extensions));
+    assert_eq!(lone.line(3), "");
 }
 
 /// Found by the simulation: a node that was introduced again was forgotten again as long as others told of the first

@@ -5,7 +5,7 @@ mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, header, id, ping, slots};
 use node_server_cluster::{Input, Output};
-use node_server_protocol::bus::{Body, Extension, Heartbeat, NodeFlags};
+use node_server_protocol::bus::{Body, Extension, Header, Heartbeat, NodeFlags};
 use node_server_protocol::{Epoch, Role, SlotSet};
 
 /// Whoever had not heard yet to whom a drained master's slots had gone gave all of them to the
@@ -162,4 +162,51 @@ fn a_failed_replica_that_takes_over_is_alive() {
     (promoted.master, promoted.flags, promoted.config_epoch) = (None, NodeFlags::MASTER, Epoch(9));
     lone.hear(promoted, ping());
     assert!(lone.line(5).contains(" master - ") && lone.line(5).ends_with(" 5461-10922"), "{}", lone.line(5));
+}
+
+fn epoch(lone: &Lone) -> u64 {
+    lone.line(1).split(' ').nth(6).unwrap().parse().unwrap()
+}
+
+fn import(lone: &mut Lone, slot: u16) {
+    command(lone, &format!("SETSLOT {slot} IMPORTING {}", id(2)));
+    command(lone, &format!("SETSLOT {slot} NODE {}", id(1)));
+    lone.settle();
+}
+
+/// A claim of the second node with a higher epoch.
+fn claim(slots: SlotSet) -> Header {
+    let mut claim = header(2);
+    (claim.config_epoch, claim.slots) = (Epoch(9), slots);
+    claim
+}
+
+/// One of Redis would have dropped the keys of a slot that it had just taken back: it was outbid for its sake because of
+/// another slot, which it had given away.
+#[test]
+fn nobody_is_outbid_while_a_slot_may_have_gone_back() {
+    let mut lone = Lone::new(1);
+    import(&mut lone, 6000);
+    import(&mut lone, 6001);
+    command(&mut lone, &format!("SETSLOT 6000 MIGRATING {}", id(2)));
+    let taken_back = claim(slots(5461, 6000).union(&slots(6002, 10_922)));
+    lone.hear(taken_back.clone(), ping());
+    lone.settle();
+    assert!(epoch(&lone) < 9, "{}", lone.line(1));
+    command(&mut lone, &format!("SETSLOT 6000 NODE {}", id(2)));
+    lone.hear(taken_back, ping());
+    lone.settle();
+    assert!(epoch(&lone) > 9 && lone.line(1).ends_with(" 0-5460 6001"), "{}", lone.line(1));
+}
+
+/// Each of two masters had a slot from the other, which had not been told: both outbid the other before they looked what they
+/// had lost, without end.
+#[test]
+fn what_is_outbid_for_one_slot_is_lost_for_another() {
+    let mut lone = Lone::new(1);
+    import(&mut lone, 6000);
+    lone.hear(claim(slots(5461, 10_922).union(&slots(5, 5))), ping());
+    lone.settle();
+    assert!(epoch(&lone) > 9, "{}", lone.line(1));
+    assert!(lone.line(1).ends_with(" 0-4 6-5460 6000"), "{}", lone.line(1));
 }

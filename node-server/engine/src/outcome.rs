@@ -1,7 +1,7 @@
 //! How a request ended.
 
 use crate::migrate::MigrateRequest;
-use node_server_protocol::Millis;
+use node_server_protocol::{Millis, NodeId, Slot};
 
 /// What [`crate::Engine::execute`] made of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,4 +142,6 @@ pub struct Hold {
     pub deadline: Millis,
     /// Log offset for the disk; it is waited for without end, as a write that is not on it is not acknowledged.
     pub disk: u64,
+    /// The reply is ASK and nothing else: this slot, and to whom. It may leave at once when the slot is owned there.
+    pub asks: Option<(Slot, NodeId)>,
 }

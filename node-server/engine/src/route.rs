@@ -6,7 +6,7 @@ use crate::options::HOLD_MS;
 use crate::session::Session;
 use crate::{Engine, session::Origin};
 use node_server_protocol::routing::{RouteNode, Routing, Serving};
-use node_server_protocol::{Millis, Role, Slot, key_slot};
+use node_server_protocol::{Millis, NodeId, Role, Slot, key_slot};
 
 /// What a request needs of its slot.
 #[derive(Clone, Copy, Debug)]
@@ -83,23 +83,35 @@ impl Engine {
         }
         let depends = state.has(SlotState::MIGRATING) || state.has(SlotState::IMPORTING);
         let present = if depends { present() } else { Present::default() };
-        let decided = self.with_routing(|routing| self.decide(routing, session, need, present));
-        if let Err(CommandError::Text(text)) = &decided
-            && text.starts_with("ASK ")
-        {
-            self.hold_ask(session, guard, now);
+        let (decided, target) = self.with_routing(|routing| {
+            let decided = self.decide(routing, session, need, present);
+            let asks = matches!(&decided, Err(CommandError::Text(text)) if text.starts_with("ASK "));
+            (decided, asks.then(|| routing.migrating_to(need.slot).map(|n| n.id)).flatten())
+        });
+        if let Some(target) = target {
+            self.hold_ask(session, guard, target, now);
         }
         decided
     }
 
     /// Rule 11: the source's ASK leaves when a replica in sync has the deletion of the keys that crossed, and with
     /// `appendfsync always` the disk: a source that came back with the key would answer for it again.
-    fn hold_ask(&self, session: &mut Session, guard: &SlotGuard<'_>, now: Millis) {
+    fn hold_ask(&self, session: &mut Session, guard: &SlotGuard<'_>, target: NodeId, now: Millis) {
+        let depends_on_more = session.hold.is_some();
         let crossed_at = guard.table().map_or(0, |t| t.crossed_at());
         if crossed_at > 0 && !self.acks.reached(crossed_at) {
             session.hold_until(crossed_at, now.after(HOLD_MS));
         }
         self.depends_on_slot(session, guard.slot());
+        if let Some(hold) = session.hold.as_mut().filter(|_| !depends_on_more) {
+            hold.asks = Some((guard.slot(), target));
+        }
+    }
+
+    /// Whether another node owns the slot: what is held for ASK to it may leave, also when this node is no master any more.
+    #[must_use]
+    pub fn is_owned_by(&self, slot: Slot, id: NodeId) -> bool {
+        self.with_routing(|routing| routing.owner(slot).is_some_and(|owner| owner.id == id))
     }
 
     fn decide(&self, routing: &Routing, session: &Session, need: &Need, present: Present) -> CommandResult {
@@ -110,7 +122,8 @@ impl Engine {
         serves(routing.serving, need)?;
         let mine = owner.id == routing.myself && routing.role.is_master();
         let migrating = if mine { routing.migrating_to(slot) } else { None };
-        let importing = !mine && routing.role.is_master() && routing.importing_from(slot).is_some();
+        let arrives = !mine && routing.importing_from(slot).is_some();
+        let importing = arrives && routing.role.is_master();
         if (migrating.is_some() || importing) && need.migrates {
             return Ok(());
         }
@@ -130,6 +143,10 @@ impl Engine {
         match routing.role {
             Role::Master if mine => Ok(()),
             Role::Replica { of } if replica_reads && owner.id == of => Ok(()),
+            // The slot's source has not heard yet that another one took over its target.
+            Role::Replica { of } if arrives && (session.asking || need.asking) && owner.id != of => {
+                Err(redirect("ASK", slot, routing.node(of).unwrap_or(owner), session))
+            }
             _ => Err(redirect("MOVED", slot, owner, session)),
         }
     }

@@ -14,8 +14,10 @@ use std::sync::Arc;
 /// Whom to follow: name, client address, and whether its data may be a continuation of ours.
 pub(super) type Master = Option<(NodeId, SocketAddr, bool)>;
 
-/// Longest that frames wait for a promotion to be published, in milliseconds: far below any node timeout.
-const FRAMES_WAIT_MS: u64 = 200;
+/// Longest that frames wait for a promotion to be published, in milliseconds, and the part of the node timeout that it is at
+/// most. Sooner, and the former master sends the writers that it held back here, to be sent back.
+const FRAMES_WAIT_MS: u64 = 1500;
+const FRAMES_WAIT_PART: u64 = 3;
 /// Most of them.
 const FRAMES_MAX: usize = 4096;
 
@@ -82,7 +84,8 @@ impl Bus {
         if self.role.held.is_none() || self.role.frames.len() >= FRAMES_MAX {
             return Some(frame);
         }
-        let until = *self.role.frames_until.get_or_insert(self.clock.after(FRAMES_WAIT_MS));
+        let wait = FRAMES_WAIT_MS.min(self.cluster.config_mut().node_timeout_ms / FRAMES_WAIT_PART);
+        let until = *self.role.frames_until.get_or_insert(self.clock.after(wait));
         if self.clock >= until {
             return Some(frame);
         }

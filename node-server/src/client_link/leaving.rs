@@ -15,7 +15,8 @@ use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
 /// A connection that was silent this long while the process leaves has nothing under way. Shorter than
-/// `shutdown::DRAIN_MS`, so that at the deadline nobody is left but who was not answered.
+/// `shutdown::DRAIN_MS` by more than a busy machine holds up a thread, so that at the deadline nobody is left but who was
+/// not answered.
 const SILENT_MS: u64 = 900;
 
 impl DataThread {

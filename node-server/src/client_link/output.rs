@@ -1,7 +1,7 @@
 //! Replies on their way to a client: in the order of the requests, behind the gate (design.md, The node, 6).
 
 use node_server_engine::Hold;
-use node_server_protocol::Millis;
+use node_server_protocol::{Millis, NodeId, Slot};
 use std::collections::VecDeque;
 
 /// A buffer that grew beyond this is given back once it is empty.
@@ -29,7 +29,7 @@ pub struct Reached {
 
 impl Gate {
     fn is_open(&self, reached: Reached) -> bool {
-        let Hold { offset, deadline, disk } = self.hold;
+        let Hold { offset, deadline, disk, .. } = self.hold;
         disk <= reached.synced && (offset <= reached.acknowledged || deadline <= reached.now)
     }
 }
@@ -156,6 +156,11 @@ impl Output {
         }
     }
 
+    /// Opens the gates before redirections that hold without them: no reply tells of anything there.
+    pub fn open_asks(&mut self, holds: impl Fn(Slot, NodeId) -> bool) {
+        self.gates.retain(|gate| !gate.hold.asks.is_some_and(|(slot, to)| holds(slot, to)));
+    }
+
     /// Bytes that may leave now.
     #[must_use]
     pub fn sendable(&self) -> &[u8] {
@@ -203,6 +208,7 @@ impl Output {
                 last.offset = last.offset.max(hold.offset);
                 last.deadline = last.deadline.max(hold.deadline);
                 last.disk = last.disk.max(hold.disk);
+                last.asks = None;
             }
             None => self.gates.push_back(Gate { at, hold }),
         }
@@ -219,7 +225,7 @@ mod tests {
     use super::*;
 
     fn write(output: &mut Output, text: &str, replica: Option<(u64, Millis)>) {
-        let hold = replica.map(|(offset, deadline)| Hold { offset, deadline, disk: 0 });
+        let hold = replica.map(|(offset, deadline)| Hold { offset, deadline, ..Hold::default() });
         let mark = output.mark();
         output.begin().extend_from_slice(text.as_bytes());
         output.finish(mark, hold);
@@ -280,7 +286,7 @@ mod tests {
         let mut output = Output::default();
         let mark = output.mark();
         output.begin().extend_from_slice(b"a");
-        output.finish(mark, Some(Hold { offset: 10, deadline: Millis(500), disk: 30 }));
+        output.finish(mark, Some(Hold { offset: 10, deadline: Millis(500), disk: 30, asks: None }));
         assert_eq!((output.gated_offset(), output.gate_deadline()), (Some(10), Some(Millis(500))));
         output.open_gates(reached(10, 29, Millis(9999)));
         assert_eq!(sendable(&output), "");
@@ -288,6 +294,24 @@ mod tests {
         assert_eq!(sendable(&output), "");
         output.open_gates(reached(9, 30, Millis(500)));
         assert_eq!(sendable(&output), "a");
+    }
+
+    #[test]
+    fn redirections_that_hold_leave_before_anything_else_that_is_held() {
+        let slot = |n| Slot::new(n).unwrap();
+        let to = NodeId::from_bytes([2; 20]);
+        let mut output = Output::default();
+        for (text, asks) in [("a", Some((slot(1), to))), ("b", Some((slot(2), to))), ("c", None)] {
+            let mark = output.mark();
+            output.begin().extend_from_slice(text.as_bytes());
+            output.finish(mark, Some(Hold { offset: 10, deadline: Millis(500), disk: 0, asks }));
+        }
+        output.open_asks(|slot, _| slot.number() == 2);
+        assert_eq!(sendable(&output), "", "the first one waits on");
+        output.open_asks(|slot, _| slot.number() == 1);
+        assert_eq!(sendable(&output), "ab");
+        output.open_asks(|_, _| true);
+        assert!(output.is_gated(), "no redirection");
     }
 
     #[test]

@@ -100,12 +100,16 @@ impl Hub {
         // Where there is no replica there is nothing to wait for.
         let acknowledged = if acks.holds() { acks.furthest() } else { u64::MAX };
         let Some(connection) = self.connections.get_mut(at).and_then(Option::as_deref_mut) else { return };
-        if self.node.engine.is_replica() && connection.output.is_gated() {
-            // Another master has taken over, with or without what these replies depend on: nobody may build on them.
-            connection.dead = true;
-            return;
+        let engine = &self.node.engine;
+        if engine.is_replica() && connection.output.is_gated() {
+            connection.output.open_asks(|slot, to| engine.is_owned_by(slot, to));
+            // Another master has taken over, with or without what the rest depends on: nobody may build on that.
+            connection.dead = connection.output.is_gated();
+            if connection.dead {
+                return;
+            }
         }
-        let synced = self.node.engine.durability().passed();
+        let synced = engine.durability().passed();
         connection.output.open_gates(Reached { acknowledged, synced, now });
         if let State::Waiting { seq, .. } = connection.state
             && let Some(reply) = end_of_wait(&self.node.engine, &connection.state, now)

@@ -189,16 +189,20 @@ fn hand_over(slots: &SlotSet, source: NodeRef, target: NodeRef, others: &[NodeRe
     ]
 }
 
+/// SETSLOT NODE ends a migration by itself, and a source without any slot left takes no SETSLOT after it.
 fn merge(slots: &SlotSet, source: NodeRef, target: NodeRef, others: &[NodeRef], claimed: bool) -> Vec<Phase> {
     let to = target.id.to_string();
     let open = if claimed { "MIGRATING" } else { "IMPORTING" };
-    vec![
+    let mut phases = vec![
         must(set_slots(source, slots, &[open, &to])),
         Phase::MoveKeys { source, target, slots: slots.clone(), replace: false },
         must(set_slots(source, slots, &["NODE", &to])),
-        must(set_slots(source, slots, &["STABLE"])),
-        tell_others(slots, target.id, others),
-    ]
+    ];
+    if !claimed {
+        phases.push(must(set_slots(source, slots, &["STABLE"])));
+    }
+    phases.push(tell_others(slots, target.id, others));
+    phases
 }
 
 /// The new owner's claim gets a new epoch first, so that the old owner's cannot outlive it in anybody's view.

@@ -60,7 +60,7 @@ impl Cluster {
         self.view.migrating.insert(slot, target);
         let back = self.view.imported.get(&slot).is_some_and(|i| self.view.same_shard(target, i.from));
         if let Some(imported) = self.view.imported.get_mut(&slot) {
-            imported.returns = back.then_some(self.now);
+            imported.returns = if back { imported.returns.or(Some(self.now)) } else { None };
         }
     }
 

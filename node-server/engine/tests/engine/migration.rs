@@ -120,7 +120,14 @@ fn the_first_ask_is_held_until_a_replica_has_the_deletion() {
     assert_eq!(client.session.hold.take(), None, "nothing has crossed yet");
     let end = node.engine.migrate_end(migration, |_| true, NOW).unwrap().unwrap();
     assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
-    assert_eq!(client.session.hold.take().map(|h| h.offset), Some(end));
+    let hold = client.session.hold.take().expect("no replica has the deletion");
+    let to = node_id(2);
+    assert_eq!((hold.offset, hold.asks), (end, Some((key_slot(b"a"), to))));
+    // A master that has lost its last slot tells nobody of anything any more with it: the client was cut off.
+    assert!(!node.engine.is_owned_by(key_slot(b"a"), to));
+    node.engine.publish_routing(Arc::new(routing(1, 4, &[("15495", 2)])));
+    assert!(node.engine.is_owned_by(key_slot(b"a"), to));
+    open_slot(&node);
     node.engine.acks().set(vec![ReplicaAck { offset: end, in_sync: true, on_disk: 0 }]);
     assert_eq!(client.error("GET {a}1"), "ASK 15495 127.0.0.2:7002");
     assert_eq!(client.session.hold.take(), None);

@@ -89,6 +89,22 @@ fn a_slot_on_its_way() {
     assert_eq!(client.error("GET {a}2"), "MOVED 15495 127.0.0.1:7001", "also for one that fails");
 }
 
+/// A target with its first slots on their way handed over and left, and its source sent everybody there until it heard of that.
+#[test]
+fn a_replica_sends_who_asks_on_to_the_target_that_replaced_it() {
+    let node = Node::replica();
+    let mut importing = routing(4, 2, &[("15495", 2)]);
+    importing.set_importing(a(), node_id(2));
+    node.engine.publish_routing(Arc::new(importing));
+    let mut client = node.client();
+    assert_eq!(client.error("SET {a} x"), "MOVED 15495 127.0.0.2:7002");
+    client.ok("ASKING");
+    assert_eq!(client.error("SET {a} x"), "ASK 15495 127.0.0.1:7001");
+    client.ok("READONLY");
+    client.ok("ASKING");
+    assert_eq!(client.error("GET {a}"), "ASK 15495 127.0.0.1:7001");
+}
+
 #[test]
 fn a_transaction_with_asking_may_create_a_key_and_use_it() {
     let node = Node::master();

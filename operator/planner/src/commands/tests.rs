@@ -68,7 +68,10 @@ fn a_merge_never_overwrites_the_owners_keys() {
     assert_eq!(told[0], format!("7001: CLUSTER SETSLOT 5 MIGRATING {}", id(2)));
     assert_eq!(told[1], "keys of 5 7001 to 7002 replace false");
     assert_eq!(told[2], format!("7001: CLUSTER SETSLOT 5 NODE {}", id(2)));
-    assert_eq!(told[3], "7001: CLUSTER SETSLOT 5 STABLE");
+    assert!(
+        !told.iter().any(|line| line.contains("STABLE")),
+        "a source without any slot left refuses it: {told:?}"
+    );
 }
 
 #[test]

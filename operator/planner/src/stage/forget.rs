@@ -6,8 +6,9 @@ use crate::observed::NodeReport;
 use crate::safety;
 use crate::step::{Expect, NodeRef, Step, What};
 use crate::unsafe_::Unsafe;
+use crate::waiting::Waiting;
 use crate::world::{Defect, World};
-use node_server_protocol::{NodeId, Role};
+use node_server_protocol::{NodeId, Role, SlotSet};
 use std::collections::BTreeSet;
 
 pub(crate) fn plan(world: &World<'_>, draft: &mut Draft) {
@@ -37,6 +38,11 @@ fn dismiss(world: &World<'_>, draft: &mut Draft, member: MemberId, id: Option<No
     let Some(m) = world.members.get(&member) else {
         return;
     };
+    // Who still routes to it would be left without an owner for its slots, and tell all clients that the cluster is down.
+    let routed = id.map(|id| routed_to(world, id)).unwrap_or_default();
+    if !routed.is_empty() {
+        return draft.wait(Waiting::ViewsAgree { slots: routed });
+    }
     let expectations = id.map(|_| proof_again(world, member)).unwrap_or_default();
     // A replica goes at once: one that nobody knows any more is cut off, and after a node timeout it tells its clients that
     // the cluster is down.
@@ -58,6 +64,12 @@ fn dismiss(world: &World<'_>, draft: &mut Draft, member: MemberId, id: Option<No
         draft.step(Step::Reset { node }, expectations.clone());
     }
     draft.step(Step::RemoveMember { member, uid: m.uid.clone() }, expectations);
+}
+
+/// Slots that some view still gives to it.
+fn routed_to(world: &World<'_>, id: NodeId) -> SlotSet {
+    let lines = world.cluster().filter_map(|(_, r)| r.line(id));
+    lines.fold(SlotSet::new(), |all, line| all.union(&line.slot_set()))
 }
 
 /// What proved that it may go, asked of it again.
@@ -112,12 +124,11 @@ fn safe_to_forget(world: &World<'_>, id: NodeId) -> bool {
     if world.has(Defect::SilenceIsDeath) {
         return world.report_of(id).is_none();
     }
-    let owns = world.cluster().any(|(_, r)| r.line(id).is_some_and(|l| !l.slots.is_empty()));
     let replaced = |m: MemberId| !world.desired.wants(m) || world.joined.contains(&m);
     let member = world.gone.iter().find(|g| g.id == id).map(|g| g.member).or_else(|| world.successor(id));
     !world.ids.contains_key(&id)
         && safety::proven_gone(world, id).is_some()
-        && !owns
+        && routed_to(world, id).is_empty()
         && !world.ownership.owns_any(id)
         && world.replicas_of(id).next().is_none()
         && member.is_some_and(replaced)

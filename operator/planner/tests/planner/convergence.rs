@@ -295,6 +295,31 @@ fn two_owners_of_a_slot() {
     assert_eq!((ranges(&model), model.keys()), (THREE.map(String::from).to_vec(), keys));
 }
 
+/// A master that has given everything away was forgotten while another one still sent clients there for its slots: they had no
+/// owner there, and the cluster was down.
+#[test]
+fn nobody_is_forgotten_who_is_routed_to() {
+    let three = desired(3, 1);
+    let mut model = Model::formed(&three);
+    model.converge(&desired(4, 1));
+    let drained = model.node(m(3, 0)).id;
+    while model.node(m(3, 0)).slots() != SlotSet::new() {
+        model.round(&three);
+    }
+    let late = Slot::new(11_000).unwrap();
+    model.node_mut(m(1, 0)).set_owner(late, drained);
+    let concerns = |s: &Step| {
+        matches!(s, Step::Forget { id, .. } if *id == drained)
+            || matches!(s, Step::RemoveMember { member, .. } if *member == m(3, 0))
+    };
+    let planned = plan(&three, &model.observe());
+    assert!(!planned.steps.iter().any(|p| concerns(&p.step)), "{planned:?}");
+    let heir = model.node(m(2, 0)).id;
+    model.node_mut(m(1, 0)).set_owner(late, heir);
+    let planned = plan(&three, &model.observe());
+    assert!(planned.steps.iter().any(|p| concerns(&p.step)), "{planned:?}");
+}
+
 /// The old operator was killed when the taker had the slot and the giver had not been told. The giver's epoch was the higher
 /// one, and both ends sent clients to the other while the slot was taken back.
 #[test]
