@@ -101,7 +101,7 @@ async fn read(router: &mut Router, name: &str) -> Result<Reply, String> {
     loop {
         let why = match router.run(&request).await {
             Outcome::Done { mut replies, .. } => return replies.pop().ok_or_else(|| "no reply".into()),
-            Outcome::Refused(error) => error,
+            Outcome::Refused { error, .. } => error,
             Outcome::NotSent(what) | Outcome::Unknown(what) => what.to_owned(),
         };
         if Instant::now() >= deadline {

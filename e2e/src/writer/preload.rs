@@ -166,7 +166,7 @@ impl Keys {
 async fn run_single(router: &mut Router, request: &Request) -> Result<Reply> {
     match router.run(request).await {
         Outcome::Done { mut replies, .. } => replies.pop().context("no reply"),
-        Outcome::Refused(error) => bail!(error),
+        Outcome::Refused { error, by } => bail!("{by}: {error}"),
         Outcome::NotSent(what) | Outcome::Unknown(what) => bail!(what),
     }
 }

@@ -74,8 +74,8 @@ impl Request {
 pub(super) enum Outcome {
     /// Answered, with no error among the replies.
     Done { replies: Vec<Reply>, by: Arc<Mastership> },
-    /// Answered with an error; by whom stands at its end.
-    Refused(String),
+    /// Answered with an error, by that node.
+    Refused { error: String, by: String },
     /// Never sent.
     NotSent(&'static str),
     /// Sent and never answered.
@@ -146,10 +146,10 @@ impl Router {
                 Ok((replies, by)) => match first_error(&replies) {
                     None => return Outcome::Done { replies, by },
                     Some(error) => match Redirection::parse(error, &node) {
-                        None => return Outcome::Refused(format!("{error} (of {node})")),
+                        None => return Outcome::Refused { error: error.to_owned(), by: node },
                         Some(redirection) => match self.follow(redirection, &node, &mut tries).await {
                             Ok(next) => ask_at = next,
-                            Err(what) => return Outcome::Refused(what),
+                            Err(error) => return Outcome::Refused { error, by: node },
                         },
                     },
                 },

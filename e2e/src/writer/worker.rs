@@ -223,7 +223,7 @@ impl Worker {
                 Some(effects) => self.settle(&write, effects, &floors, &by),
                 None => self.unknown(&write, "unexpected reply").await,
             },
-            Outcome::Refused(error) => self.failed(&error).await,
+            Outcome::Refused { error, by } => self.refused(&error, &by).await,
             Outcome::NotSent(what) => {
                 self.withdraw(&write);
                 self.failed(what).await;
@@ -272,13 +272,15 @@ impl Worker {
         self.failed(what).await;
     }
 
-    /// Counts a failure by the error's first word and who said it, or by what happened.
+    /// Counts a refusal by the error's code, or the error, and who said it.
+    async fn refused(&mut self, error: &str, by: &str) {
+        let code = error.split(' ').next().filter(|word| word.bytes().all(|b| b.is_ascii_uppercase()));
+        self.failed(&format!("{} of {by}", code.unwrap_or(error))).await;
+    }
+
+    /// Counts a failure by what happened.
     async fn failed(&mut self, what: &str) {
-        let coded = what.split_once(' ').filter(|(word, _)| word.bytes().all(|b| b.is_ascii_uppercase()));
-        let kind = coded.map_or(what.to_owned(), |(word, rest)| {
-            format!("{word}{}", rest.rfind(" (of ").map_or("", |at| &rest[at..]))
-        });
-        *self.tally.failures.entry(kind).or_default() += 1;
+        *self.tally.failures.entry(what.to_owned()).or_default() += 1;
         sleep(FAILURE_PAUSE).await;
     }
 
@@ -305,7 +307,7 @@ impl Worker {
                     self.shared.violation(format!("{name}: {text}"));
                 }
             }
-            Outcome::Refused(error) => self.failed(&error).await,
+            Outcome::Refused { error, by } => self.refused(&error, &by).await,
             Outcome::NotSent(what) => self.failed(what).await,
             Outcome::Unknown(what) => {
                 self.tally.unknown += 1;
@@ -367,7 +369,7 @@ impl Worker {
                 self.tally.acknowledged += 1;
                 return Some(replies);
             }
-            Outcome::Refused(error) => self.failed(&error).await,
+            Outcome::Refused { error, by } => self.refused(&error, &by).await,
             Outcome::NotSent(what) => self.failed(what).await,
             Outcome::Unknown(what) => {
                 self.tally.unknown += 1;

@@ -58,19 +58,18 @@ impl Cluster {
     ///
     /// Too late: the header was overtaken on its way, and the sender has claimed slots with a higher epoch since. Too early:
     /// it follows a master of another shard, so others have its slots, who have not been heard yet. Until then clients are
-    /// sent to the one that knows who has them, and nobody is told that it owns them.
-    pub(crate) fn is_out_of_turn(&mut self, sender: NodeId, header: &Header) -> bool {
-        let (Some(node), Some(master)) = (self.view.node(sender), header.master) else { return false };
-        let overtaken = header.config_epoch < node.config_epoch;
-        let drained = !self.view.same_shard(sender, master);
+    /// sent to the one that knows who has them, and nobody is told that it owns them. True: the header is put off.
+    pub(crate) fn put_off(&mut self, sender: NodeId, header: &Header, of_its_shard: Option<NodeId>) -> bool {
+        let Some(node) = self.view.node(sender).filter(|_| header.master.is_some()) else { return false };
+        let (epoch, drained) = (node.config_epoch, of_its_shard.is_none());
+        let out_of_turn = header.config_epoch < epoch || drained;
         let has_slots = node.is_master() && !node.slots.is_empty();
-        let out_of_turn =
-            has_slots && (overtaken || drained) && self.age(node.claimed) < self.config.node_timeout_ms;
-        let epoch = node.config_epoch;
-        if out_of_turn && drained {
+        let early = self.age(node.claimed) < self.config.node_timeout_ms;
+        let put_off = has_slots && out_of_turn && early;
+        if put_off && drained {
             self.note_unclaimed(sender, epoch, &SlotSet::new());
         }
-        out_of_turn
+        put_off
     }
 
     fn on_replica_role(&mut self, sender: NodeId, master: NodeId, header: &Header, same_shard: bool) {
@@ -163,12 +162,9 @@ impl Cluster {
         }
         let any_epoch = self.config.is_mutant(Mutant::LowerEpochAccepted);
         let shard_master = self.view.shard_master().id;
-        let own_epoch = self.view.myself().config_epoch;
         let kept = self.imported_from(sender).intersection(claim).difference(&self.given_up(shard_master));
         let (returning, returned) = self.on_their_way_back(&kept);
-        if returning.is_empty() && !kept.is_empty() {
-            self.outbid(epoch);
-        }
+        let outbids = returning.is_empty() && !kept.is_empty();
         let kept = kept.difference(&returned);
         let mut free = claim.difference(&kept);
         let mut losses = Vec::new();
@@ -178,13 +174,15 @@ impl Cluster {
             // A master that came back without its data does not outbid its successor (`on_collision`).
             let concedes =
                 owner.id == self.view.me && self.guard.is_closed() && self.view.same_shard(owner.id, sender);
-            // What is outbid for imported slots is no older claim to the others.
-            let owners_epoch = if owner.id == self.view.me { own_epoch } else { owner.config_epoch };
-            let newer = owners_epoch < epoch || any_epoch || (concedes && owner.config_epoch == epoch);
+            let newer = owner.config_epoch < epoch || any_epoch || (concedes && owner.config_epoch == epoch);
             let lost = if newer { taken } else { taken.intersection(&self.given_up(owner.id)) };
             if owner.id != sender && !lost.is_empty() {
                 losses.push((owner.id, lost));
             }
+        }
+        // Not before: what is outbid for imported slots is no older claim to the others.
+        if outbids {
+            self.outbid(epoch);
         }
         self.note_unclaimed(sender, epoch, claim);
         if free.is_empty() && losses.is_empty() {

@@ -132,7 +132,7 @@ impl Cluster {
         }
         // Before the sender says which shard it has gone to.
         let of_its_shard = header.master.filter(|master| self.view.same_shard(sender, *master));
-        if self.is_out_of_turn(sender, header) {
+        if self.put_off(sender, header, of_its_shard) {
             return;
         }
         self.on_extensions(sender, &heartbeat.extensions, header);

@@ -80,10 +80,10 @@ impl Cluster {
         let heard = heard.is_some_and(|m| header.config_epoch <= m.config_epoch);
         let newer = |n: &&Node| {
             let moved = heard && Some(n.id) != master && !self.view.same_shard(n.id, candidate);
-            // Slots of one that does not claim them any more have moved on.
-            let moved =
-                moved && !n.slots.intersection(&header.slots).difference(&self.view.unclaimed).is_empty();
-            moved || (n.config_epoch > header.config_epoch && !n.slots.intersection(&header.slots).is_empty())
+            let asked = n.slots.intersection(&header.slots);
+            // What its owner does not claim any more has moved on.
+            let moved = moved && !asked.difference(&self.view.unclaimed).is_empty();
+            moved || (n.config_epoch > header.config_epoch && !asked.is_empty())
         };
         self.view.nodes.values().find(newer).map(|n| n.id)
     }

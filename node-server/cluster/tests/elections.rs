@@ -114,6 +114,24 @@ fn no_vote_takes_moved_slots_back() {
     assert!(names(&lone.settle()).contains(&"auth-ack"));
 }
 
+/// A drained master gave its slots to another one that died right after, and whoever had not heard that one's claim refused its
+/// replica.
+#[test]
+fn what_its_owner_does_not_claim_any_more_keeps_nobody_from_a_vote() {
+    let mut lone = Lone::new(1);
+    let mut drained = header(2);
+    (drained.master, drained.flags) = (Some(id(3)), NodeFlags::REPLICA | NodeFlags::EXTENSIONS);
+    (drained.config_epoch, drained.slots) = (Epoch(3), slots(5461, 16_383));
+    lone.hear(drained, ping());
+    assert!(lone.line(2).ends_with(" 5461-10922"), "{}", lone.line(2));
+    lone.hear(header(6), Body::Fail { node: id(3) });
+    lone.settle();
+    let mut heir = request(6, 10);
+    (heir.config_epoch, heir.slots) = (Epoch(3), slots(5461, 16_383));
+    lone.hear(heir, Body::AuthRequest);
+    assert!(names(&lone.settle()).contains(&"auth-ack"));
+}
+
 #[test]
 fn a_restarted_master_does_not_vote_at_once() {
     let text = {

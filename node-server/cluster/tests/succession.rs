@@ -3,7 +3,7 @@
 
 mod lone;
 
-use lone::{Lone, TIMEOUT_MS, command, header, id, ping, slots};
+use lone::{Lone, TIMEOUT_MS, command, header, id, packets, ping, slots};
 use node_server_cluster::{Input, Output};
 use node_server_protocol::bus::{Body, Extension, Header, Heartbeat, NodeFlags};
 use node_server_protocol::{Epoch, Role, SlotSet};
@@ -141,6 +141,39 @@ fn keys_of_lost_slots_stay_until_their_owner_serves() {
     lone.hear(taker, ping());
     assert!(!dropped(&lone.settle()));
     assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
+}
+
+#[test]
+fn keys_of_lost_slots_stay_when_a_header_lacks_them() {
+    let mut lone = Lone::new(1);
+    let mut taker = header(2);
+    (taker.config_epoch, taker.cluster_down) = (Epoch(9), true);
+    taker.slots = slots(5000, 10_922);
+    lone.hear(taker.clone(), ping());
+    (taker.cluster_down, taker.slots) = (false, slots(5001, 10_922));
+    lone.hear(taker.clone(), ping());
+    assert!(info(&mut lone).contains("cluster_lost_slots:5000\r\n"));
+    taker.slots = slots(5000, 10_922);
+    lone.hear(taker, ping());
+    assert!(dropped(&lone.settle()));
+    assert!(!info(&mut lone).contains("cluster_lost_slots"));
+}
+
+/// A header that was overtaken by another one brought a claim back to life, with the other's epoch.
+#[test]
+fn an_older_header_restores_no_claim() {
+    let mut lone = Lone::new(1);
+    let mut giver = header(2);
+    (giver.config_epoch, giver.slots) = (Epoch(9), slots(5462, 10_922));
+    lone.hear(giver, ping());
+    lone.hear(header(2), ping());
+    lone.settle();
+    let mut taker = header(3);
+    (taker.config_epoch, taker.slots) = (Epoch(4), slots(5461, 5461).union(&slots(10_923, 16_383)));
+    lone.hear(taker, ping());
+    let outputs = lone.settle();
+    let told = packets(&outputs).into_iter().find(|(_, packet)| matches!(packet.body, Body::Update(_)));
+    assert!(told.is_none(), "the giver owns it no more: {told:?}");
 }
 
 fn info(lone: &mut Lone) -> String {

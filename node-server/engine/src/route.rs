@@ -86,7 +86,7 @@ impl Engine {
         let (decided, target) = self.with_routing(|routing| {
             let decided = self.decide(routing, session, need, present);
             let asks = matches!(&decided, Err(CommandError::Text(text)) if text.starts_with("ASK "));
-            (decided, asks.then(|| routing.migrating_to(need.slot).map(|n| n.id)).flatten())
+            (decided, routing.migrating_to(need.slot).filter(|_| asks).map(|n| n.id))
         });
         if let Some(target) = target {
             self.hold_ask(session, guard, target, now);

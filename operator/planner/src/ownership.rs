@@ -47,11 +47,9 @@ impl Ownership {
         let contests = handed_over(reports, joined);
         let mut claims = own_claims(reports, joined);
         claims.extend(claims_of_silent(reports, joined));
-        for contest in &contests {
-            claims
-                .iter_mut()
-                .filter(|c| c.id == contest.loser)
-                .for_each(|c| c.slots = c.slots.difference(&contest.slots));
+        for claim in &mut claims {
+            let lost = contests.iter().filter(|contest| contest.loser == claim.id);
+            claim.slots = lost.fold(claim.slots.clone(), |left, contest| left.difference(&contest.slots));
         }
         claims.retain(|c| !c.slots.is_empty());
         claims.sort_by_key(|c| (Reverse((c.joined, c.epoch, c.by_itself)), c.id));
