@@ -91,7 +91,7 @@ fn defects() -> Vec<Defect> {
         in_node("promise-before-persisted", Mutant::PromiseBeforePersisted, 1),
         in_node("silent-removed-by-node", Mutant::SilentRemoved, 1),
         in_operator("silent-removed-by-operator", plan::Defect::SilenceIsDeath, 1),
-        in_operator("older-copy-takes-over", plan::Defect::OlderCopyTakesOver, 44),
+        in_operator("older-copy-takes-over", plan::Defect::OlderCopyTakesOver, 223),
         in_node("open-slots-lost-at-failover", Mutant::OpenSlotsLostAtFailover, 13),
         in_node("empty-master-serves", Mutant::EmptyMasterServes, 4),
         in_node("staler-replica-elected", Mutant::StalerReplicaElected, 84),

@@ -66,6 +66,7 @@ use stats::Stats;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use view::View;
+use vote::Votes;
 
 /// How a node begins.
 #[derive(Clone, Debug)]
@@ -117,6 +118,7 @@ pub struct Cluster {
     turns: u64,
     replication: ReplicationStatus,
     election: Election,
+    votes: Votes,
     manual: ManualFailover,
     migration: Migration,
     handover: Option<Handover>,
@@ -184,6 +186,7 @@ impl Cluster {
             turns: 0,
             replication: ReplicationStatus::default(),
             election: Election::default(),
+            votes: Votes::default(),
             manual: ManualFailover::default(),
             migration: Migration::default(),
             handover: None,
@@ -258,7 +261,7 @@ impl Cluster {
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Millis> {
         let handover = self.handover.as_ref().map(Handover::deadline);
-        let others = [self.election_deadline(), self.manual.end, handover];
+        let others = [self.election_deadline(), self.votes_deadline(), self.manual.end, handover];
         others.into_iter().flatten().chain([self.next_tick]).min()
     }
 
@@ -329,6 +332,7 @@ impl Cluster {
     fn finish(&mut self) {
         self.run_manual_failover();
         self.run_election();
+        self.run_votes();
         self.run_handover();
         if self.urgency > Urgency::NotAtAll {
             self.update_state();

@@ -5,7 +5,7 @@ mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots};
 use node_server_cluster::{Cluster, Config, Input, LinkId, NodesConf, Output, ReplicationStatus, Start};
-use node_server_protocol::bus::{Body, MessageFlags, NodeFlags, Packet, Update};
+use node_server_protocol::bus::{Body, Header, MessageFlags, NodeFlags, Packet, Update};
 use node_server_protocol::{Epoch, Millis, Role, SlotSet};
 
 /// Node 4 after its master failed: it has asked for votes in the epoch that is returned.
@@ -69,6 +69,58 @@ fn a_vote_that_waited_says_the_epoch_it_was_given_in() {
     let outputs = lone.settle();
     let ack = packets(&outputs).into_iter().find(|(_, p)| p.body == Body::AuthAck).unwrap();
     assert_eq!(ack.1.header.current_epoch, Epoch(6));
+}
+
+/// Node 1, which voted in epoch 6 for the one of the failed master's two replicas, 5; 6, the other, asks in epoch 7.
+fn voter_of_two() -> (Lone, Vec<Output>) {
+    let mut lone = Lone::new(1);
+    lone.hear(of_second(header(6)), ping());
+    lone.hear(header(3), Body::Fail { node: id(2) });
+    lone.settle();
+    lone.hear(request(5, 6), Body::AuthRequest);
+    assert!(names(&lone.settle()).contains(&"auth-ack"));
+    lone.pass(8);
+    lone.hear(of_second(request(6, 7)), Body::AuthRequest);
+    let outputs = lone.settle();
+    (lone, outputs)
+}
+
+/// Node 6 as a replica of node 2.
+fn of_second(mut header: Header) -> Header {
+    (header.master, header.config_epoch, header.slots) = (Some(id(2)), Epoch(2), slots(5461, 10_922));
+    header
+}
+
+/// Found by the test of mixed clusters: two replicas of a master that asked within 8 ms were both elected, each in its epoch, and
+/// the first was a master for a moment.
+#[test]
+fn a_second_replica_waits_for_what_comes_of_the_vote_for_the_first() {
+    let (mut lone, mut outputs) = voter_of_two();
+    assert!(logged(&outputs, &format!("waits for what comes of the vote for {}", id(5))));
+    let mut won = request(5, 7);
+    (won.master, won.flags, won.config_epoch) = (None, NodeFlags::MASTER, Epoch(6));
+    lone.hear(won, ping());
+    outputs.extend(lone.settle());
+    outputs.extend(lone.pass(1000));
+    assert!(logged(&outputs, &format!("Failover auth denied to {}: slots of {}", id(6), id(5))));
+    assert!(!names(&outputs).contains(&"auth-ack"));
+}
+
+#[test]
+fn a_second_replica_gets_the_vote_when_nothing_comes_of_the_first() {
+    let (mut lone, outputs) = voter_of_two();
+    let early = lone.pass(491);
+    assert!(!names(&outputs).contains(&"auth-ack") && !names(&early).contains(&"auth-ack"));
+    let acks: Vec<_> = packets(&lone.pass(1)).into_iter().filter(|(_, p)| p.body == Body::AuthAck).collect();
+    assert_eq!((acks.len(), acks[0].0, acks[0].1.header.current_epoch), (1, lone.to[&6], Epoch(7)));
+}
+
+/// It was voted for and died: the other need not wait for it.
+#[test]
+fn nobody_waits_for_a_candidate_that_has_failed() {
+    let (mut lone, _) = voter_of_two();
+    lone.hear(header(3), Body::Fail { node: id(5) });
+    assert!(names(&lone.settle()).contains(&"auth-ack"));
 }
 
 #[test]
