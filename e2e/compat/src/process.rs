@@ -35,10 +35,21 @@ pub fn title_in_ps(id: i32) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// Whether the process runs; one that only waits for its parent does not.
+/// Whether the process runs; one that only waits for its parent does not. Its first thread may have ended, and its title be
+/// gone, while another still holds its files and their locks.
 #[must_use]
 pub fn runs(id: i32) -> bool {
-    title(id).is_some()
+    let Ok(fields) = stat(id) else { return false };
+    let ended = fields.first().is_some_and(|state| state == "Z" || state == "X");
+    let threads = fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count);
+    !ended || threads > 1
+}
+
+/// The fields of `/proc/ID/stat` after the name, which may hold anything: state, parent, group, session, terminal …
+fn stat(id: i32) -> Result<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("the process does not run")?;
+    let (_, rest) = stat.rsplit_once(')').context("no name in /proc/…/stat")?;
+    Ok(rest.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 /// Whether the process leads a session of its own and has no terminal, as a daemon.
@@ -46,12 +57,9 @@ pub fn runs(id: i32) -> bool {
 /// # Errors
 /// It does not run.
 pub fn is_in_background(id: i32) -> Result<bool> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("the process does not run")?;
-    // pid (name) state parent group session terminal …; the name may hold anything.
-    let (_, rest) = stat.rsplit_once(')').context("no name in /proc/…/stat")?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let (session, terminal) = (fields.get(3), fields.get(4));
-    Ok(session == Some(&id.to_string().as_str()) && terminal == Some(&"0"))
+    let fields = stat(id)?;
+    let field = |n: usize| fields.get(n).map(String::as_str);
+    Ok(field(3) == Some(id.to_string().as_str()) && field(4) == Some("0"))
 }
 
 /// Sends the signal and waits until the process is gone.

@@ -5,6 +5,7 @@ use crate::config::Mutant;
 use crate::gate::Promise;
 use crate::io::Level;
 use crate::node::Node;
+use crate::vote::VOTES_APART_MS;
 use crate::wire::Message;
 use node_server_protocol::bus::{Header, NodeFlags};
 use node_server_protocol::{Epoch, Millis, NodeId};
@@ -36,13 +37,16 @@ pub(crate) struct Election {
     pub(crate) sent: bool,
     pub(crate) epoch: Epoch,
     votes: BTreeSet<NodeId>,
+    /// A sibling has asked for votes: until then it will be heard if it wins.
+    not_before: Option<Millis>,
     /// Why it does not go on, so that the log says it once.
     reason: Option<&'static str>,
 }
 
 impl Election {
+    /// What siblings have asked for remains.
     pub(crate) fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self { not_before: self.not_before, ..Self::default() };
     }
 }
 
@@ -51,7 +55,7 @@ impl Cluster {
         (self.config.node_timeout_ms / DELAY_SHARE).clamp(1, DELAY_MAX_MS)
     }
 
-    fn attempt_ms(&self) -> u64 {
+    pub(crate) fn attempt_ms(&self) -> u64 {
         (self.config.node_timeout_ms * ATTEMPT_TIMEOUTS).max(ATTEMPT_MIN_MS)
     }
 
@@ -141,10 +145,20 @@ impl Cluster {
                 self.election.force = true;
                 at = at.min(self.now);
             }
+            at = at.max(self.election.not_before.unwrap_or(at));
         }
         self.election.at = Some(at);
         if at <= self.now {
             self.ask_for_votes(manual);
+        }
+    }
+
+    /// A sibling has asked for votes. Whoever asks right after it is elected as well, in the next epoch, by voters that give
+    /// both their vote (Valkey 9.1); others refuse the one or the other, and both try again much later.
+    pub(crate) fn give_way_to(&mut self, candidate: NodeId) {
+        let Some(master) = self.view.myself().master else { return };
+        if self.view.node(candidate).is_some_and(|n| n.is_replica_of(master)) {
+            self.election.not_before = Some(self.now.after(VOTES_APART_MS));
         }
     }
 
@@ -228,7 +242,14 @@ impl Cluster {
     pub(crate) fn on_auth_ack(&mut self, sender: Option<NodeId>, header: &Header) {
         let Some(sender) = sender else { return };
         let votes = self.view.node(sender).is_some_and(Node::votes);
-        if !votes || !self.election.sent || header.current_epoch < self.election.epoch || !self.stands() {
+        // A sibling may have been elected since.
+        let expired = self.election.at.is_none_or(|at| self.age(at) > self.attempt_ms());
+        if expired
+            || !votes
+            || !self.election.sent
+            || header.current_epoch < self.election.epoch
+            || !self.stands()
+        {
             return;
         }
         self.election.votes.insert(sender);

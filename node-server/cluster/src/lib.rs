@@ -248,6 +248,7 @@ impl Cluster {
             self.tick();
             self.update_state();
         }
+        self.run_votes();
         self.finish();
     }
 
@@ -332,7 +333,6 @@ impl Cluster {
     fn finish(&mut self) {
         self.run_manual_failover();
         self.run_election();
-        self.run_votes();
         self.run_handover();
         if self.urgency > Urgency::NotAtAll {
             self.update_state();

@@ -124,8 +124,8 @@ impl Cluster {
         }
     }
 
-    /// The slots in the sender's header: its own, or its master's.
-    pub(crate) fn on_claim(&mut self, sender: NodeId, header: &Header) {
+    /// The slots in the sender's header: its own, or its master's. `succeeds`: whom it followed until this header.
+    pub(crate) fn on_claim(&mut self, sender: NodeId, header: &Header, succeeds: Option<NodeId>) {
         let Some(node) = self.view.node(sender) else { return };
         let is_master = node.is_master();
         if !self.view.imported.is_empty() {
@@ -139,7 +139,7 @@ impl Cluster {
             return;
         }
         if is_master {
-            self.take_slots(sender, header.config_epoch, claim);
+            self.take_slots(sender, header.config_epoch, claim, succeeds);
         }
         let firm = claim.difference(&self.view.unclaimed);
         let newer = |n: &&Node| {
@@ -155,8 +155,15 @@ impl Cluster {
     }
 
     /// A master claims slots with this epoch: it gets those that have no owner, one with a lower epoch, or one that has
-    /// long given them up.
-    pub(crate) fn take_slots(&mut self, sender: NodeId, epoch: Epoch, claim: &SlotSet) {
+    /// long given them up. `succeeds`: it was that one's replica until now. Its slots it gets with the same epoch as well:
+    /// cut off, the old master has ended a move and taken the epoch without a vote in which its replica was elected.
+    pub(crate) fn take_slots(
+        &mut self,
+        sender: NodeId,
+        epoch: Epoch,
+        claim: &SlotSet,
+        succeeds: Option<NodeId>,
+    ) {
         if sender == self.view.me {
             return;
         }
@@ -172,8 +179,9 @@ impl Cluster {
             let taken = owner.slots.intersection(claim).difference(&kept);
             free = free.difference(&taken);
             // A master that came back without its data does not outbid its successor (`on_collision`).
-            let concedes =
+            let closed =
                 owner.id == self.view.me && self.guard.is_closed() && self.view.same_shard(owner.id, sender);
+            let concedes = closed || succeeds == Some(owner.id);
             let newer = owner.config_epoch < epoch || any_epoch || (concedes && owner.config_epoch == epoch);
             let lost = if newer { taken } else { taken.intersection(&self.given_up(owner.id)) };
             if owner.id != sender && !lost.is_empty() {

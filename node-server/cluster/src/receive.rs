@@ -135,9 +135,10 @@ impl Cluster {
         if self.put_off(sender, header, of_its_shard) {
             return;
         }
+        let succeeds = self.view.node(sender).and_then(|n| n.master);
         self.on_extensions(sender, &heartbeat.extensions, header);
         self.on_role(sender, header, of_its_shard);
-        self.on_claim(sender, header);
+        self.on_claim(sender, header, succeeds);
         self.drop_what_is_served_elsewhere(sender, header);
         self.on_collision(sender, header);
         self.on_gossip(sender, &heartbeat.gossip);
@@ -241,6 +242,7 @@ impl Cluster {
         if epoch >= update.config_epoch {
             return;
         }
+        let succeeds = self.view.node(id).and_then(|n| n.master);
         if self.view.node(id).is_some_and(|n| n.is_replica()) {
             self.set_master_role(id);
         }
@@ -248,7 +250,7 @@ impl Cluster {
             node.config_epoch = update.config_epoch;
         }
         self.changed();
-        self.take_slots(id, update.config_epoch, &update.slots);
+        self.take_slots(id, update.config_epoch, &update.slots, succeeds);
     }
 
     /// Where a message came from: what its header says, else what the socket says.

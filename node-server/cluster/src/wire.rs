@@ -172,7 +172,12 @@ impl Cluster {
 
     pub(crate) fn keep_promise(&mut self, promise: Promise) {
         match promise {
-            Promise::Send(node, message) => self.send_to(node, message),
+            Promise::Send(node, message) => {
+                if matches!(message, Message::AuthAck { .. }) {
+                    self.vote_leaves(node);
+                }
+                self.send_to(node, message);
+            }
             Promise::Answer(link, message) => self.send_on(link, message),
             Promise::Broadcast(message) => self.broadcast(message),
             Promise::PongToShard => {

@@ -1,12 +1,12 @@
-//! Votes, candidates, manual failovers, the closed master.
+//! Candidates, manual failovers, the closed master.
 #![allow(clippy::unwrap_used, reason = "failures panic")]
 
 mod lone;
 
 use lone::{Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots};
-use node_server_cluster::{Cluster, Config, Input, LinkId, NodesConf, Output, ReplicationStatus, Start};
-use node_server_protocol::bus::{Body, Header, MessageFlags, NodeFlags, Packet, Update};
-use node_server_protocol::{Epoch, Millis, Role, SlotSet};
+use node_server_cluster::{Config, Input, Output, ReplicationStatus};
+use node_server_protocol::bus::{Body, MessageFlags, NodeFlags};
+use node_server_protocol::{Epoch, Role, SlotSet};
 
 /// Node 4 after its master failed: it has asked for votes in the epoch that is returned.
 fn candidate() -> (Lone, Epoch) {
@@ -20,199 +20,6 @@ fn candidate() -> (Lone, Epoch) {
     assert_eq!(requests.len(), 5, "the only replica need not wait");
     assert!(requests[0].1.header.message_flags.contains(MessageFlags::FORCE_ACK));
     (lone, requests[0].1.header.current_epoch)
-}
-
-#[test]
-fn votes() {
-    let mut lone = Lone::new(1);
-    lone.hear(request(5, 4), Body::AuthRequest);
-    assert!(logged(&lone.settle(), "its master is up"));
-    lone.hear(header(3), Body::Fail { node: id(2) });
-    lone.settle();
-    lone.hear(request(5, 3), Body::AuthRequest);
-    assert!(logged(&lone.settle(), "reqEpoch (3) < curEpoch(4)"));
-    lone.hear(request(3, 5), Body::AuthRequest);
-    assert!(logged(&lone.settle(), "it is a master node"));
-    // Not before it is on disk.
-    lone.hear(request(5, 6), Body::AuthRequest);
-    let before = lone.outputs();
-    assert!(!names(&before).contains(&"auth-ack"));
-    let written: Vec<u64> = before
-        .iter()
-        .filter_map(|o| match o {
-            Output::Persist { seq, text } if text.contains("lastVoteEpoch 6") => Some(*seq),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(written.len(), 1);
-    lone.input(Input::Persisted { seq: written[0] });
-    let after = lone.outputs();
-    let acks: Vec<_> = packets(&after).into_iter().filter(|(_, p)| p.body == Body::AuthAck).collect();
-    assert_eq!((acks.len(), acks[0].0, acks[0].1.header.current_epoch), (1, lone.to[&5], Epoch(6)));
-    // Once in an epoch.
-    lone.hear(request(5, 6), Body::AuthRequest);
-    assert!(logged(&lone.settle(), "already voted for epoch 6"));
-}
-
-#[test]
-fn a_vote_that_waited_says_the_epoch_it_was_given_in() {
-    let mut lone = Lone::new(1);
-    lone.hear(header(3), Body::Fail { node: id(2) });
-    lone.settle();
-    lone.hear(request(5, 6), Body::AuthRequest);
-    let seq = lone.outputs().into_iter().find_map(|o| match o {
-        Output::Persist { seq, .. } => Some(seq),
-        _ => None,
-    });
-    lone.hear(request(3, 9), ping());
-    lone.input(Input::Persisted { seq: seq.unwrap() });
-    let outputs = lone.settle();
-    let ack = packets(&outputs).into_iter().find(|(_, p)| p.body == Body::AuthAck).unwrap();
-    assert_eq!(ack.1.header.current_epoch, Epoch(6));
-}
-
-/// Node 1, which voted in epoch 6 for the one of the failed master's two replicas, 5; 6, the other, asks in epoch 7.
-fn voter_of_two() -> (Lone, Vec<Output>) {
-    let mut lone = Lone::new(1);
-    lone.hear(of_second(header(6)), ping());
-    lone.hear(header(3), Body::Fail { node: id(2) });
-    lone.settle();
-    lone.hear(request(5, 6), Body::AuthRequest);
-    assert!(names(&lone.settle()).contains(&"auth-ack"));
-    lone.pass(8);
-    lone.hear(of_second(request(6, 7)), Body::AuthRequest);
-    let outputs = lone.settle();
-    (lone, outputs)
-}
-
-/// Node 6 as a replica of node 2.
-fn of_second(mut header: Header) -> Header {
-    (header.master, header.config_epoch, header.slots) = (Some(id(2)), Epoch(2), slots(5461, 10_922));
-    header
-}
-
-/// Found by the test of mixed clusters: two replicas of a master that asked within 8 ms were both elected, each in its epoch, and
-/// the first was a master for a moment.
-#[test]
-fn a_second_replica_waits_for_what_comes_of_the_vote_for_the_first() {
-    let (mut lone, mut outputs) = voter_of_two();
-    assert!(logged(&outputs, &format!("waits for what comes of the vote for {}", id(5))));
-    let mut won = request(5, 7);
-    (won.master, won.flags, won.config_epoch) = (None, NodeFlags::MASTER, Epoch(6));
-    lone.hear(won, ping());
-    outputs.extend(lone.settle());
-    outputs.extend(lone.pass(1000));
-    assert!(logged(&outputs, &format!("Failover auth denied to {}: slots of {}", id(6), id(5))));
-    assert!(!names(&outputs).contains(&"auth-ack"));
-}
-
-#[test]
-fn a_second_replica_gets_the_vote_when_nothing_comes_of_the_first() {
-    let (mut lone, outputs) = voter_of_two();
-    let early = lone.pass(491);
-    assert!(!names(&outputs).contains(&"auth-ack") && !names(&early).contains(&"auth-ack"));
-    let acks: Vec<_> = packets(&lone.pass(1)).into_iter().filter(|(_, p)| p.body == Body::AuthAck).collect();
-    assert_eq!((acks.len(), acks[0].0, acks[0].1.header.current_epoch), (1, lone.to[&6], Epoch(7)));
-}
-
-/// It was voted for and died: the other need not wait for it.
-#[test]
-fn nobody_waits_for_a_candidate_that_has_failed() {
-    let (mut lone, _) = voter_of_two();
-    lone.hear(header(3), Body::Fail { node: id(5) });
-    assert!(names(&lone.settle()).contains(&"auth-ack"));
-}
-
-#[test]
-fn forced_requests_and_stale_ones() {
-    let mut lone = Lone::new(1);
-    let mut stale = request(5, 4);
-    stale.message_flags = MessageFlags::FORCE_ACK;
-    stale.config_epoch = Epoch(1);
-    lone.hear(stale, Body::AuthRequest);
-    let outputs = lone.settle();
-    let update = packets(&outputs).into_iter().find_map(|(_, p)| match p.body {
-        Body::Update(update) => Some(update),
-        _ => None,
-    });
-    assert_eq!(update, Some(Update { config_epoch: Epoch(2), node: id(2), slots: slots(5461, 10_922) }));
-    let mut forced = request(5, 5);
-    forced.message_flags = MessageFlags::FORCE_ACK;
-    lone.hear(forced, Body::AuthRequest);
-    assert!(names(&lone.settle()).contains(&"auth-ack"));
-}
-
-/// Found by the simulation: a collision had raised the epoch of a master that had given slots away; its replica had
-/// missed the move and was elected with the old slots.
-#[test]
-fn no_vote_takes_moved_slots_back() {
-    let mut lone = Lone::new(1);
-    let mut taker = header(3);
-    (taker.config_epoch, taker.slots) = (Epoch(4), slots(5461, 5500).union(&slots(10_923, 16_383)));
-    lone.hear(taker, ping());
-    let mut source = header(2);
-    (source.config_epoch, source.slots) = (Epoch(9), slots(5501, 10_922));
-    lone.hear(source, ping());
-    lone.hear(header(3), Body::Fail { node: id(2) });
-    lone.settle();
-    let mut unaware = request(5, 10);
-    unaware.config_epoch = Epoch(9);
-    lone.hear(unaware.clone(), Body::AuthRequest);
-    let denied = lone.settle();
-    assert!(logged(&denied, "Failover auth denied") && !names(&denied).contains(&"auth-ack"));
-    // With a claim of its master's that is news here it may know better.
-    unaware.config_epoch = Epoch(10);
-    lone.hear(unaware, Body::AuthRequest);
-    assert!(names(&lone.settle()).contains(&"auth-ack"));
-}
-
-/// A drained master gave its slots to another one that died right after, and whoever had not heard that one's claim refused its
-/// replica.
-#[test]
-fn what_its_owner_does_not_claim_any_more_keeps_nobody_from_a_vote() {
-    let mut lone = Lone::new(1);
-    let mut drained = header(2);
-    (drained.master, drained.flags) = (Some(id(3)), NodeFlags::REPLICA | NodeFlags::EXTENSIONS);
-    (drained.config_epoch, drained.slots) = (Epoch(3), slots(5461, 16_383));
-    lone.hear(drained, ping());
-    assert!(lone.line(2).ends_with(" 5461-10922"), "{}", lone.line(2));
-    lone.hear(header(6), Body::Fail { node: id(3) });
-    lone.settle();
-    let mut heir = request(6, 10);
-    (heir.config_epoch, heir.slots) = (Epoch(3), slots(5461, 16_383));
-    lone.hear(heir, Body::AuthRequest);
-    assert!(names(&lone.settle()).contains(&"auth-ack"));
-}
-
-#[test]
-fn a_restarted_master_does_not_vote_at_once() {
-    let text = {
-        let mut lone = Lone::new(1);
-        command(&mut lone, "SAVECONFIG");
-        lone.outputs().into_iter().find_map(|o| match o {
-            Output::Persist { text, .. } => Some(text),
-            _ => None,
-        })
-    };
-    let conf = NodesConf::parse(&text.unwrap()).unwrap();
-    let now = Millis(5_000_000);
-    let start = Start::Loaded(conf);
-    let mut core = Cluster::new(Config::default(), start, false, 1, now);
-    let link = LinkId(LinkId::INBOUND | 1);
-    core.handle_input(
-        now,
-        Input::Accepted { link, peer: ([10, 0, 0, 5], 1).into(), local_ip: [10, 0, 0, 1].into() },
-    );
-    let mut forced = request(5, 9);
-    forced.message_flags = MessageFlags::FORCE_ACK;
-    let bytes = Packet { header: forced, body: Body::AuthRequest }.encode();
-    core.handle_input(now, Input::Frame { link, bytes });
-    let outputs: Vec<Output> = std::iter::from_fn(|| core.poll_output()).collect();
-    assert!(
-        !outputs
-            .iter()
-            .any(|o| matches!(o, Output::Persist { text, .. } if text.contains("lastVoteEpoch 9")))
-    );
 }
 
 #[test]
@@ -252,6 +59,35 @@ fn an_election_is_won_by_different_masters_in_this_epoch() {
     let (_, pong) = &packets(&after)[0];
     assert_eq!((pong.header.config_epoch, pong.header.master), (epoch, None));
     assert_eq!(pong.header.slots, slots(0, 5460));
+}
+
+/// A sibling may have been elected since; a vote that was late raised a second one.
+#[test]
+fn votes_count_while_the_attempt_lasts() {
+    let (mut lone, epoch) = candidate();
+    lone.hear(request(2, epoch.0), Body::AuthAck);
+    lone.pass(2 * TIMEOUT_MS + 1);
+    lone.hear(request(3, epoch.0), Body::AuthAck);
+    assert_eq!(lone.core.role(), Role::Replica { of: id(1) });
+}
+
+/// Valkey 9.1 votes for both of two replicas that ask one after the other; Redis refuses one, and both ask again much later.
+#[test]
+fn a_replica_lets_a_sibling_that_has_asked_win() {
+    let mut lone = Lone::new(4);
+    let mut sibling = request(6, 4);
+    (sibling.master, sibling.config_epoch, sibling.slots) = (Some(id(1)), Epoch(1), slots(0, 5460));
+    lone.hear(sibling.clone(), ping());
+    replicate(&mut lone, 1000);
+    lone.settle();
+    lone.hear(header(2), Body::Fail { node: id(1) });
+    assert!(
+        !names(&lone.settle()).contains(&"auth-req"),
+        "the sibling has not said that it sees the failure"
+    );
+    lone.hear(sibling, Body::AuthRequest);
+    assert!(!names(&lone.pass(499)).contains(&"auth-req"));
+    assert!(names(&lone.pass(1)).contains(&"auth-req"));
 }
 
 /// Node 4, whose master has no slot and failed, as a replica that was told of a slot on its way.

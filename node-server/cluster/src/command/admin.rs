@@ -2,7 +2,9 @@
 
 use super::{FailoverKind, NodeName};
 use crate::Cluster;
+use crate::election::Election;
 use crate::io::{DatasetInfo, Level, Output};
+use crate::vote::Votes;
 use node_server_protocol::{Epoch, NodeId, SlotSet};
 
 impl Cluster {
@@ -113,7 +115,8 @@ impl Cluster {
         }
         self.end_manual_failover();
         self.handover_failed();
-        self.election.reset();
+        self.election = Election::default();
+        self.votes = Votes::default();
         self.open_guard();
         let others: Vec<NodeId> = self.view.others().map(|n| n.id).collect();
         others.into_iter().for_each(|id| self.remove_node(id));
