@@ -30,6 +30,9 @@ const EMPTY_EVERY: u64 = 20;
 /// Keys that stay from one emptying to the next, and the bytes of their values.
 const STAYING: u64 = 2000;
 const STAYING_LEN: usize = 100;
+/// A kill takes something: with `always` on a slow disk this lasts longer than the moment it was drawn for.
+const WRITES_MIN: u64 = 20;
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
 const COMMANDS_PER_S: u64 = 4000;
 /// Rewrites are frequent: their moments are hit as well.
 const REWRITE_MIN_SIZE: &str = "1mb";
@@ -260,6 +263,7 @@ impl Crashes {
         let writer = Writer::start(options).await?;
         // The moment is what is tested: there is nothing to wait for.
         tokio::time::sleep(moment).await;
+        writer.wait_for_writes(WRITES_MIN, WRITE_LIMIT).await?;
         let (at, started) = (Instant::now(), writer.started());
         block_in_place(|| self.nodes.get_mut(victim).kill())?;
         let writer = writer.halt().await?;

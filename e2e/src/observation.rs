@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long an edit may take to be followed: machines that tests run on are busy.
-const CONVERGE_LIMIT: Duration = Duration::from_secs(180);
+pub const CONVERGE_LIMIT: Duration = Duration::from_secs(180);
 
 impl Declared {
     /// What every member says now.

@@ -142,9 +142,13 @@ impl History {
         self.attempts.iter().rev().find(known).map_or(State::Absent, |a| a.state)
     }
 
-    /// A read showed `state`; when it began, the floor was `floor`. Attempts from `below` on had not been sent.
+    /// A read showed `state`; when it began, the floor was `floor`. Attempts from `below` on had not been sent. Of several
+    /// that it may have shown (a key can be absent more than once) it is taken for the oldest: others may have begun, or
+    /// come into effect, since it was answered.
     pub fn observe(&mut self, state: State, floor: u64, below: u64) -> Seen {
-        let Some(found) = self.attempts.iter().rev().find(|a| a.seq < below && a.state == state) else {
+        let shows = |a: &&Attempt| a.seq < below && a.state == state;
+        let found = self.attempts.iter().filter(shows).find(|a| a.seq >= floor);
+        let Some(found) = found.or_else(|| self.attempts.iter().rev().find(shows)) else {
             return Seen::Foreign;
         };
         let (found, outcome) = (found.seq, found.outcome);

@@ -99,15 +99,16 @@ impl ClientPod {
     /// Waits for some more writes.
     pub(crate) fn warm(&self) -> Result<()> {
         let goal = self.progress()?.acknowledged + WARM;
-        let mut gap = Ok(());
+        let mut last = None;
         wait::until("the writer goes on", WRITE_LIMIT, || match self.progress() {
             Ok(progress) => progress.acknowledged >= goal,
+            // The way to the pod leads through a busy API server and kubelet.
             Err(error) => {
-                gap = Err(error);
-                true
+                last = Some(error);
+                false
             }
-        })?;
-        gap
+        })
+        .with_context(|| format!("the last error: {last:?}"))
     }
 
     /// Stops the writer, which then reads every key.

@@ -39,7 +39,7 @@ impl Scene {
         cluster.ok(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"])?;
         let kubectl = cluster.in_namespace(&namespace);
         // Pods are refused until their account is there.
-        kubectl.ok(&["wait", "--for=create", "serviceaccount/default", "--timeout=30s"])?;
+        kubectl.ok(&["wait", "--for=create", "serviceaccount/default", "--timeout=180s"])?;
         let client = ClientPod::create(&kubectl)?;
         Ok(Self { kubectl, client })
     }

@@ -4,19 +4,18 @@
 
 use crate::scene::{FOUR, Scene, THREE, assert_owned};
 use e2e::answers::count;
+use e2e::observation::CONVERGE_LIMIT;
 use e2e::writer::{Keys, Loss};
 use e2e::{Declared, wait};
 use node_server_protocol::{Slot, SlotSet, key_slot};
 use operator_planner::MemberId;
 use rustix::process::Signal;
-use std::time::Duration;
 use tokio::task::block_in_place;
 
 /// Keys of the slot: it takes a while to move.
 const KEYS: u64 = 60_000;
 /// A machine that is very busy may miss the moment.
 const ATTEMPTS: usize = 5;
-const LIMIT: Duration = Duration::from_secs(60);
 /// The fourth shard's first master.
 const TARGET: MemberId = MemberId::new(3, 0);
 
@@ -88,7 +87,7 @@ fn owner(scene: &Scene, slot: Slot) -> MemberId {
 
 /// Whether the operator was frozen while both sides had keys of the open slot.
 fn freeze(scene: &Scene, slot: Slot, source: MemberId) -> bool {
-    wait::until("keys of the slot cross", LIMIT, || keys(scene, TARGET, slot) > 0).unwrap();
+    wait::until("keys of the slot cross", CONVERGE_LIMIT, || keys(scene, TARGET, slot) > 0).unwrap();
     scene.cluster.signal_operator(Signal::STOP).unwrap();
     let open = |member| {
         let report = scene.cluster.report(member).unwrap();

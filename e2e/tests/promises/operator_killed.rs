@@ -2,6 +2,7 @@
 //! the nodes say: nothing is lost, nothing fails, and in the end everything is as declared.
 
 use crate::scene::{FOUR, Scene, THREE, assert_owned};
+use e2e::observation::CONVERGE_LIMIT;
 use e2e::writer::Keys;
 use e2e::{cluster, wait};
 use operator_planner::MemberId;
@@ -13,7 +14,6 @@ const KILLS: usize = 10;
 const ATTEMPTS: usize = 40;
 /// Slots that the fourth master gets and gives back.
 const MOVED: usize = 4096;
-const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_times_in_a_reshard() {
@@ -69,7 +69,7 @@ impl Reshard {
     fn kill_within(&self, scene: &mut Scene, random: &mut Random) -> Option<usize> {
         let from = self.moved(scene);
         let point = from + random.below((MOVED - from) as u64) as usize;
-        wait::until(&format!("{point} slots have moved"), LIMIT, || self.moved(scene) >= point)
+        wait::until(&format!("{point} slots have moved"), CONVERGE_LIMIT, || self.moved(scene) >= point)
             .unwrap_or_else(|error| panic!("{error}\n{}", scene.cluster.said_tail()));
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         scene.cluster.kill_operator().unwrap();

@@ -33,8 +33,10 @@ pub(crate) struct Election {
     rank: usize,
     failed_rank: usize,
     force: bool,
-    /// The votes were asked for, in this epoch.
+    /// The votes were asked for, in this epoch …
     pub(crate) sent: bool,
+    /// … and the request has left: nodes.conf with the epoch is on disk.
+    left: bool,
     pub(crate) epoch: Epoch,
     votes: BTreeSet<NodeId>,
     /// A sibling has asked for votes: until then it will be heard if it wins.
@@ -93,7 +95,8 @@ impl Cluster {
             );
             return;
         }
-        let retry = if manual { MANUAL_RETRY_MS } else { self.attempt_ms() * RETRY_ATTEMPTS };
+        let retry =
+            if manual && self.election.left { MANUAL_RETRY_MS } else { self.attempt_ms() * RETRY_ATTEMPTS };
         match self.election.at {
             Some(at) if !self.election.sent => self.await_turn(at, manual),
             Some(at) if self.age(at) <= retry => {
@@ -264,6 +267,14 @@ impl Cluster {
             self.log(Level::Notice, format!("configEpoch set to {epoch} after successful failover"));
         }
         self.replace_master();
+    }
+
+    /// The attempt lasts from here: votes cannot come before.
+    pub(crate) fn request_leaves(&mut self, epoch: Epoch) {
+        if self.election.sent && self.election.epoch == epoch {
+            self.election.at = Some(self.now);
+            self.election.left = true;
+        }
     }
 
     fn log_reason(&mut self, reason: &'static str) {

@@ -1,8 +1,8 @@
 //! SIGTERM on a master: a replica takes over before the process ends.
 //!
 //! The master sends MFSTART, which otherwise only replicas send, to the replica of its choice. A replica of ours then
-//! runs a manual failover as if it had been sent CLUSTER FAILOVER; any other ignores it and the next one is asked. All
-//! are asked several times: one that is slow, or did not know yet whose replica it is, may still take over.
+//! runs a manual failover as if it had been sent CLUSTER FAILOVER; any other ignores it and the next one is asked. They
+//! are asked again and again: one that is slow, or did not know yet whose replica it is, may still take over.
 
 use crate::Cluster;
 use crate::io::{HandOver, Level, Output};
@@ -10,23 +10,29 @@ use crate::node::Node;
 use crate::wire::Message;
 use node_server_protocol::bus::NodeFlags;
 use node_server_protocol::{Millis, NodeId};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// How long a replica may take to answer, in milliseconds.
 const ANSWER_MS: u64 = 500;
 
-/// How often each replica is asked.
-const ROUNDS: usize = 4;
+/// How often one is asked that is not known to understand the question.
+const FOREIGN_ASKED_MAX: usize = 4;
+
+/// How long a replica that can be asked is waited for, in milliseconds: its connection may be between two attempts.
+const NOBODY_MS: u64 = 2000;
 
 #[derive(Debug)]
 pub(crate) struct Handover {
     deadline: Millis,
+    /// Those in sync, best first.
+    in_sync: Vec<SocketAddr>,
     /// When the replica that was asked must have answered; `None` once it has.
     answer_by: Option<Millis>,
-    asked: NodeId,
-    /// Whom to ask next.
-    others: VecDeque<NodeId>,
+    /// How often each was asked.
+    asked: BTreeMap<NodeId, usize>,
+    /// Since when there is nobody to ask.
+    nobody_since: Option<Millis>,
 }
 
 impl Handover {
@@ -41,19 +47,21 @@ impl Cluster {
         let owns = !myself.slots.is_empty() || !self.view.importing.is_empty();
         let needed = myself.is_master() && owns && !self.guard.is_closed() && !replicas.is_empty();
         let needed = needed && !self.loading;
-        let able = if needed { self.candidates(replicas) } else { Vec::new() };
-        let mut candidates: VecDeque<NodeId> = (0..ROUNDS).flat_map(|_| able.iter().copied()).collect();
-        // One that is taking over already is the one.
-        let under_way = self.manual.replica();
-        let Some(first) = under_way.or_else(|| candidates.pop_front()).filter(|_| needed) else {
+        if !needed || !self.may_come_to_ask(replicas) {
             self.emit(Output::HandOver(HandOver::NotNeeded));
             return;
-        };
-        let answer_by = under_way.is_none().then_some(self.now.after(ANSWER_MS));
-        self.handover = Some(Handover { deadline, answer_by, asked: first, others: candidates });
-        if under_way.is_none() {
-            self.ask_to_take_over(first);
         }
+        // One that is taking over already is the one.
+        let answer_by = self.manual.replica().is_none().then_some(self.now);
+        let (in_sync, asked) = (replicas.to_vec(), BTreeMap::new());
+        self.handover = Some(Handover { deadline, in_sync, answer_by, asked, nobody_since: None });
+    }
+
+    /// Somebody in sync is not barred from taking over.
+    fn may_come_to_ask(&self, in_sync: &[SocketAddr]) -> bool {
+        let barred = NodeFlags::FAIL.with(NodeFlags::NO_FAILOVER);
+        let may = |n: &Node| !n.has(barred) && in_sync.contains(&n.address.client());
+        self.manual.replica().is_some() || self.view.replicas_of(self.view.me).any(may)
     }
 
     /// Replicas that can take over, best first: as the shell ordered them, then by what they say of themselves.
@@ -69,33 +77,51 @@ impl Cluster {
         able.into_iter().map(|n| n.id).collect()
     }
 
-    fn ask_to_take_over(&mut self, replica: NodeId) {
-        self.log(Level::Notice, format!("Handing over to replica {replica}."));
-        self.send_to(replica, Message::MfStart);
+    /// The best of those that were asked least often.
+    fn ask_somebody(&mut self) {
+        let Some(handover) = &self.handover else { return };
+        let times = |id: &NodeId| handover.asked.get(id).copied().unwrap_or(0);
+        let understands = |id: &NodeId| self.view.node(*id).is_some_and(|n| n.is_own);
+        let mut able = self.candidates(&handover.in_sync);
+        able.retain(|id| understands(id) || times(id) < FOREIGN_ASKED_MAX);
+        let next = able.into_iter().min_by_key(times);
+        let now = self.now;
+        let Some(handover) = &mut self.handover else { return };
+        handover.answer_by = Some(now.after(ANSWER_MS));
+        match next {
+            Some(replica) => {
+                handover.nobody_since = None;
+                *handover.asked.entry(replica).or_default() += 1;
+                self.log(Level::Notice, format!("Handing over to replica {replica}."));
+                self.send_to(replica, Message::MfStart);
+            }
+            None if now.since(*handover.nobody_since.get_or_insert(now)) >= NOBODY_MS => {
+                self.handover_failed()
+            }
+            None => {}
+        }
     }
 
-    pub(crate) fn handover_answered(&mut self, replica: NodeId) {
+    pub(crate) fn handover_answered(&mut self) {
         if let Some(handover) = &mut self.handover {
-            handover.asked = replica;
             handover.answer_by = None;
         }
     }
 
+    /// The one that took over has not managed to.
+    pub(crate) fn hand_over_again(&mut self) {
+        if let Some(handover) = &mut self.handover {
+            handover.answer_by = Some(self.now);
+        }
+    }
+
     pub(crate) fn run_handover(&mut self) {
-        let now = self.now;
-        let Some(handover) = &mut self.handover else { return };
-        if handover.deadline <= now {
+        let Some(handover) = &self.handover else { return };
+        if handover.deadline <= self.now {
             self.end_manual_failover();
             self.handover_failed();
-        } else if handover.answer_by.is_some_and(|by| by <= now) {
-            match handover.others.pop_front() {
-                Some(next) => {
-                    handover.asked = next;
-                    handover.answer_by = Some(now.after(ANSWER_MS));
-                    self.ask_to_take_over(next);
-                }
-                None => self.handover_failed(),
-            }
+        } else if handover.answer_by.is_some_and(|by| by <= self.now) {
+            self.ask_somebody();
         }
     }
 

@@ -42,8 +42,11 @@ impl ManualFailover {
 }
 
 impl Cluster {
-    /// On the replica.
+    /// On the replica. Asked for again while it is under way, it goes on: begun anew, it would lose the votes that it has.
     pub(crate) fn start_manual_failover(&mut self, force: bool) {
+        if !force && self.manual.end.is_some() {
+            return;
+        }
         self.end_manual_failover();
         self.manual.end = Some(self.now.after(self.config.manual_failover_timeout_ms));
         if force {
@@ -68,9 +71,7 @@ impl Cluster {
         // Until its files are read a master has no log to catch up with, and a replica no data to take over with.
         let Some(sender) = sender.filter(|_| !self.loading) else { return };
         if self.view.myself().master == Some(sender) {
-            if self.manual.end.is_none() {
-                self.start_manual_failover(false);
-            }
+            self.start_manual_failover(false);
             return;
         }
         let mine = self.view.node(sender).is_some_and(|n| n.is_replica_of(self.view.me));
@@ -86,7 +87,7 @@ impl Cluster {
         self.manual.end = Some(self.now.after(timeout + MASTER_GRACE_MS));
         self.after_publish.retain(|o| !matches!(o, Output::ResumeWrites));
         self.emit(Output::PauseWrites { until: self.now.after(timeout * PAUSE_TIMEOUTS) });
-        self.handover_answered(sender);
+        self.handover_answered();
     }
 
     /// No write is under way any more; now the replica may be told where the log ends.
@@ -121,7 +122,7 @@ impl Cluster {
         if self.manual.end.is_some_and(|end| end <= self.now) {
             self.log(Level::Warning, "Manual failover timed out.".into());
             self.end_manual_failover();
-            self.handover_failed();
+            self.hand_over_again();
         }
         if self.manual.ask_at.is_some_and(|at| at <= self.now) {
             self.ask_for_the_pause();

@@ -14,6 +14,8 @@ pub(crate) struct Node {
     pub(crate) address: Address,
     pub(crate) announced: Announced,
     pub(crate) dialect: Dialect,
+    /// It is a node of this project, by what it said last.
+    pub(crate) is_own: bool,
     pub(crate) shard_id: NodeId,
     /// Whether it told its shard id itself; otherwise a replica has that of its master.
     pub(crate) told_shard_id: bool,
@@ -56,6 +58,7 @@ impl Node {
             address,
             announced: Announced::default(),
             dialect: Dialect::of_flags(flags),
+            is_own: false,
             shard_id,
             told_shard_id: false,
             flags,

@@ -5,7 +5,8 @@ use crate::dialect::Dialect;
 use crate::io::{Level, LinkId};
 use crate::wire::Message;
 use node_server_protocol::bus::{
-    Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, Packet, Update, decode,
+    Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, Update,
+    decode,
 };
 use node_server_protocol::{Millis, NodeId};
 use std::net::SocketAddr;
@@ -77,6 +78,7 @@ impl Cluster {
         if heartbeat || dialect > node.dialect {
             node.dialect = dialect;
         }
+        node.is_own = header.own.contains(OwnFlags::READS_ALL);
         node.set(NodeFlags::NO_FAILOVER, header.flags.contains(NodeFlags::NO_FAILOVER));
         node.set(NodeFlags::MY_MASTER_FAIL, header.flags.contains(NodeFlags::MY_MASTER_FAIL));
         if header.master.is_none() {

@@ -179,7 +179,12 @@ impl Cluster {
                 self.send_to(node, message);
             }
             Promise::Answer(link, message) => self.send_on(link, message),
-            Promise::Broadcast(message) => self.broadcast(message),
+            Promise::Broadcast(message) => {
+                if let Message::AuthRequest { epoch, .. } = message {
+                    self.request_leaves(epoch);
+                }
+                self.broadcast(message);
+            }
             Promise::PongToShard => {
                 let Some(master) = self.view.myself().master else { return };
                 let me = self.view.me;

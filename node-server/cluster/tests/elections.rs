@@ -329,6 +329,40 @@ fn a_manual_failover_waits_for_slow_disks() {
     assert_eq!(lone.core.role(), Role::Master);
 }
 
+/// Votes cannot come before they are asked for: its own disk's time does not count.
+#[test]
+fn a_manual_failover_counts_from_when_its_request_has_left() {
+    let mut lone = Lone::new(4);
+    replicate(&mut lone, 1000);
+    command(&mut lone, "FAILOVER");
+    lone.settle();
+    let mut paused = header(1);
+    (paused.message_flags, paused.offset) = (MessageFlags::PAUSED, 1000);
+    lone.hear(paused, ping());
+    let write = lone.outputs().into_iter().find_map(|o| match o {
+        Output::Persist { seq, .. } => Some(seq),
+        _ => None,
+    });
+    for _ in 0..26 {
+        lone.now = lone.now.after(100);
+        lone.alive();
+        replicate(&mut lone, 1000);
+        lone.core.handle_deadline(lone.now);
+    }
+    lone.outputs();
+    lone.input(Input::Persisted { seq: write.unwrap() });
+    let asked = packets(&lone.settle()).into_iter().find(|(_, p)| p.body == Body::AuthRequest).unwrap().1;
+    for _ in 0..20 {
+        lone.alive();
+        replicate(&mut lone, 1000);
+        lone.pass(100);
+    }
+    for voter in [2, 3] {
+        lone.hear(request(voter, asked.header.current_epoch.0), Body::AuthAck);
+    }
+    assert_eq!(lone.core.role(), Role::Master);
+}
+
 #[test]
 fn our_master_may_ask_for_a_failover() {
     let mut lone = Lone::new(4);

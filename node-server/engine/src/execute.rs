@@ -7,7 +7,7 @@ use crate::command::table::{Command, lookup};
 use crate::command::{Call, CommandError, CommandResult, Flags, NodeCall, Run, SessionCall, Spec};
 use crate::effects::Effects;
 use crate::keyspace::{Expired, Keys, SlotGuard, SlotState, WaitFor};
-use crate::options::HOLD_MS;
+use crate::options::{CROSSING_HOLD_MS, HOLD_MS};
 use crate::outcome::Outcome;
 use crate::prefetch::{Place, Prepared};
 use crate::route::{Need, Present};
@@ -301,7 +301,8 @@ impl Engine {
         if !effects.is_empty() {
             self.host.log_grew();
             if logged && spec.flags.has(Flags::HOLD) && self.acks.holds() {
-                session.hold_until(session.last_write, request.now.after(HOLD_MS));
+                let limit = if self.acks.in_sync() > 0 { CROSSING_HOLD_MS } else { HOLD_MS };
+                session.hold_until(session.last_write, request.now.after(limit));
             }
         }
         session.effects = effects.into_buffer();

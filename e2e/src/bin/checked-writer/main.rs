@@ -55,6 +55,9 @@ enum Command {
     },
 }
 
+/// A handover alone may hold a write for five seconds and a half.
+const PATIENT_REPLY_LIMIT: Duration = Duration::from_secs(20);
+
 /// How to write.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize)]
 struct How {
@@ -85,7 +88,14 @@ struct How {
 }
 
 impl How {
+    /// Where no command may fail, a busy machine may take its time; where nodes are lost, replies are.
+    fn limits(&self) -> Options {
+        let options = Options::new(&self.seeds);
+        if self.may_lose { options } else { Options { reply_limit: PATIENT_REPLY_LIMIT, ..options } }
+    }
+
     fn options(self) -> Options {
+        let limits = self.limits();
         Options {
             connections: self.connections,
             operations_per_second: self.rate,
@@ -94,7 +104,7 @@ impl How {
             seed: self.seed,
             password: self.password,
             expiry_slack_ms: self.expiry_slack_ms,
-            ..Options::new(&self.seeds)
+            ..limits
         }
     }
 }

@@ -82,6 +82,17 @@ fn an_expiry_may_show_until_it_must() {
     assert!(matches!(history.observe(State::Text(1), history.floor(300), ALL), Seen::Backwards { .. }));
 }
 
+/// A read was answered while the key was deleted, and looked at when an expiry of the next value was under way: the value was
+/// then taken for gone.
+#[test]
+fn an_absent_key_is_taken_for_absent_since_as_long_as_can_be() {
+    let mut history = acknowledged(&[State::Text(1), State::Absent, State::Text(3)]);
+    history.begin(4, State::Absent);
+    history.acknowledge(4, State::Absent, &master(), 100, 300);
+    assert_eq!(history.observe(State::Absent, 2, ALL), Seen::Fine);
+    assert_eq!(history.observe(State::Text(3), history.floor(200), ALL), Seen::Fine);
+}
+
 #[test]
 fn a_withdrawn_attempt_cannot_be_seen() {
     let mut history = acknowledged(&[State::Text(1)]);

@@ -65,6 +65,8 @@ pub(crate) struct Net {
     pub(crate) persisted: Vec<(usize, Millis, String)>,
     /// Nodes whose disk stands still.
     pub(crate) disk_stuck: BTreeSet<usize>,
+    /// Their writes.
+    stuck: Vec<(usize, u64, String)>,
 }
 
 pub(crate) fn ip_of(index: usize) -> IpAddr {
@@ -92,6 +94,7 @@ impl Net {
             sent: Vec::new(),
             persisted: Vec::new(),
             disk_stuck: BTreeSet::new(),
+            stuck: Vec::new(),
         };
         for index in 0..count {
             net.add(index);
@@ -125,6 +128,21 @@ impl Net {
         net.run_until(20_000, |n| n.all_ok() && n.peers.iter().skip(masters).all(|p| p.offset > 0));
         net.run(2 * TIMEOUT_MS);
         net
+    }
+
+    fn write(&mut self, node: usize, seq: u64, text: String) {
+        self.persisted.push((node, self.now.after(DISK_MS), text.clone()));
+        self.peers[node].disk = text;
+        self.later(DISK_MS, node, Input::Persisted { seq });
+    }
+
+    /// Its disk goes on.
+    pub(crate) fn release_disk(&mut self, node: usize) {
+        self.disk_stuck.remove(&node);
+        let (released, stuck) = std::mem::take(&mut self.stuck).into_iter().partition(|(of, ..)| *of == node);
+        self.stuck = stuck;
+        let released: Vec<(usize, u64, String)> = released;
+        released.into_iter().for_each(|(node, seq, text)| self.write(node, seq, text));
     }
 
     pub(crate) fn all_ok(&self) -> bool {
@@ -236,10 +254,10 @@ impl Net {
                 }
             }
             Output::Persist { seq, text } => {
-                if !self.disk_stuck.contains(&node) {
-                    self.persisted.push((node, self.now.after(DISK_MS), text.clone()));
-                    self.peers[node].disk = text;
-                    self.later(DISK_MS, node, Input::Persisted { seq });
+                if self.disk_stuck.contains(&node) {
+                    self.stuck.push((node, seq, text));
+                } else {
+                    self.write(node, seq, text);
                 }
             }
             Output::Reply { token, bytes } => {

@@ -1,6 +1,7 @@
 //! Who answers: MOVED, ASK, TRYAGAIN, CROSSSLOT, CLUSTERDOWN and READONLY in Redis's words, and the gate for ASK.
 
 use crate::support::*;
+use node_server_engine::options::{CROSSING_HOLD_MS, HOLD_MS};
 use node_server_engine::{Outcome, ReplicaAck};
 use node_server_protocol::routing::Serving;
 use node_server_protocol::{Family, Slot, key_slot};
@@ -138,13 +139,15 @@ fn restore_asking_is_held_until_a_replica_has_it() {
     importing.expects_replica = true;
     node.engine.publish_routing(Arc::new(importing));
     client.call(&[b"RESTORE-ASKING", b"{a}1", b"0", &payload, b"REPLACE"]);
-    assert!(client.session.hold.take().is_some(), "a replica that lives may be the master by now");
+    let hold = client.session.hold.take().expect("a replica that lives may be the master by now");
+    assert_eq!(hold.deadline, NOW.after(HOLD_MS), "it may also be far from in sync");
     assert!(node.engine.acks().holds());
     node.engine.acks().set(vec![ReplicaAck { offset: 0, in_sync: true, on_disk: 0 }]);
     client.call(&[b"RESTORE-ASKING", b"{a}2", b"0", &payload]);
     let hold = client.session.hold.take().expect("a replica in sync has to have it first");
     assert_eq!(hold.offset, node.engine.log().end());
-    assert!(hold.deadline > NOW && !node.engine.acks().reached(hold.offset));
+    assert_eq!(hold.deadline, NOW.after(CROSSING_HOLD_MS), "until it has it, or counts as none");
+    assert!(!node.engine.acks().reached(hold.offset));
     node.engine.acks().set(vec![ReplicaAck { offset: hold.offset, in_sync: true, on_disk: 0 }]);
     assert!(node.engine.acks().reached(hold.offset));
     client.ok("ASKING");

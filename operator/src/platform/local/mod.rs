@@ -65,6 +65,9 @@ impl Local {
             let process = Process::adopt(&local.layout, &record, Arc::clone(&local.changed));
             if let Some(process) = &process {
                 local.events.push(format!("{} adopted: pid {}", local.layout.name(member), process.pid()));
+                if let Some(record) = local.records.members.get_mut(&member) {
+                    record.process = process.mark();
+                }
             }
             // One that has ended without its data must not be back before its replica could take over.
             let start_again = process.is_none().then(|| Instant::now() + BACKOFF_MIN);
@@ -73,6 +76,8 @@ impl Local {
                 Supervised { process, started: Instant::now(), backoff: BACKOFF_MIN, start_again, leaving };
             local.processes.insert(member, supervised);
         }
+        // Its pid file alone may have told of a process: the operator that started it ended before it noted that.
+        local.save();
         Ok(local)
     }
 
