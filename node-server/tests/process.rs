@@ -180,12 +180,18 @@ fn signals_and_shutdown_end_it_cleanly() {
 /// # Panics
 /// The connection was closed under a request.
 fn ask_until_closed(mut client: Client, request: &[&str]) -> u64 {
+    let mut replied = Instant::now();
     for answered in 0.. {
         if client.is_closed() {
             return answered;
         }
         client.send(request);
-        assert!(client.try_receive().is_some(), "closed in flight after {answered} requests");
+        if client.try_receive().is_none() {
+            // A thread that was held up for so long has fallen silent.
+            assert!(replied.elapsed() >= SILENT, "closed in flight after {answered} requests");
+            return answered;
+        }
+        replied = Instant::now();
     }
     unreachable!()
 }
@@ -242,9 +248,12 @@ fn ask_now_and_then(mut client: Client, mut asked: Instant, pauses_ms: &[u64]) -
             assert!(quiet >= SILENT, "closed without a reply, {quiet:?} after the last request");
             return false;
         }
-        asked = Instant::now();
+        let before = std::mem::replace(&mut asked, Instant::now());
         client.send(&["PING"]);
-        assert!(client.try_receive().is_some(), "closed in flight");
+        if client.try_receive().is_none() {
+            assert!(before.elapsed() >= SILENT, "closed in flight");
+            return false;
+        }
         if client.is_closed() {
             return true;
         }

@@ -136,15 +136,26 @@ impl Mixed {
     /// One of these does not happen within 30 s.
     pub fn hold_election(&mut self) -> Result<Won> {
         let dead = self.master()?;
+        let (dead_port, before) = (self.nodes[dead].port(), CANDIDATES.map(|i| self.victories(i)));
         self.nodes[dead].kill()?;
         let won = || self.master().is_ok_and(|by| by != dead);
         wait::until("a replica has taken over", SOON, won).with_context(|| self.logs())?;
+        // The living first: were another elected right behind it, that is to be seen, and not to be waited out.
+        let living: Vec<u16> = self.nodes.iter().map(Server::port).filter(|p| *p != dead_port).collect();
+        views::wait_agreed(&living, self.nodes.len()).with_context(|| self.logs())?;
         let by = self.master()?;
         let epoch = views::line(self.nodes[VOTERS[0]].port(), self.nodes[by].port())?.config_epoch.0;
+        let won = CANDIDATES.into_iter().filter(|i| *i != dead && self.victories(*i) > before[*i]).count();
+        anyhow::ensure!(won == 1, "{won} were elected\n{}", self.logs());
         self.nodes[dead].restart()?;
         self.wait_follows(dead, by)?;
         self.wait_agreed()?;
         Ok(Won { by, epoch })
+    }
+
+    /// How often it says in its log that it was elected.
+    fn victories(&self, i: usize) -> usize {
+        self.nodes[i].log().matches("Failover election won").count()
     }
 
     /// Whether a node says in its log that it gave its vote in that epoch to that candidate.

@@ -8,6 +8,9 @@ use node_server_protocol::{Millis, NodeId};
 /// The master holds its writes for this much longer than the replica tries, in milliseconds, so that a vote won at
 /// the last moment is known before they go on.
 const MASTER_GRACE_MS: u64 = 500;
+/// And for so much more once the replica has asked for votes: a winner says so when its disk has it, and what is written
+/// here between the victory and that is lost. In milliseconds.
+const ASKED_GRACE_MS: u64 = 2500;
 /// If this node stops to run, the engine lets writes go on after this many timeouts.
 const PAUSE_TIMEOUTS: u64 = 2;
 
@@ -23,6 +26,8 @@ pub(crate) struct ManualFailover {
     replica: Option<NodeId>,
     /// On the master: its log ends here and no write is under way.
     paused_at: Option<u64>,
+    /// On the master: that one has asked for votes.
+    asked: bool,
     /// On the replica: when to ask its master again.
     ask_at: Option<Millis>,
     /// On the replica: what the master's log ends at.
@@ -84,10 +89,19 @@ impl Cluster {
         );
         let timeout = self.config.manual_failover_timeout_ms;
         self.manual.replica = Some(sender);
+        self.manual.asked = false;
         self.manual.end = Some(self.now.after(timeout + MASTER_GRACE_MS));
         self.after_publish.retain(|o| !matches!(o, Output::ResumeWrites));
         self.emit(Output::PauseWrites { until: self.now.after(timeout * PAUSE_TIMEOUTS) });
         self.handover_answered();
+    }
+
+    /// On the master: its replica asks for votes.
+    pub(crate) fn successor_asks(&mut self, candidate: NodeId) {
+        if self.manual.replica == Some(candidate) && !self.manual.asked {
+            self.manual.asked = true;
+            self.manual.end = self.manual.end.map(|end| end.after(ASKED_GRACE_MS));
+        }
     }
 
     /// No write is under way any more; now the replica may be told where the log ends.

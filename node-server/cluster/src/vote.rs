@@ -36,6 +36,7 @@ impl Cluster {
     pub(crate) fn on_auth_request(&mut self, sender: Option<NodeId>, header: &Header) {
         let Some(sender) = sender else { return };
         self.give_way_to(sender);
+        self.successor_asks(sender);
         self.judge(sender, header, false);
     }
 

@@ -265,6 +265,28 @@ fn a_manual_failover_pauses_the_master() {
     assert_eq!(all.iter().filter(|o| matches!(o, Output::ResumeWrites)).count(), 1);
 }
 
+/// A winner whose disk is slow says so late; what its old master took meanwhile was lost.
+#[test]
+fn a_master_whose_replica_has_asked_for_votes_holds_its_writes_longer() {
+    let mut lone = Lone::new(1);
+    lone.hear(header(4), Body::MfStart);
+    lone.input(Input::WritesPaused { offset: 4711 });
+    let mut forced = request(4, 4);
+    forced.message_flags = MessageFlags::FORCE_ACK;
+    lone.hear(forced, Body::AuthRequest);
+    assert!(names(&lone.settle()).contains(&"auth-ack"));
+    let resumes = |lone: &mut Lone, ms: u64| {
+        let mut all = Vec::new();
+        for _ in 0..ms / 100 {
+            lone.alive();
+            all.extend(lone.pass(100));
+        }
+        all.iter().any(|o| matches!(o, Output::ResumeWrites))
+    };
+    assert!(!resumes(&mut lone, 7900));
+    assert!(resumes(&mut lone, 200));
+}
+
 /// Found by the simulation: the successor did not know of all slots. The rest stayed paused until the failover's time was
 /// over, and the keys of those that had gone were not deleted, since nothing could be logged.
 #[test]

@@ -88,9 +88,11 @@ fn a_master_that_loads_for_longer_than_the_node_timeout_keeps_its_slots() {
 fn a_replica_that_loads_does_not_take_over_before_it_has_loaded() {
     let mut cluster = durable(3, 1);
     let keys = keys_of(0, 3, "k", KEYS);
-    set_all(&mut cluster.nodes[0].client().unwrap(), &keys);
+    let mut client = cluster.nodes[0].client().unwrap();
+    set_all(&mut client, &keys);
     wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
     wait_all_in_file(&cluster.nodes[3]);
+    wait_on_replicas_disk(&mut client);
     let master = id(&cluster.nodes[0]);
     restart_slowly(&mut cluster.nodes[3]);
     wait_role(&cluster.nodes[3], "slave");
@@ -126,7 +128,8 @@ fn a_replica_follows_when_it_has_loaded() {
     wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
     wait_all_in_file(&cluster.nodes[3]);
     restart_slowly(&mut cluster.nodes[3]);
-    set_all(&mut cluster.nodes[0].client().unwrap(), &keys[KEYS / 2..]);
+    let mut writer = cluster.nodes[0].client().unwrap();
+    set_all(&mut writer, &keys[KEYS / 2..]);
     load_on(&cluster.nodes[3]);
     cluster.wait_synced().unwrap();
     wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
@@ -134,13 +137,24 @@ fn a_replica_follows_when_it_has_loaded() {
     client.call(&["READONLY"]).unwrap();
     assert!(has_all(&mut client, &keys));
     // And is in the file behind it.
+    wait_on_replicas_disk(&mut writer);
     cluster.nodes[3].kill().unwrap();
     cluster.nodes[3].set("key-load-delay", 0);
     cluster.nodes[3].restart().unwrap();
     cluster.wait_synced().unwrap();
+    wait_same_offset(&cluster.nodes[0], &cluster.nodes[3]);
     let mut client = cluster.nodes[3].client().unwrap();
     client.call(&["READONLY"]).unwrap();
     assert!(has_all(&mut client, &keys));
+}
+
+/// What this connection has written.
+fn wait_on_replicas_disk(writer: &mut Client) {
+    wait::until("a replica has it on its disk", SOON, || {
+        let reply = writer.call(&["WAITAOF", "0", "1", "1000"]).unwrap();
+        matches!(&reply, Reply::Array(counts) if counts[1] == Reply::Integer(1))
+    })
+    .unwrap();
 }
 
 fn quarantine(server: &Server) -> (u64, u64) {

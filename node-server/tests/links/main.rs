@@ -30,6 +30,11 @@ pub fn cluster(masters: u16, replicas: u16) -> LocalCluster {
     LocalCluster::start(Binary::NodeServer, &Shape::new(masters, replicas)).unwrap()
 }
 
+/// The same, and a node that a busy machine holds up is not given up.
+pub fn steady(masters: u16, replicas: u16) -> LocalCluster {
+    LocalCluster::start(Binary::NodeServer, &Shape::new(masters, replicas).without_failover()).unwrap()
+}
+
 /// A node of no cluster yet.
 pub fn lone(port: u16) -> ServerSpec {
     ServerSpec::cluster_node(Binary::NodeServer, port)

@@ -5,7 +5,7 @@ use e2e::{PortBlock, cli};
 
 #[test]
 fn redis_cli_reshards_without_loss() {
-    let cluster = cluster(3, 0);
+    let cluster = steady(3, 0);
     // `{tag}` puts them all in one slot of the first master; the others are spread.
     let tag = keys_of(0, 3, "tag", 1).remove(0);
     let mut keys: Vec<String> = (0..150).map(|n| format!("{{{tag}}}:{n}")).collect();
@@ -48,7 +48,7 @@ struct Open {
 
 /// A slot with keys `{tag}1` and so on, each with its number as value, on its way from the first to the second master.
 fn open(keys: u32) -> Open {
-    let cluster = cluster(3, 1);
+    let cluster = steady(3, 1);
     let tag = keys_of(0, 3, "tag", 1).remove(0);
     let slot = key_slot(tag.as_bytes()).to_string();
     let (from, to) = (id(&cluster.nodes[0]).to_string(), id(&cluster.nodes[1]).to_string());

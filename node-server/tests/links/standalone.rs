@@ -158,6 +158,7 @@ fn replicaof_in_a_transaction() {
     let already = Reply::Simple("OK Already connected to specified master".into());
     assert_eq!(transaction(master, demote), Reply::Array(vec![ok(), already]));
     wait_up(master);
+    wait_same_offset(replica, master);
     assert_eq!(master.client().unwrap().text(&["GET", "b"]).unwrap(), "2");
     assert_eq!(stat(replica, "sync_partial_ok"), "1", "the old master goes on where it was");
 
@@ -260,7 +261,9 @@ fn a_replica_that_leaves_waits_for_its_own_replicas() {
     .unwrap();
 
     middle.signal(Signal::TERM).unwrap();
-    wait::until("it waits again", SOON, || waits(&middle)).unwrap();
+    // It says so when nothing is applied any more.
+    let said = |server: &Server| server.log().matches("Waiting for replicas before shutting down.").count();
+    wait::until("it waits again", SOON, || waits(&middle) && said(&middle) == 2).unwrap();
     let end = offset(&middle);
     writer.call(&["SET", "c", "1"]).unwrap();
     let sent = offset(&top);

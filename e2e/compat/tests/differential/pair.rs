@@ -47,9 +47,12 @@ impl Raw {
                 return Ok(Some(self.buffer.drain(..len).collect()));
             }
             let mut part = [0; 16 * 1024];
-            match self.stream.read(&mut part).context("no reply")? {
-                0 => return Ok(None),
-                len => self.buffer.extend_from_slice(&part[..len]),
+            match self.stream.read(&mut part) {
+                Ok(0) => return Ok(None),
+                Ok(len) => self.buffer.extend_from_slice(&part[..len]),
+                // Reads with a timeout are not gone on with by the system when the process was stopped meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("no reply"),
             }
         }
     }

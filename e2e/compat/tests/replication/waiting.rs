@@ -69,6 +69,11 @@ fn waitaof_counts(master: Binary, replica: Binary) -> Result<()> {
     let ports = ports(2)?;
     let (master, replica) = pair(master, replica, &ports)?;
     let mut client = master.client()?;
+    // The base of the sync takes a slow disk its time.
+    wait::until("the replica's file is begun", SOON, || {
+        let set = client.call(&["SET", "a", "first"]);
+        set.and_then(|_| client.call(&["WAITAOF", "1", "1", "1000"])).is_ok_and(|r| r == numbers(&[1, 1]))
+    })?;
     for n in 0..2 {
         client.call(&["SET", "a", &n.to_string()])?;
         let reply = client.call(&["WAITAOF", "1", "1", LONG])?;

@@ -18,6 +18,12 @@ fn left_over_nodes_conf(servers: &Installation) {
     let mut client = Client::local(servers.port(7)).unwrap();
     client.call(&["CLUSTER", "MEET", "127.0.0.1", &servers.port(8).to_string()]).unwrap();
     wait::until("7 and 8 know each other", SOON, || knows(7, 8) && knows(8, 7)).unwrap();
+    let other = views::id(servers.port(8)).unwrap().to_string();
+    let file = servers.dir(7).join("nodes.conf");
+    wait::until("7 has written it down", SOON, || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&other))
+    })
+    .unwrap();
     for n in [7, 8] {
         servers.kill(n).unwrap();
     }
