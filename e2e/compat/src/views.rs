@@ -119,7 +119,7 @@ pub fn wait_agreed(ports: &[u16], members: usize) -> Result<()> {
         let all_ok = |port: &u16| -> Result<bool> {
             let connected = view(*port)?.iter().filter(|line| line.connected).count();
             let ok = cluster_info(*port, "cluster_state")? == "ok";
-            Ok(ok && connected == members && agreement(*port)? == first)
+            Ok(ok && connected == ports.len() && agreement(*port)? == first)
         };
         Ok(first.len() == members + 1 && ports.iter().all(|port| all_ok(port).unwrap_or(false)))
     };

@@ -3,6 +3,7 @@
 use crate::Cluster;
 use crate::dialect::Dialect;
 use crate::io::{Level, LinkId};
+use crate::node::Node;
 use crate::wire::Message;
 use node_server_protocol::bus::{
     Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, Update,
@@ -203,10 +204,16 @@ impl Cluster {
         }
     }
 
+    /// A replica is of its master's shard. What it says itself it may have made up, when it followed a master that it knew
+    /// from gossip alone; it goes by that only where the master has not told its own.
     fn learn_shard(&mut self, sender: NodeId, told: Option<NodeId>, master: Option<NodeId>) {
-        let of_master = master.and_then(|m| self.view.node(m)).map(|m| m.shard_id);
+        let master = master.and_then(|m| self.view.node(m));
+        let of_master = master.map(|m| m.shard_id);
+        let knows = |m: &Node| m.is_master() && (m.told_shard_id || m.id == self.view.me);
+        let certain = of_master.filter(|_| master.is_some_and(knows));
         let Some(node) = self.view.node_mut(sender) else { return };
-        let shard_id = told.or(of_master.filter(|_| !node.told_shard_id)).unwrap_or(node.shard_id);
+        let guessed = of_master.filter(|_| !node.told_shard_id);
+        let shard_id = certain.or(told).or(guessed).unwrap_or(node.shard_id);
         node.told_shard_id |= told.is_some();
         if node.shard_id != shard_id {
             node.shard_id = shard_id;

@@ -3,9 +3,9 @@
 
 mod lone;
 
-use lone::{Lone, TIMEOUT_MS, command, header, id, packets, ping, slots};
-use node_server_cluster::{Input, Output};
-use node_server_protocol::bus::{Body, Extension, Header, Heartbeat, NodeFlags};
+use lone::{Lone, TIMEOUT_MS, command, header, id, packets, ping, request, slots};
+use node_server_cluster::{Config, Input, Output};
+use node_server_protocol::bus::{Body, Extension, Header, Heartbeat, NodeFlags, Update};
 use node_server_protocol::{Epoch, Role, SlotSet};
 
 /// Whoever had not heard yet to whom a drained master's slots had gone gave all of them to the
@@ -269,6 +269,19 @@ fn the_slots_are_those_of_the_elected_replica_whoever_had_heard_of_its_master_s_
     // The old master's claim is no newer one.
     lone.hear(bumped, ping());
     assert!(lone.line(4).ends_with(" 4 connected 0-5460"), "{}", lone.line(4));
+}
+
+/// Found by the test of mixed clusters: a replica that knew its master from gossip alone told it a shard that it had made
+/// up. The master was killed, came back empty, and did not follow its successor, which it took for another shard's.
+#[test]
+fn a_replica_is_of_its_master_s_shard_whatever_it_says() {
+    let config = Config { node_timeout_ms: TIMEOUT_MS, allow_replica_migration: false, ..Config::default() };
+    let mut lone = Lone::start(1, false, config);
+    let extensions = vec![Extension::ShardId(id(222))];
+    lone.hear(header(4), Body::Ping(Heartbeat { gossip: Vec::new(), extensions }));
+    let update = Update { config_epoch: Epoch(6), node: id(4), slots: slots(0, 5460) };
+    lone.hear(request(2, 6), Body::Update(update));
+    assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
 }
 
 /// Node `n`, until now the replica of node 1, as a master in its place.
