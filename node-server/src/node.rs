@@ -134,6 +134,8 @@ pub enum ToBus {
         /// Tells the shutdown thread how it went. Never blocks.
         done: std::sync::mpsc::SyncSender<HandOver>,
     },
+    /// The process does not end after all: hand nothing over.
+    Stay,
     /// Finish writing nodes.conf, end the thread, and drop or use `done` then.
     Stop {
         /// Tells the shutdown thread that the bus thread has ended.

@@ -38,8 +38,14 @@ impl Dialect {
         }
     }
 
-    /// By what others say of a node: they pass on what flags they know.
-    pub(crate) const fn of_flags(flags: NodeFlags) -> Self {
+    /// By what others say of a node. They pass on what flags they know, and "has extensions" is also how those mark Redis 7.0
+    /// that have had a host name from it: only what Valkey alone sets counts.
+    pub(crate) const fn by_hearsay(flags: NodeFlags) -> Self {
+        if flags.intersects(VALKEY) { Self::Valkey } else { Self::Plain }
+    }
+
+    /// By its own flags.
+    const fn of_flags(flags: NodeFlags) -> Self {
         if flags.intersects(VALKEY) {
             Self::Valkey
         } else if flags.contains(NodeFlags::EXTENSIONS) {

@@ -246,7 +246,9 @@ impl Cluster {
         let Some(sender) = sender else { return };
         let votes = self.view.node(sender).is_some_and(Node::votes);
         // A sibling may have been elected since.
-        let expired = self.election.at.is_none_or(|at| self.age(at) > self.attempt_ms());
+        let lasts =
+            if self.manual.can_start { self.attempt_ms().max(MANUAL_RETRY_MS) } else { self.attempt_ms() };
+        let expired = self.election.at.is_none_or(|at| self.age(at) > lasts);
         if expired
             || !votes
             || !self.election.sent

@@ -88,7 +88,7 @@ impl Cluster {
         let flags = NodeFlags::from_bits(entry.flags.bits() & kept.bits());
         let shard_id = self.rng.node_id();
         let mut node = Node::new(entry.id, address, flags, shard_id, self.now);
-        node.dialect = Dialect::of_flags(entry.flags);
+        node.dialect = Dialect::by_hearsay(entry.flags);
         self.view.nodes.insert(entry.id, node);
         self.topology_changed();
     }

@@ -57,10 +57,10 @@ impl Cluster {
         self.handover = Some(Handover { deadline, in_sync, answer_by, asked, nobody_since: None });
     }
 
-    /// Somebody in sync is not barred from taking over.
+    /// Somebody has the data and is not barred from taking over.
     fn may_come_to_ask(&self, in_sync: &[SocketAddr]) -> bool {
         let barred = NodeFlags::FAIL.with(NodeFlags::NO_FAILOVER);
-        let may = |n: &Node| !n.has(barred) && in_sync.contains(&n.address.client());
+        let may = |n: &Node| !n.has(barred) && has_data(n, in_sync);
         self.manual.replica().is_some() || self.view.replicas_of(self.view.me).any(may)
     }
 
@@ -68,9 +68,7 @@ impl Cluster {
     fn candidates(&self, in_sync: &[SocketAddr]) -> Vec<NodeId> {
         let unable = NodeFlags::PFAIL | NodeFlags::FAIL;
         let unable = unable.with(NodeFlags::NO_FAILOVER);
-        // One that has just synced may not have said its offset on the bus yet; the shell knows that it has the data.
-        let has_data = |n: &Node| n.offset.unwrap_or(0) > 0 || in_sync.contains(&n.address.client());
-        let able = |n: &&Node| !n.has(unable) && self.links.is_up(n.link) && has_data(n);
+        let able = |n: &&Node| !n.has(unable) && self.links.is_up(n.link) && has_data(n, in_sync);
         let mut able: Vec<&Node> = self.view.replicas_of(self.view.me).filter(able).collect();
         let place = |n: &Node| in_sync.iter().position(|a| *a == n.address.client());
         able.sort_by_key(|n| (place(n).unwrap_or(usize::MAX), u64::MAX - n.offset.unwrap_or(0), n.id));
@@ -81,13 +79,13 @@ impl Cluster {
     fn ask_somebody(&mut self) {
         let Some(handover) = &self.handover else { return };
         let times = |id: &NodeId| handover.asked.get(id).copied().unwrap_or(0);
-        let understands = |id: &NodeId| self.view.node(*id).is_some_and(|n| n.is_own);
-        let mut able = self.candidates(&handover.in_sync);
-        able.retain(|id| understands(id) || times(id) < FOREIGN_ASKED_MAX);
-        let next = able.into_iter().min_by_key(times);
-        let now = self.now;
+        let own = |id: &NodeId| self.view.node(*id).is_some_and(|n| n.is_own);
+        let able = self.candidates(&handover.in_sync);
+        let listens = |id: &NodeId| own(id) || times(id) < FOREIGN_ASKED_MAX;
+        let next = able.iter().copied().filter(listens).min_by_key(times);
+        let answer_by = self.now.after(ANSWER_MS);
         let Some(handover) = &mut self.handover else { return };
-        handover.answer_by = Some(now.after(ANSWER_MS));
+        handover.answer_by = Some(answer_by);
         match next {
             Some(replica) => {
                 handover.nobody_since = None;
@@ -95,11 +93,24 @@ impl Cluster {
                 self.log(Level::Notice, format!("Handing over to replica {replica}."));
                 self.send_to(replica, Message::MfStart);
             }
-            None if now.since(*handover.nobody_since.get_or_insert(now)) >= NOBODY_MS => {
-                self.handover_failed()
-            }
-            None => {}
+            None if able.is_empty() => self.nobody_is_there(),
+            None => self.handover_failed(),
         }
+    }
+
+    /// A connection may be between two attempts; a replica that has gone does not come back in time.
+    fn nobody_is_there(&mut self) {
+        let now = self.now;
+        let Some(handover) = &mut self.handover else { return };
+        if now.since(*handover.nobody_since.get_or_insert(now)) >= NOBODY_MS {
+            self.handover_failed();
+        }
+    }
+
+    /// The replica that takes over has no connection with this node, in neither direction.
+    fn successor_is_gone(&self) -> bool {
+        let successor = self.manual.replica().and_then(|id| self.view.node(id));
+        successor.is_none_or(|n| !self.links.is_up(n.link) && n.inbound.is_none())
     }
 
     pub(crate) fn handover_answered(&mut self) {
@@ -117,12 +128,24 @@ impl Cluster {
 
     pub(crate) fn run_handover(&mut self) {
         let Some(handover) = &self.handover else { return };
-        if handover.deadline <= self.now {
-            self.end_manual_failover();
+        let (over, asking) = (handover.deadline <= self.now, handover.answer_by);
+        // The pause stays in every case: a failover that is under way may still be won, here or cut off from here.
+        if over {
             self.handover_failed();
-        } else if handover.answer_by.is_some_and(|by| by <= self.now) {
+        } else if asking.is_some_and(|by| by <= self.now) {
             self.ask_somebody();
+        } else if asking.is_none() && self.successor_is_gone() {
+            self.nobody_is_there();
+        } else if asking.is_none()
+            && let Some(handover) = &mut self.handover
+        {
+            handover.nobody_since = None;
         }
+    }
+
+    /// The process stays after all. A failover that is under way ends by its own clock.
+    pub(crate) fn on_stay(&mut self) {
+        self.handover = None;
     }
 
     pub(crate) fn handover_done(&mut self) {
@@ -138,4 +161,9 @@ impl Cluster {
             self.after_publish.push(Output::HandOver(outcome));
         }
     }
+}
+
+/// One that has just synced may not have said its offset on the bus yet; the shell knows that it has the data.
+fn has_data(replica: &Node, in_sync: &[SocketAddr]) -> bool {
+    replica.offset.unwrap_or(0) > 0 || in_sync.contains(&replica.address.client())
 }

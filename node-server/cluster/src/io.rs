@@ -145,6 +145,8 @@ pub enum Input {
         /// Client addresses of the replicas that are online and in sync, the one that acknowledged most first.
         replicas: Vec<SocketAddr>,
     },
+    /// The process does not end after all: no handover any more, nor an answer to it.
+    Stay,
     /// The files of the start are loaded; after [`crate::Cluster::begin_load`].
     Loaded {
         /// Slots that have keys now.

@@ -235,6 +235,7 @@ impl Cluster {
             Input::ReplicatedSetSlot { args } => self.on_replicated_set_slot(&args),
             Input::ReplicaSynced => self.on_replica_synced(),
             Input::HandOver { deadline, replicas } => self.on_handover(deadline, &replicas),
+            Input::Stay => self.on_stay(),
             Input::Loaded { occupied } => self.on_loaded(&occupied),
         }
         self.finish();

@@ -26,7 +26,7 @@ pub(crate) struct ManualFailover {
     replica: Option<NodeId>,
     /// On the master: its log ends here and no write is under way.
     paused_at: Option<u64>,
-    /// On the master: that one has asked for votes.
+    /// On the master: a replica has asked for votes since its writes stand still.
     asked: bool,
     /// On the replica: when to ask its master again.
     ask_at: Option<Millis>,
@@ -76,7 +76,9 @@ impl Cluster {
         // Until its files are read a master has no log to catch up with, and a replica no data to take over with.
         let Some(sender) = sender.filter(|_| !self.loading) else { return };
         if self.view.myself().master == Some(sender) {
-            self.start_manual_failover(false);
+            if self.manual.end.is_none() {
+                self.start_manual_failover(false);
+            }
             return;
         }
         let mine = self.view.node(sender).is_some_and(|n| n.is_replica_of(self.view.me));
@@ -88,17 +90,19 @@ impl Cluster {
             format!("Manual failover requested by replica {}.", self.view.label(sender)),
         );
         let timeout = self.config.manual_failover_timeout_ms;
+        let grace = if self.manual.asked { MASTER_GRACE_MS + ASKED_GRACE_MS } else { MASTER_GRACE_MS };
         self.manual.replica = Some(sender);
-        self.manual.asked = false;
-        self.manual.end = Some(self.now.after(timeout + MASTER_GRACE_MS));
+        // Another may have been asked before, and be about to win.
+        self.manual.end = self.manual.end.max(Some(self.now.after(timeout + grace)));
         self.after_publish.retain(|o| !matches!(o, Output::ResumeWrites));
         self.emit(Output::PauseWrites { until: self.now.after(timeout * PAUSE_TIMEOUTS) });
         self.handover_answered();
     }
 
-    /// On the master: its replica asks for votes.
+    /// On the master: a replica of it asks for votes.
     pub(crate) fn successor_asks(&mut self, candidate: NodeId) {
-        if self.manual.replica == Some(candidate) && !self.manual.asked {
+        let mine = self.view.node(candidate).is_some_and(|n| n.is_replica_of(self.view.me));
+        if mine && self.manual.replica.is_some() && !self.manual.asked {
             self.manual.asked = true;
             self.manual.end = self.manual.end.map(|end| end.after(ASKED_GRACE_MS));
         }

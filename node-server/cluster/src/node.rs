@@ -22,6 +22,8 @@ pub(crate) struct Node {
     pub(crate) flags: NodeFlags,
     pub(crate) master: Option<NodeId>,
     pub(crate) config_epoch: Epoch,
+    /// Its master's epoch, when it last said that it is a replica. Whoever is elected has a later one.
+    pub(crate) follows_epoch: Epoch,
     pub(crate) slots: SlotSet,
     /// Since when this node knows it.
     pub(crate) created: Millis,
@@ -57,13 +59,14 @@ impl Node {
             id,
             address,
             announced: Announced::default(),
-            dialect: Dialect::of_flags(flags),
+            dialect: Dialect::default(),
             is_own: false,
             shard_id,
             told_shard_id: false,
             flags,
             master: None,
             config_epoch: Epoch(0),
+            follows_epoch: Epoch(0),
             slots: SlotSet::new(),
             created: now,
             met: None,
@@ -107,6 +110,12 @@ impl Node {
 
     pub(crate) const fn in_handshake(&self) -> bool {
         self.has(NodeFlags::HANDSHAKE)
+    }
+
+    /// Whom it followed until now, if a claim with this epoch is one that it was elected with. It is not when it comes late,
+    /// from when the node had not conceded yet.
+    pub(crate) fn succeeds(&self, epoch: Epoch) -> Option<NodeId> {
+        self.master.filter(|_| self.follows_epoch < epoch)
     }
 
     pub(crate) fn is_replica_of(&self, master: NodeId) -> bool {

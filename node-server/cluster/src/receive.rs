@@ -82,7 +82,9 @@ impl Cluster {
         node.is_own = header.own.contains(OwnFlags::READS_ALL);
         node.set(NodeFlags::NO_FAILOVER, header.flags.contains(NodeFlags::NO_FAILOVER));
         node.set(NodeFlags::MY_MASTER_FAIL, header.flags.contains(NodeFlags::MY_MASTER_FAIL));
-        if header.master.is_none() {
+        if header.master.is_some() {
+            node.follows_epoch = header.config_epoch;
+        } else {
             node.claimed = now;
             node.served = if header.cluster_down { node.served } else { Some(now) };
         }
@@ -138,7 +140,7 @@ impl Cluster {
         if self.put_off(sender, header, of_its_shard) {
             return;
         }
-        let succeeds = self.view.node(sender).and_then(|n| n.master);
+        let succeeds = self.view.node(sender).and_then(|n| n.succeeds(header.config_epoch));
         self.on_extensions(sender, &heartbeat.extensions, header);
         self.on_role(sender, header, of_its_shard);
         self.on_claim(sender, header, succeeds);
@@ -251,7 +253,7 @@ impl Cluster {
         if epoch >= update.config_epoch {
             return;
         }
-        let succeeds = self.view.node(id).and_then(|n| n.master);
+        let succeeds = self.view.node(id).and_then(|n| n.succeeds(update.config_epoch));
         if self.view.node(id).is_some_and(|n| n.is_replica()) {
             self.set_master_role(id);
         }

@@ -153,6 +153,16 @@ fn handover_before_the_end() {
     assert_eq!(net.peers[4].handover, Some(HandOver::NotNeeded));
 }
 
+/// Behind address translation a replica's connection comes from elsewhere than where the bus finds it.
+#[test]
+fn handover_to_a_replica_that_is_known_by_another_address() {
+    let mut net = Net::three_masters();
+    let deadline = net.now.after(5000);
+    net.input(1, Input::HandOver { deadline, replicas: vec![([172, 17, 0, 1], 40_000).into()] });
+    net.run_until(500, |n| n.peers[1].handover.is_some());
+    assert_eq!(net.peers[1].handover, Some(HandOver::Done));
+}
+
 #[test]
 fn handover_gives_up_when_no_replica_is_left() {
     let mut net = Net::three_masters();
@@ -163,6 +173,34 @@ fn handover_gives_up_when_no_replica_is_left() {
     let took = net.run_until(3000, |n| n.peers[1].handover.is_some());
     assert_eq!(net.peers[1].handover, Some(HandOver::GaveUp));
     assert!((1500..=2500).contains(&took), "long before the deadline, after {took} ms");
+}
+
+/// All processes of a cluster end at once: the replica still answers, and is gone.
+#[test]
+fn handover_gives_up_when_the_replica_goes_that_has_answered() {
+    let mut net = Net::three_masters();
+    net.disk_stuck.insert(4);
+    let deadline = net.now.after(10_000);
+    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    net.run_until(100, |n| n.peers[1].paused);
+    net.kill(4);
+    let took = net.run_until(3000, |n| n.peers[1].handover.is_some());
+    assert_eq!(net.peers[1].handover, Some(HandOver::GaveUp));
+    assert!((1900..=2500).contains(&took), "after {took} ms");
+    assert!(net.peers[1].paused, "were it only cut off, it might still win");
+}
+
+#[test]
+fn a_node_that_stays_hands_nothing_over() {
+    let mut net = Net::three_masters();
+    net.cut.insert((1, 4));
+    let deadline = net.now.after(10_000);
+    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    net.run(700);
+    net.input(1, Input::Stay);
+    net.cut.clear();
+    net.run(3000);
+    assert_eq!((net.role(1), &net.peers[1].handover), (Role::Master, &None));
 }
 
 #[test]

@@ -151,6 +151,16 @@ fn a_node_of_valkey_is_known_by_gossip() {
     assert!(told.contains(&Extension::AvailabilityZone("eu-1".into())), "{told:?}");
 }
 
+/// Found by the test of mixed clusters: whoever has had a host name from Redis 7.0 marks it as one that has extensions, and
+/// it complained of the shard id of those who heard of it from there.
+#[test]
+fn a_node_that_is_said_to_have_extensions_is_told_none_before_it_was_heard() {
+    let mut lone = talkative(1);
+    lone.hear(header(2), gossip(9, NodeFlags::MASTER | NodeFlags::EXTENSIONS));
+    let hello = packets(&lone.pass(200)).into_iter().find(|(to, _)| lone.to.get(&9) == Some(to)).unwrap().1;
+    assert_eq!(hello.body.heartbeat().unwrap().extensions, []);
+}
+
 #[test]
 fn a_failed_master_is_told_of_in_flags_to_those_who_have_that_flag() {
     let mut lone = Lone::new(4);

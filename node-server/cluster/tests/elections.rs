@@ -283,6 +283,13 @@ fn a_master_whose_replica_has_asked_for_votes_holds_its_writes_longer() {
         }
         all.iter().any(|o| matches!(o, Output::ResumeWrites))
     };
+    assert!(!resumes(&mut lone, 1000));
+    // Another one that is asked as well takes nothing from that.
+    let mut second = header(5);
+    (second.master, second.config_epoch, second.slots) = (Some(id(1)), Epoch(1), slots(0, 5460));
+    lone.hear(second.clone(), ping());
+    lone.hear(second, Body::MfStart);
+    lone.input(Input::WritesPaused { offset: 4711 });
     assert!(!resumes(&mut lone, 7900));
     assert!(resumes(&mut lone, 200));
 }

@@ -257,6 +257,19 @@ fn a_master_concedes_to_its_replica_that_was_elected_in_its_own_epoch() {
     assert!(lone.line(4).ends_with(" 4 connected 0-5460"), "{}", lone.line(4));
 }
 
+/// A master that had bumped its epoch has conceded already; a header from before, on another connection, is read last.
+#[test]
+fn a_late_claim_of_a_master_that_has_conceded_takes_nothing_back() {
+    let mut lone = Lone::new(1);
+    command(&mut lone, "BUMPEPOCH");
+    let mut conceded = header(4);
+    (conceded.current_epoch, conceded.config_epoch) = (Epoch(4), Epoch(4));
+    lone.hear(conceded, ping());
+    lone.hear(elected(4, Epoch(4)), ping());
+    assert_eq!(lone.core.role(), Role::Master);
+    assert!(lone.line(1).ends_with(" 0-5460"), "{}", lone.line(1));
+}
+
 /// So does everybody else who had heard of the old master's epoch.
 #[test]
 fn the_slots_are_those_of_the_elected_replica_whoever_had_heard_of_its_master_s_epoch() {

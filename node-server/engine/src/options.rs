@@ -2,8 +2,8 @@
 
 /// Longest time that the gate holds a reply back for a replica's acknowledgement (rules 6 and 11).
 pub const HOLD_MS: u64 = 1000;
-/// The same for keys that cross while a replica is in sync: longer than it takes until a replica that does not acknowledge
-/// counts as none, so that no key is deleted at its source which this node alone has. In milliseconds.
+/// The same for keys that cross while a replica is in sync: longer than one that stands still counts as in sync. It has that
+/// time to go on, or the source deletes keys that this node alone has. In milliseconds.
 pub const CROSSING_HOLD_MS: u64 = 4000;
 /// Most bytes of queued commands in one MULTI.
 pub const MULTI_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -55,7 +55,11 @@ impl Bus {
             () = between.roles.notified() => None,
             () = loading.over(), if self.loading => None,
             () = progress => None,
-            () = tokio::time::sleep(sleep) => None,
+            () = tokio::time::sleep(sleep) => {
+                // After a stall the sockets are read first: what is decided at deadlines goes by all that has come.
+                tokio::task::yield_now().await;
+                None
+            }
         }
     }
 
@@ -183,6 +187,10 @@ impl Bus {
                 let replicas = candidates(&self.node.replication.status.load(), self.clock);
                 self.handover = Some(done);
                 self.input(Input::HandOver { deadline, replicas });
+            }
+            ToBus::Stay => {
+                self.handover = None;
+                self.input(Input::Stay);
             }
             ToBus::Stop { done } => self.stopped = Some(done),
         }

@@ -57,6 +57,9 @@ fn hand_over(
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(ended) = meanwhile(node, requests, askers) {
+            if matches!(ended, Waited::Aborted) && node.bus.ask(ToBus::Stay).is_err() {
+                tracing::warn!("the bus thread does not hear that this node stays; it may hand over");
+            }
             return ended;
         }
     }

@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a command may take. MIGRATE has a time limit of its own within this.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(8_000);
+/// How long a command may take: longer than a node holds its writes for a failover (eight seconds). MIGRATE has a time limit
+/// of its own within this.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most commands in one pipeline.
 const PIPELINE_MAX: usize = 1024;
 /// Connections per source and target: MIGRATEs on one connection run one after the other.

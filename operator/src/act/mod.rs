@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, mpsc};
 const STEPS_MAX: usize = 64;
 /// Most moves of slots that run or queue at a time. Those of one source and target run one after the other.
 const MOVES_MAX: usize = 32;
-/// For so long one and the same failover is not asked for again: it would begin anew instead of ending.
+/// For so long one and the same failover is not asked for again. (A node goes on with one that is under way; Redis begins anew.)
 const FAILOVER_PAUSE: Duration = Duration::from_secs(1);
 /// Why a queued move did not begin.
 pub const DROPPED: &str = "another plan was made meanwhile";
