@@ -85,14 +85,14 @@ fn defects() -> Vec<Defect> {
         Defect { name, settings, caught_by }
     };
     vec![
-        in_node("two-votes-in-an-epoch", Mutant::TwoVotesInAnEpoch, 50),
+        in_node("two-votes-in-an-epoch", Mutant::TwoVotesInAnEpoch, 44),
         in_node("vote-before-persisted", Mutant::VoteBeforePersisted, 1),
         in_node("lower-epoch-accepted", Mutant::LowerEpochAccepted, 1),
         in_node("promise-before-persisted", Mutant::PromiseBeforePersisted, 1),
         in_node("silent-removed-by-node", Mutant::SilentRemoved, 1),
         in_operator("silent-removed-by-operator", plan::Defect::SilenceIsDeath, 1),
         in_operator("older-copy-takes-over", plan::Defect::OlderCopyTakesOver, 223),
-        in_node("open-slots-lost-at-failover", Mutant::OpenSlotsLostAtFailover, 13),
+        in_node("open-slots-lost-at-failover", Mutant::OpenSlotsLostAtFailover, 10),
         in_node("empty-master-serves", Mutant::EmptyMasterServes, 4),
         in_node("staler-replica-elected", Mutant::StalerReplicaElected, 84),
     ]
