@@ -442,7 +442,7 @@ impl Keeper {
     /// A master's data may be nowhere else. A replica's comes again, and until then its files show an older moment.
     pub(super) fn complete_base(&mut self) -> Result<(), String> {
         let needed = |keeper: &Self| {
-            let incomplete = keeper.open.as_ref().is_some_and(|open| !open.is_good());
+            let incomplete = keeper.open.as_ref().is_some_and(|open| !open.is_complete(&keeper.node));
             incomplete && !keeper.node.engine.is_replica() && !keeper.is_closed_empty()
         };
         self.rewrite_not_before = Millis(0);

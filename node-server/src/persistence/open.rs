@@ -219,6 +219,11 @@ impl Open {
         self.based && !self.stale
     }
 
+    /// Whether it goes with the data that is there now, which may have become another since anybody looked.
+    pub(super) fn is_complete(&self, node: &Node) -> bool {
+        self.is_good() && node.engine.log().standing().restarts == self.restarts
+    }
+
     /// Whether `appendfsync always` holds for it.
     pub(super) fn promises(&self) -> bool {
         self.promises

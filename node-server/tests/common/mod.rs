@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_node-server");
 /// How long anything may take that is expected to happen soon.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
@@ -37,16 +37,25 @@ pub fn free_port() -> u16 {
 }
 
 /// Waits until `probe` gives something.
-pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    until_or(what, probe, String::new)
+}
+
+/// As [`until`]; should it be in vain, `told` says more.
+fn until_or<T>(what: &str, mut probe: impl FnMut() -> Option<T>, told: impl Fn() -> String) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(started.elapsed() < SOON, "{what}: not within {SOON:?}");
+        assert!(started.elapsed() < SOON, "{what}: not within {SOON:?}\n{}", told());
         std::thread::yield_now();
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn log_in(dir: &Path) -> String {
+    std::fs::read_to_string(dir.join("node.log")).unwrap_or_default()
 }
 
 /// A running server; killed when dropped.
@@ -96,13 +105,16 @@ impl Server {
     }
 
     pub fn wait_loaded(&mut self) {
-        until("the data is loaded", || {
-            assert!(self.child.try_wait().unwrap().is_none(), "the server ended:\n{}", self.log());
-            let mut client = self.client();
+        let (port, dir, child) = (self.port, self.dir.path(), &mut self.child);
+        let log = || log_in(dir);
+        let loaded = || {
+            assert!(child.try_wait().unwrap().is_none(), "the server ended:\n{}", log());
+            let mut client = Client::connect(port);
             client.send(&["PING"]);
             let reply = client.try_receive();
             reply.filter(|r| !matches!(r, Reply::Error(text) if text.starts_with("LOADING"))).map(drop)
-        });
+        };
+        until_or("the data is loaded", loaded, log);
     }
 
     /// Kills it as a crash of the process would.
@@ -123,7 +135,7 @@ impl Server {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("node.log")).unwrap_or_default()
+        log_in(self.dir.path())
     }
 
     pub fn signal(&self, name: &str) {

@@ -196,7 +196,46 @@ fn leaving_waits_for_a_save_that_is_in_the_way_of_the_base() {
     strace.wait().unwrap();
     assert_eq!(server.wait(), Some(0), "{}", server.log());
     server.start_again(EVERYSEC);
-    assert_eq!(server.client().text(&["DBSIZE"]), "100");
+    assert_eq!(server.client().text(&["DBSIZE"]), "100", "{}", server.log());
+}
+
+/// The thread of the files, by its name.
+fn files_thread(server: &Server) -> String {
+    let tasks = format!("/proc/{}/task", server.child.id());
+    let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+    let named = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).unwrap().trim() == "persistence";
+    tasks.find(named).unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Found under load: the thread of the files was asked whether the process may leave before it had seen that the data had
+/// become another one, and to end before it looked again. The process left in order, without the base.
+#[test]
+fn leaving_sees_that_the_data_has_become_another_one() {
+    let (master, mut server) = about_to_be_promoted();
+    let mut client = server.client();
+    let thread = files_thread(&server);
+    // Its sync takes long, so that the data changes behind its back; and so does telling others, so that the end is asked
+    // for before it goes on.
+    let mut strace = Command::new("strace")
+        .args(["-qq", "-e", "trace=fdatasync,futex", "-o", "/dev/null", "-p", &thread])
+        .args(["-e", "inject=fdatasync:delay_enter=4000000", "-e", "inject=futex:delay_exit=2500000"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace is needed: apt-get install strace");
+    let status = format!("/proc/{}/task/{thread}/status", server.child.id());
+    until("strace has hold of it", || {
+        (!std::fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n")).then_some(())
+    });
+    client.text(&["SET", "own", "1"]);
+    let syscall = format!("/proc/{}/task/{thread}/syscall", server.child.id());
+    // 75 is fdatasync.
+    until("it syncs", || std::fs::read_to_string(&syscall).unwrap().starts_with("75 ").then_some(()));
+    promote(&server, &master);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0), "{}", server.log());
+    strace.wait().unwrap();
+    server.start_again(EVERYSEC);
+    assert_eq!(server.client().text(&["DBSIZE"]), "100", "{}", server.log());
 }
 
 /// A replica that was given other data is promoted before its file has the base that goes with it: what is written then
