@@ -228,8 +228,8 @@ fn leaving_sees_that_the_data_has_become_another_one() {
     });
     client.text(&["SET", "own", "1"]);
     let syscall = format!("/proc/{}/task/{thread}/syscall", server.child.id());
-    // 75 is fdatasync.
-    until("it syncs", || std::fs::read_to_string(&syscall).unwrap().starts_with("75 ").then_some(()));
+    let fdatasync = if cfg!(target_arch = "aarch64") { "83 " } else { "75 " };
+    until("it syncs", || std::fs::read_to_string(&syscall).unwrap().starts_with(fdatasync).then_some(()));
     promote(&server, &master);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0), "{}", server.log());
