@@ -109,7 +109,7 @@ fn summary(line: &NodeLine) -> String {
     format!("{} {ip}:{port} {role}, epoch {epoch}, slots {}", line.id, line.slots)
 }
 
-/// Waits until all of them say the same of `members` nodes and that the cluster is ok.
+/// Waits until all of them are connected with each other and say the same of `members` nodes and that the cluster is ok.
 ///
 /// # Errors
 /// Not so within 30 s; the message shows what each says.

@@ -31,6 +31,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use worker::Worker;
 
+/// How long a busy machine may take for a reply where nobody is to fail: a failover alone may hold a write for eight seconds.
+pub const PATIENT_REPLY_LIMIT: Duration = Duration::from_secs(20);
+
 /// How to write.
 #[derive(Clone, Debug)]
 pub struct Options {

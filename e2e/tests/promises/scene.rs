@@ -1,7 +1,7 @@
 //! A cluster that is ready, and a writer at work on it.
 
 use e2e::Declared;
-use e2e::writer::{Keys, Loss, Options, Report, Writer};
+use e2e::writer::{Keys, Loss, Options, PATIENT_REPLY_LIMIT, Report, Writer};
 use node_server_protocol::SlotSet;
 use std::time::Duration;
 use tokio::task::block_in_place;
@@ -11,8 +11,6 @@ pub(crate) const THREE: [&str; 3] = ["0-5460", "5461-10922", "10923-16383"];
 pub(crate) const FOUR: [&str; 4] = ["1365-5460", "6827-10922", "12288-16383", "0-1364,5461-6826,10923-12287"];
 /// How long a writer may take for some writes.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// How long a busy machine may take for a reply.
-const REPLY_LIMIT: Duration = Duration::from_secs(20);
 /// Writes before and after what a test does, so that there is something to lose.
 const WARM: u64 = 1000;
 
@@ -32,7 +30,7 @@ impl Scene {
         block_in_place(|| cluster.wait_converged()).unwrap();
         assert_owned(&cluster, slots);
         let options =
-            Options { loss, reply_limit: REPLY_LIMIT, ..Options::new(&cluster.addresses().unwrap()) };
+            Options { loss, reply_limit: PATIENT_REPLY_LIMIT, ..Options::new(&cluster.addresses().unwrap()) };
         for some in &keys {
             some.set(&options).await.unwrap();
         }

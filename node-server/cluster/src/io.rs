@@ -161,7 +161,7 @@ pub enum HandOver {
     NotNeeded,
     /// A replica has taken over and this node knows it: it answers MOVED.
     Done,
-    /// The deadline passed, or the replica does not understand the request.
+    /// The deadline passed, or no replica is left that understands the request.
     GaveUp,
 }
 

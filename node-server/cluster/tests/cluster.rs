@@ -137,6 +137,12 @@ fn force_and_takeover() {
     assert!(net.logged(5, "Taking over the master (user request)."));
 }
 
+/// Node 1's process is told to end within so many milliseconds; node 4 is in sync with it.
+fn hand_over(net: &mut Net, within_ms: u64) {
+    let deadline = net.now.after(within_ms);
+    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+}
+
 #[test]
 fn handover_before_the_end() {
     let mut net = Net::three_masters();
@@ -168,8 +174,7 @@ fn handover_gives_up_when_no_replica_is_left() {
     let mut net = Net::three_masters();
     net.kill(4);
     net.run(100);
-    let deadline = net.now.after(5000);
-    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    hand_over(&mut net, 5000);
     let took = net.run_until(3000, |n| n.peers[1].handover.is_some());
     assert_eq!(net.peers[1].handover, Some(HandOver::GaveUp));
     assert!((1500..=2500).contains(&took), "long before the deadline, after {took} ms");
@@ -180,8 +185,7 @@ fn handover_gives_up_when_no_replica_is_left() {
 fn handover_gives_up_when_the_replica_goes_that_has_answered() {
     let mut net = Net::three_masters();
     net.disk_stuck.insert(4);
-    let deadline = net.now.after(10_000);
-    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    hand_over(&mut net, 10_000);
     net.run_until(100, |n| n.peers[1].paused);
     net.kill(4);
     let took = net.run_until(3000, |n| n.peers[1].handover.is_some());
@@ -194,8 +198,7 @@ fn handover_gives_up_when_the_replica_goes_that_has_answered() {
 fn a_node_that_stays_hands_nothing_over() {
     let mut net = Net::three_masters();
     net.cut.insert((1, 4));
-    let deadline = net.now.after(10_000);
-    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    hand_over(&mut net, 10_000);
     net.run(700);
     net.input(1, Input::Stay);
     net.cut.clear();
@@ -207,8 +210,7 @@ fn a_node_that_stays_hands_nothing_over() {
 fn handover_to_a_replica_that_hears_of_it_late() {
     let mut net = Net::three_masters();
     net.cut.insert((1, 4));
-    let deadline = net.now.after(5000);
-    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    hand_over(&mut net, 5000);
     net.run(2800);
     assert_eq!(net.peers[1].handover, None, "asked again, not given up");
     net.cut.clear();
@@ -221,8 +223,7 @@ fn handover_to_a_replica_that_hears_of_it_late() {
 fn a_handover_that_timed_out_is_begun_again() {
     let mut net = Net::three_masters();
     net.disk_stuck.insert(4);
-    let deadline = net.now.after(10_000);
-    net.input(1, Input::HandOver { deadline, replicas: vec![(net::ip_of(4), 6379).into()] });
+    hand_over(&mut net, 10_000);
     net.run(6000);
     assert!(net.logged(1, "Manual failover timed out."));
     assert_eq!(net.peers[1].handover, None);

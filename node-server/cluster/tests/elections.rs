@@ -3,7 +3,10 @@
 
 mod lone;
 
-use lone::{Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots};
+use lone::{
+    Lone, TIMEOUT_MS, command, header, id, logged, names, packets, ping, replicate, request, slots,
+    write_begun,
+};
 use node_server_cluster::{Config, Input, Output, ReplicationStatus};
 use node_server_protocol::bus::{Body, MessageFlags, NodeFlags};
 use node_server_protocol::{Epoch, Role, SlotSet};
@@ -332,10 +335,8 @@ fn a_manual_failover_waits_for_the_offset() {
     assert!(request.header.message_flags.contains(MessageFlags::FORCE_ACK));
 }
 
-/// The candidate's epoch and each vote are on a disk before they are said. Where two writes took longer than a second, the
-/// next attempt began before, threw the votes away, and so went every attempt.
-#[test]
-fn a_manual_failover_waits_for_slow_disks() {
+/// Node 4, told to take over, at the end of its master's log.
+fn caught_up_with_a_paused_master() -> Lone {
     let mut lone = Lone::new(4);
     replicate(&mut lone, 1000);
     command(&mut lone, "FAILOVER");
@@ -343,6 +344,14 @@ fn a_manual_failover_waits_for_slow_disks() {
     let mut paused = header(1);
     (paused.message_flags, paused.offset) = (MessageFlags::PAUSED, 1000);
     lone.hear(paused, ping());
+    lone
+}
+
+/// The candidate's epoch and each vote are on a disk before they are said. Where two writes took longer than a second, the
+/// next attempt began before, threw the votes away, and so went every attempt.
+#[test]
+fn a_manual_failover_waits_for_slow_disks() {
+    let mut lone = caught_up_with_a_paused_master();
     let asked = packets(&lone.settle()).into_iter().find(|(_, p)| p.body == Body::AuthRequest).unwrap().1;
     for _ in 0..20 {
         lone.alive();
@@ -361,17 +370,8 @@ fn a_manual_failover_waits_for_slow_disks() {
 /// Votes cannot come before they are asked for: its own disk's time does not count.
 #[test]
 fn a_manual_failover_counts_from_when_its_request_has_left() {
-    let mut lone = Lone::new(4);
-    replicate(&mut lone, 1000);
-    command(&mut lone, "FAILOVER");
-    lone.settle();
-    let mut paused = header(1);
-    (paused.message_flags, paused.offset) = (MessageFlags::PAUSED, 1000);
-    lone.hear(paused, ping());
-    let write = lone.outputs().into_iter().find_map(|o| match o {
-        Output::Persist { seq, .. } => Some(seq),
-        _ => None,
-    });
+    let mut lone = caught_up_with_a_paused_master();
+    let write = write_begun(&lone.outputs());
     for _ in 0..26 {
         lone.now = lone.now.after(100);
         lone.alive();

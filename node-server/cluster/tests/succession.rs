@@ -3,7 +3,7 @@
 
 mod lone;
 
-use lone::{Lone, TIMEOUT_MS, command, header, id, packets, ping, request, slots};
+use lone::{Lone, TIMEOUT_MS, command, elected, header, id, packets, ping, request, slots};
 use node_server_cluster::{Config, Input, Output};
 use node_server_protocol::bus::{Body, Extension, Header, Heartbeat, NodeFlags, Update};
 use node_server_protocol::{Epoch, Role, SlotSet};
@@ -252,7 +252,7 @@ fn a_master_concedes_to_its_replica_that_was_elected_in_its_own_epoch() {
     command(&mut lone, "BUMPEPOCH");
     lone.settle();
     assert!(lone.line(1).contains(" 4 connected "), "{}", lone.line(1));
-    lone.hear(elected(4, Epoch(4)), ping());
+    lone.hear(elected(request(4, 4), 4), ping());
     assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
     assert!(lone.line(4).ends_with(" 4 connected 0-5460"), "{}", lone.line(4));
 }
@@ -265,7 +265,7 @@ fn a_late_claim_of_a_master_that_has_conceded_takes_nothing_back() {
     let mut conceded = header(4);
     (conceded.current_epoch, conceded.config_epoch) = (Epoch(4), Epoch(4));
     lone.hear(conceded, ping());
-    lone.hear(elected(4, Epoch(4)), ping());
+    lone.hear(elected(request(4, 4), 4), ping());
     assert_eq!(lone.core.role(), Role::Master);
     assert!(lone.line(1).ends_with(" 0-5460"), "{}", lone.line(1));
 }
@@ -277,7 +277,7 @@ fn the_slots_are_those_of_the_elected_replica_whoever_had_heard_of_its_master_s_
     let mut bumped = header(1);
     (bumped.current_epoch, bumped.config_epoch) = (Epoch(4), Epoch(4));
     lone.hear(bumped.clone(), ping());
-    lone.hear(elected(4, Epoch(4)), ping());
+    lone.hear(elected(request(4, 4), 4), ping());
     assert!(lone.line(4).ends_with(" 4 connected 0-5460"), "{}", lone.line(4));
     // The old master's claim is no newer one.
     lone.hear(bumped, ping());
@@ -295,12 +295,4 @@ fn a_replica_is_of_its_master_s_shard_whatever_it_says() {
     let update = Update { config_epoch: Epoch(6), node: id(4), slots: slots(0, 5460) };
     lone.hear(request(2, 6), Body::Update(update));
     assert_eq!(lone.core.role(), Role::Replica { of: id(4) });
-}
-
-/// Node `n`, until now the replica of node 1, as a master in its place.
-fn elected(n: u8, epoch: Epoch) -> Header {
-    let mut elected = header(n);
-    (elected.master, elected.flags) = (None, NodeFlags::MASTER);
-    (elected.current_epoch, elected.config_epoch) = (epoch, epoch);
-    elected
 }

@@ -3,7 +3,7 @@
 
 mod lone;
 
-use lone::{Lone, command, header, id, logged, names, packets, ping, request, slots};
+use lone::{Lone, command, elected, header, id, logged, names, packets, ping, request, slots, write_begun};
 use node_server_cluster::{Cluster, Config, Input, LinkId, NodesConf, Output, Start};
 use node_server_protocol::bus::{Body, Header, MessageFlags, NodeFlags, Packet, Update};
 use node_server_protocol::{Epoch, Millis};
@@ -46,10 +46,7 @@ fn a_vote_that_waited_says_the_epoch_it_was_given_in() {
     lone.hear(header(3), Body::Fail { node: id(2) });
     lone.settle();
     lone.hear(request(5, 6), Body::AuthRequest);
-    let seq = lone.outputs().into_iter().find_map(|o| match o {
-        Output::Persist { seq, .. } => Some(seq),
-        _ => None,
-    });
+    let seq = write_begun(&lone.outputs());
     lone.hear(request(3, 9), ping());
     lone.input(Input::Persisted { seq: seq.unwrap() });
     let outputs = lone.settle();
@@ -83,9 +80,7 @@ fn of_second(mut header: Header) -> Header {
 fn a_second_replica_waits_for_what_comes_of_the_vote_for_the_first() {
     let (mut lone, mut outputs) = voter_of_two();
     assert!(logged(&outputs, &format!("waits for what comes of the vote for {}", id(5))));
-    let mut won = request(5, 7);
-    (won.master, won.flags, won.config_epoch) = (None, NodeFlags::MASTER, Epoch(6));
-    lone.hear(won, ping());
+    lone.hear(elected(request(5, 7), 6), ping());
     outputs.extend(lone.settle());
     outputs.extend(lone.pass(1000));
     assert!(logged(&outputs, &format!("Failover auth denied to {}: slots of {}", id(6), id(5))));
@@ -125,10 +120,7 @@ fn a_second_replica_waits_from_when_the_first_vote_has_left() {
     lone.hear(header(3), Body::Fail { node: id(2) });
     lone.settle();
     lone.hear(request(5, 6), Body::AuthRequest);
-    let write = lone.outputs().into_iter().find_map(|o| match o {
-        Output::Persist { seq, .. } => Some(seq),
-        _ => None,
-    });
+    let write = write_begun(&lone.outputs());
     lone.hear(of_second(request(6, 7)), Body::AuthRequest);
     // Others write as well meanwhile, but no write is done.
     for _ in 0..7 {
@@ -154,9 +146,7 @@ fn what_has_come_meanwhile_is_read_before_a_second_vote() {
     lone.hear(of_second(request(6, 8)), Body::AuthRequest);
     assert!(!names(&lone.settle()).contains(&"auth-ack"));
     assert!(lone.core.poll_deadline().is_some_and(|due| due <= lone.now));
-    let mut won = request(5, 7);
-    (won.master, won.flags, won.config_epoch) = (None, NodeFlags::MASTER, Epoch(6));
-    lone.hear(won, ping());
+    lone.hear(elected(request(5, 7), 6), ping());
     assert!(!names(&lone.pass(1000)).contains(&"auth-ack"));
 }
 
@@ -166,9 +156,7 @@ fn an_elected_sibling_with_an_equal_epoch_is_newer() {
     let mut lone = Lone::new(1);
     lone.hear(of_second(header(6)), ping());
     lone.hear(header(3), Body::Fail { node: id(2) });
-    let mut won = request(5, 6);
-    (won.master, won.flags, won.config_epoch) = (None, NodeFlags::MASTER, Epoch(6));
-    lone.hear(won, ping());
+    lone.hear(elected(request(5, 6), 6), ping());
     lone.settle();
     let mut late = of_second(request(6, 7));
     late.config_epoch = Epoch(6);
@@ -199,9 +187,7 @@ fn an_elected_sibling_without_slots_is_newer() {
     lone.hear(empty(5, 6), Body::AuthRequest);
     assert!(names(&lone.settle()).contains(&"auth-ack"));
     lone.hear(empty(6, 7), Body::AuthRequest);
-    let mut won = empty(5, 7);
-    (won.master, won.flags, won.config_epoch) = (None, NodeFlags::MASTER, Epoch(6));
-    lone.hear(won, ping());
+    lone.hear(elected(empty(5, 7), 6), ping());
     assert!(!names(&lone.pass(1000)).contains(&"auth-ack"));
 }
 

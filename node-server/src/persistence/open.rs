@@ -221,7 +221,7 @@ impl Open {
 
     /// Whether it goes with the data that is there now, which may have become another since anybody looked.
     pub(super) fn is_complete(&self, node: &Node) -> bool {
-        self.is_good() && node.engine.log().standing().restarts == self.restarts
+        self.is_good() && node.engine.log().restarts() == self.restarts
     }
 
     /// Whether `appendfsync always` holds for it.

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use control::Request;
 use e2e::Client;
 use e2e::answers::{Answers, Count};
-use e2e::writer::{Keys, Loss, Options, Writer};
+use e2e::writer::{Keys, Loss, Options, PATIENT_REPLY_LIMIT, Writer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -54,9 +54,6 @@ enum Command {
         nodes: Vec<String>,
     },
 }
-
-/// A handover alone may hold a write for five seconds and a half.
-const PATIENT_REPLY_LIMIT: Duration = Duration::from_secs(20);
 
 /// How to write.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize)]

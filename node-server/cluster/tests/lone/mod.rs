@@ -201,6 +201,20 @@ pub(crate) fn header(n: u8) -> Header {
     }
 }
 
+/// As the master that it has become with this epoch.
+pub(crate) fn elected(mut header: Header, epoch: u64) -> Header {
+    (header.master, header.flags, header.config_epoch) = (None, NodeFlags::MASTER, Epoch(epoch));
+    header
+}
+
+/// The write of nodes.conf that begins among outputs.
+pub(crate) fn write_begun(outputs: &[Output]) -> Option<u64> {
+    outputs.iter().find_map(|o| match o {
+        Output::Persist { seq, .. } => Some(*seq),
+        _ => None,
+    })
+}
+
 /// Messages among outputs.
 pub(crate) fn packets(outputs: &[Output]) -> Vec<(LinkId, Packet)> {
     let sent = |o: &Output| match o {
