@@ -58,13 +58,13 @@ async fn wait_for_expiry(shared: &Shared) {
 async fn check_ledger(shared: &Shared, router: &mut Router, owner: usize) -> u64 {
     let count = shared.ledger(owner).keys().len();
     for index in 0..count {
-        let (name, is_counter, floor) = {
+        let (name, is_counter, basis) = {
             let ledger = shared.ledger(owner);
             let key = ledger.key(index);
-            (key.name.clone(), key.is_counter, key.history.floor(shared.now()))
+            (key.name.clone(), key.is_counter, key.history.basis(shared.now()))
         };
         match read(router, &name).await {
-            Ok(reply) => shared.observe(owner, index, state(&name, is_counter, &reply), floor, "at the end"),
+            Ok(reply) => shared.observe(owner, index, state(&name, is_counter, &reply), basis, "at the end"),
             Err(why) => shared.violation(format!("at the end {name} cannot be read: {why}")),
         }
     }

@@ -3,7 +3,8 @@
 //! A key has one writer, which has one command under way at a time and never touches a key again whose last outcome
 //! is unknown. So the attempts are in the order in which a correct server applies them, and every state that is read
 //! can be given to one attempt. The *floor* is the newest attempt that a read must show: acknowledged, or already
-//! seen. Reading an older one is a lost write, a resurrected key or a stale read.
+//! seen. Reading an older one is a lost write, a resurrected key or a stale read. Attempts that were found missing are
+//! *lost*: no read that begins later may show them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ enum Outcome {
     Open,
     /// Promised from the moment `effective` on.
     Acknowledged,
-    /// Acknowledged and then found missing.
-    Lost,
+    /// Found missing, as the loss of that number; an attempt that was under way if it had counted on one found missing.
+    Lost(u64),
 }
 
 #[derive(Clone, Debug)]
@@ -64,10 +65,19 @@ pub struct Promise {
     pub at: u64,
 }
 
+/// What a read is held to, taken when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// The attempt that it must show, or a newer one.
+    pub floor: u64,
+    /// How many losses had been noticed. What is found missing later may have been there yet.
+    losses: u64,
+}
+
 /// What a read shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// The floor or something newer.
+    /// The floor or something newer, or what was found missing only after the read had begun.
     Fine,
     /// Attempt `found`, although attempt `floor` was acknowledged or seen. Acknowledged ones between are lost.
     Backwards {
@@ -92,24 +102,23 @@ pub enum Seen {
 pub struct History {
     attempts: VecDeque<Attempt>,
     observed: u64,
+    losses: u64,
 }
 
 impl History {
     /// A key that nobody has written: attempt 0.
     #[must_use]
     pub fn new(state: State) -> Self {
-        let outcome = Outcome::Acknowledged;
-        let first = Attempt { seq: 0, state, outcome, effective: 0, acknowledged_at: 0, by: None };
-        Self { attempts: VecDeque::from([first]), observed: 0 }
+        let first = Attempt { outcome: Outcome::Acknowledged, ..Attempt::open(0, state) };
+        Self { attempts: VecDeque::from([first]), observed: 0, losses: 0 }
     }
 
     /// An attempt is about to be sent. Numbers grow.
     pub fn begin(&mut self, seq: u64, state: State) {
-        if self.attempts.len() == KEPT {
+        if self.attempts.len() >= KEPT {
             self.attempts.pop_front();
         }
-        let outcome = Outcome::Open;
-        self.attempts.push_back(Attempt { seq, state, outcome, effective: 0, acknowledged_at: 0, by: None });
+        self.attempts.push_back(Attempt::open(seq, state));
     }
 
     /// The attempt was acknowledged at `now`, and reads must show it from `effective` on.
@@ -128,11 +137,12 @@ impl History {
         self.attempts.retain(|attempt| attempt.seq != seq);
     }
 
-    /// The attempt that a read that begins now must show, or a newer one.
+    /// What a read that begins now must show.
     #[must_use]
-    pub fn floor(&self, now: u64) -> u64 {
+    pub fn basis(&self, now: u64) -> Basis {
         let promised = |a: &&Attempt| a.outcome == Outcome::Acknowledged && a.effective <= now;
-        self.attempts.iter().rev().find(promised).map_or(0, |a| a.seq).max(self.observed)
+        let floor = self.attempts.iter().rev().find(promised).map_or(0, |a| a.seq).max(self.observed);
+        Basis { floor, losses: self.losses }
     }
 
     /// What the writer takes the key to hold.
@@ -142,38 +152,58 @@ impl History {
         self.attempts.iter().rev().find(known).map_or(State::Absent, |a| a.state)
     }
 
-    /// A read showed `state`; when it began, the floor was `floor`. Attempts from `below` on had not been sent. Of several
-    /// that it may have shown (a key can be absent more than once) it is taken for the oldest: others may have begun, or
-    /// come into effect, since it was answered.
-    pub fn observe(&mut self, state: State, floor: u64, below: u64) -> Seen {
+    /// A read showed `state`; `basis` is of when it began. Attempts from `below` on had not been sent. Of several that it may
+    /// have shown (a key can be absent more than once, a counter counts again after a loss) it is taken for the oldest:
+    /// others may have begun, or come into effect, since it was answered. One that is lost is the last to be thought of.
+    pub fn observe(&mut self, state: State, basis: Basis, below: u64) -> Seen {
+        let floor = basis.floor;
         let shows = |a: &&Attempt| a.seq < below && a.state == state;
-        let found = self.attempts.iter().filter(shows).find(|a| a.seq >= floor);
+        let standing = |a: &&Attempt| shows(a) && !matches!(a.outcome, Outcome::Lost(_));
+        let found = self.attempts.iter().filter(standing).find(|a| a.seq >= floor);
+        let found = found.or_else(|| self.attempts.iter().rev().find(standing));
         let Some(found) = found.or_else(|| self.attempts.iter().rev().find(shows)) else {
             return Seen::Foreign;
         };
         let (found, outcome) = (found.seq, found.outcome);
-        if outcome == Outcome::Lost {
-            return Seen::CameBack { found };
+        if let Outcome::Lost(loss) = outcome {
+            return if loss > basis.losses { Seen::Fine } else { Seen::CameBack { found } };
         }
         if found >= floor {
             self.observed = self.observed.max(found);
             return Seen::Fine;
         }
         let lost = self.lose(found, floor);
-        self.observed = found;
+        let known = lost == 0 && basis.losses < self.losses;
+        if !known {
+            self.losses += 1;
+            self.observed = found;
+            self.count_on(state);
+        }
         Seen::Backwards { found, floor, lost }
     }
 
     /// Marks what was acknowledged after `found` up to `floor` as lost.
     fn lose(&mut self, found: u64, floor: u64) -> usize {
+        let loss = Outcome::Lost(self.losses + 1);
         let missing =
             |a: &&mut Attempt| a.outcome == Outcome::Acknowledged && a.seq > found && a.seq <= floor;
-        self.attempts.iter_mut().filter(missing).map(|a| a.outcome = Outcome::Lost).count()
+        self.attempts.iter_mut().filter(missing).map(|a| a.outcome = loss).count()
+    }
+
+    /// The key went back to `state`. An increment that is under way makes that one more, if it is still to come.
+    fn count_on(&mut self, state: State) {
+        let loss = Outcome::Lost(self.losses);
+        let (State::Number(number), Some(last)) = (state, self.attempts.back_mut()) else { return };
+        if last.outcome == Outcome::Open {
+            last.outcome = loss;
+            let again = Attempt::open(last.seq, State::Number(number + 1));
+            self.attempts.push_back(again);
+        }
     }
 
     /// Acknowledged attempts that were found missing.
     pub fn lost(&self) -> impl Iterator<Item = Promise> + '_ {
-        self.attempts.iter().filter(|a| a.outcome == Outcome::Lost).filter_map(Attempt::promise)
+        self.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Lost(_))).filter_map(Attempt::promise)
     }
 
     /// The attempt that was last seen, if it was acknowledged. A key that is absent proves nothing: a deletion that was
@@ -189,6 +219,10 @@ impl History {
 }
 
 impl Attempt {
+    const fn open(seq: u64, state: State) -> Self {
+        Self { seq, state, outcome: Outcome::Open, effective: 0, acknowledged_at: 0, by: None }
+    }
+
     fn promise(&self) -> Option<Promise> {
         Some(Promise { seq: self.seq, by: Arc::clone(self.by.as_ref()?), at: self.acknowledged_at })
     }

@@ -1,6 +1,6 @@
 //! One connection: picks commands, sends them, and writes down what became of them.
 
-use super::history::{Mastership, State};
+use super::history::{Basis, Mastership, State};
 use super::ledger::Group;
 use super::report::Tally;
 use super::router::{Outcome, Request, Router};
@@ -205,22 +205,22 @@ impl Worker {
     }
 
     async fn write(&mut self, write: Write) {
-        let (name, floors): (String, Vec<u64>) = {
+        let (name, bases): (String, Vec<Basis>) = {
             let now = self.shared.now();
             let mut ledger = self.shared.ledger(self.id);
             let name = ledger.key(write.keys[0].0).name.clone();
             let mut begin = |(key, state): &(usize, State)| {
                 let history = &mut ledger.key_mut(*key).history;
-                let floor = history.floor(now);
+                let basis = history.basis(now);
                 history.begin(write.seq, *state);
-                floor
+                basis
             };
             (name, write.keys.iter().map(&mut begin).collect())
         };
         self.tally.operations += 1;
         match self.router.run(&write.request).await {
             Outcome::Done { replies, by } => match effects(&write, &name, &replies) {
-                Some(effects) => self.settle(&write, effects, &floors, &by),
+                Some(effects) => self.settle(&write, effects, &bases, &by),
                 None => self.unknown(&write, "unexpected reply").await,
             },
             Outcome::Refused { error, by } => self.refused(&error, &by).await,
@@ -232,17 +232,17 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, write: &Write, effects: Vec<Effect>, floors: &[u64], by: &Arc<Mastership>) {
+    fn settle(&mut self, write: &Write, effects: Vec<Effect>, bases: &[Basis], by: &Arc<Mastership>) {
         let now = self.shared.now();
         let gone_by = match write.kind {
             Kind::Expire(ttl) => Some(now + ttl + self.shared.options.expiry_slack_ms),
             _ => None,
         };
         let mut ledger = self.shared.ledger(self.id);
-        for (((index, _), effect), floor) in write.keys.iter().zip(effects).zip(floors) {
+        for (((index, _), effect), basis) in write.keys.iter().zip(effects).zip(bases) {
             let key = ledger.key_mut(*index);
             if let Some(before) = effect.before {
-                let seen = key.history.observe(before, *floor, write.seq);
+                let seen = key.history.observe(before, *basis, write.seq);
                 self.shared.judge(&key.name, &seen, &format!("{:?} of", write.kind));
             }
             match effect.after {
@@ -327,25 +327,25 @@ impl Worker {
     }
 
     async fn read(&mut self, owner: usize, index: usize) {
-        let (name, is_counter, floor) = {
+        let (name, is_counter, basis) = {
             let now = self.shared.now();
             let ledger = self.shared.ledger(owner);
             let key = ledger.key(index);
-            (key.name.clone(), key.is_counter, key.history.floor(now))
+            (key.name.clone(), key.is_counter, key.history.basis(now))
         };
         let request = Request::new(key_slot(name.as_bytes()), &["GET", &name]);
         if let Some(replies) = self.ask(&request).await {
-            self.shared.observe(owner, index, state(&name, is_counter, &replies[0]), floor, "GET of");
+            self.shared.observe(owner, index, state(&name, is_counter, &replies[0]), basis, "GET of");
         }
     }
 
     /// MGET of three texts that only ever change together.
     async fn read_group(&mut self, pick: u64) {
         let (group, names) = self.group(pick);
-        let floors = {
+        let bases = {
             let now = self.shared.now();
             let ledger = self.shared.ledger(self.id);
-            group.map(|key| ledger.key(key).history.floor(now))
+            group.map(|key| ledger.key(key).history.basis(now))
         };
         let request = Request::new(key_slot(names[0].as_bytes()), &["MGET", &names[0], &names[1], &names[2]]);
         let Some(replies) = self.ask(&request).await else { return };
@@ -356,7 +356,7 @@ impl Worker {
                 .violation(format!("MGET of {}: keys that change together differ: {states:?}", names[0]));
         }
         for (i, state) in states.into_iter().enumerate() {
-            self.shared.observe(self.id, group[i], state, floors[i], "MGET of");
+            self.shared.observe(self.id, group[i], state, bases[i], "MGET of");
         }
     }
 
@@ -393,11 +393,11 @@ impl Worker {
 
 impl Shared {
     /// Writes down what a read of a key showed. `None`: no value of ours.
-    pub(super) fn observe(&self, owner: usize, index: usize, state: Option<State>, floor: u64, what: &str) {
+    pub(super) fn observe(&self, owner: usize, index: usize, state: Option<State>, basis: Basis, what: &str) {
         let mut ledger = self.ledger(owner);
         let key = ledger.key_mut(index);
         let seen = match state {
-            Some(state) => key.history.observe(state, floor, u64::MAX),
+            Some(state) => key.history.observe(state, basis, u64::MAX),
             None => super::history::Seen::Foreign,
         };
         self.judge(&key.name, &seen, what);
