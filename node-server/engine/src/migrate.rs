@@ -4,7 +4,8 @@
 use crate::Engine;
 use crate::command::{CommandError, CommandResult};
 use crate::effects::Effects;
-use crate::keyspace::{Expired, Keys};
+use crate::keyspace::{Expired, Keys, SlotGuard};
+use crate::options::CROSSING_HOLD_MS;
 use crate::session::Session;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::{Millis, Slot};
@@ -108,8 +109,8 @@ impl MigrateRequest {
 pub struct Leaving {
     /// Its name.
     pub key: Vec<u8>,
-    /// Milliseconds to live, as RESTORE takes them: 0 for no expiry.
-    pub ttl_ms: u64,
+    /// When it expires.
+    pub expires: Option<Millis>,
     /// DUMP's payload.
     pub payload: Vec<u8>,
     /// The target may have it already, of an earlier try: to be replaced.
@@ -142,9 +143,12 @@ impl From<bool> for Fate {
 pub struct Migration {
     /// The keys that are there, in the order of the request.
     pub keys: Vec<Leaving>,
+    /// End of the log when they were marked: nothing behind it changes them.
+    pub written: u64,
     slot: Slot,
     id: u64,
     copy: bool,
+    send_by: Millis,
 }
 
 /// What [`Engine::migrate_begin`] says.
@@ -168,7 +172,13 @@ impl Leaving {
     fn gone(key: &[u8]) -> Self {
         let mut payload = Vec::new();
         encode_string_dump(&mut payload, b"", false);
-        Self { key: key.to_vec(), ttl_ms: 0, payload, replace: true, gone: true }
+        Self { key: key.to_vec(), expires: None, payload, replace: true, gone: true }
+    }
+
+    /// Milliseconds to live, as RESTORE takes them: 0 for no expiry.
+    #[must_use]
+    pub fn ttl_ms(&self, now: Millis) -> u64 {
+        self.expires.map_or(0, |at| at.since(now).max(1))
     }
 }
 
@@ -189,11 +199,7 @@ impl Engine {
         let slot = self.slot_of(&session, request.keys.iter().map(Vec::as_slice))?;
         let Some(slot) = slot else { return Ok(MigrateBegin::NoKey) };
         let Some(mut guard) = self.keyspace.try_lock(slot) else { return Ok(MigrateBegin::Busy) };
-        if !guard.state().writable() {
-            return Err(self
-                .moved_to(&session, slot)
-                .unwrap_or(CommandError::text("CLUSTERDOWN Hash slot not served")));
-        }
+        self.answers_for(&guard)?;
         let on_their_way = |t: &crate::keyspace::SlotTable| request.keys.iter().any(|key| t.is_leaving(key));
         if guard.table().is_some_and(|t| t.leaving() > 0 && on_their_way(t)) {
             return Ok(MigrateBegin::Busy);
@@ -214,8 +220,8 @@ impl Engine {
                 .value()
                 .put_dump(&mut payload, self.compresses_rdb())
                 .map_err(|error| CommandError::text(format!("ERR {error}")))?;
-            let ttl_ms = entry.expire_at().map_or(0, |at| at.since(now).max(1));
-            keys.push(Leaving { key: key.clone(), ttl_ms, payload, replace, gone: false });
+            let expires = entry.expire_at();
+            keys.push(Leaving { key: key.clone(), expires, payload, replace, gone: false });
         }
         if keys.is_empty() {
             return Ok(MigrateBegin::NoKey);
@@ -227,7 +233,31 @@ impl Engine {
             keys.retain(|leaving| table.mark_leaving(&leaving.key, id));
             self.leaving.fetch_add(keys.len(), Ordering::SeqCst);
         }
-        Ok(MigrateBegin::Send(Migration { keys, slot, id, copy: request.copy }))
+        let (written, send_by) = (self.log.end(), now.after(CROSSING_HOLD_MS));
+        Ok(MigrateBegin::Send(Migration { keys, written, slot, id, copy: request.copy, send_by }))
+    }
+
+    /// Whether the keys may be sent: a replica in sync has them, and all that was written before. Otherwise, were this node
+    /// to die and the replica to take over, the target's part of an MSET would be the new one and the rest the old one.
+    /// A replica that does not acknowledge holds them up for [`CROSSING_HOLD_MS`].
+    #[must_use]
+    pub fn may_send(&self, migration: &Migration, now: Millis) -> bool {
+        migration.copy || self.acks.reached(migration.written) || now >= migration.send_by
+    }
+
+    /// After a wait for [`Self::may_send`]: whether this node still answers for the keys. `None`: the slot is locked, ask
+    /// again in a while.
+    #[must_use]
+    pub fn still_answers_for(&self, migration: &Migration) -> Option<CommandResult> {
+        self.keyspace.try_lock(migration.slot).map(|guard| self.answers_for(&guard))
+    }
+
+    fn answers_for(&self, guard: &SlotGuard<'_>) -> CommandResult {
+        if guard.state().writable() {
+            return Ok(());
+        }
+        let not_served = CommandError::text("CLUSTERDOWN Hash slot not served");
+        Err(self.moved_to(&Session::master(), guard.slot()).unwrap_or(not_served))
     }
 
     /// Ends a migration: keys that have arrived are deleted here (unless copied); the others stay, whatever the target
@@ -289,7 +319,7 @@ impl Engine {
 
     fn delete_arrived<'k>(
         &'k self,
-        guard: &mut crate::keyspace::SlotGuard<'k>,
+        guard: &mut SlotGuard<'k>,
         arrived: &[&[u8]],
         now: Millis,
     ) -> Option<u64> {

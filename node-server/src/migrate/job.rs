@@ -2,8 +2,9 @@
 
 use super::pool::Pool;
 use super::target::{Sent, Unfinished, send};
-use crate::node::now;
-use node_server_engine::{Engine, Fate, MigrateBegin, MigrateRequest, Migration};
+use crate::node::{Node, now};
+use node_server_engine::command::CommandResult;
+use node_server_engine::{Engine, Fate, Leaving, MigrateBegin, MigrateRequest, Migration};
 use node_server_protocol::Millis;
 use std::io;
 use std::sync::Arc;
@@ -13,13 +14,18 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_millis(1);
 
 /// Moves the keys; the reply.
-pub(super) async fn run(engine: &Arc<Engine>, pool: &Pool, db: u16, request: &MigrateRequest) -> Vec<u8> {
+pub(super) async fn run(node: &Node, pool: &Pool, db: u16, request: &MigrateRequest) -> Vec<u8> {
+    let engine = &node.engine;
     let deadline = now().after(request.timeout_ms);
     let migration = match begin(engine, db, request, deadline).await {
         Ok(migration) => migration,
         Err(reply) => return reply,
     };
-    let (sent, migration) = deliver(engine, pool, request, migration).await;
+    let mut sent = Sent::new(migration.keys.len());
+    match replicated(node, &migration).await {
+        Ok(()) => deliver(engine, pool, request, &migration.keys, &mut sent).await,
+        Err(refusal) => sent.failed = Some(refusal.to_string()),
+    }
     let fates = (0..migration.keys.len()).map(|n| sent.fate(n)).collect();
     if let Some(offset) = end(engine, migration, fates).await {
         on_disk(engine, offset).await;
@@ -49,6 +55,23 @@ async fn begin(
     }
 }
 
+/// Until the keys may be sent, or never: another master may have been elected meanwhile.
+async fn replicated(node: &Node, migration: &Migration) -> CommandResult {
+    let engine = &node.engine;
+    if engine.may_send(migration, now()) {
+        return Ok(());
+    }
+    node.replication.want_ack(migration.written);
+    loop {
+        tokio::time::sleep(SOON).await;
+        if engine.may_send(migration, now())
+            && let Some(answers) = engine.still_answers_for(migration)
+        {
+            return answers;
+        }
+    }
+}
+
 /// Sends the keys. A kept connection may have been closed by the target just now: then once more on a new one, where
 /// keys whose fate is unknown replace what may be there already. They are still marked here, so nobody can have changed
 /// them there.
@@ -56,29 +79,28 @@ async fn deliver(
     engine: &Arc<Engine>,
     pool: &Pool,
     request: &MigrateRequest,
-    migration: Migration,
-) -> (Sent, Migration) {
-    let mut sent = Sent::new(migration.keys.len());
+    keys: &[Leaving],
+    sent: &mut Sent,
+) {
     let cluster = engine.is_cluster();
     let (connection, kept) = match pool.connect(request).await {
         Ok(connection) => connection,
         Err(error) => {
             sent.failed = Some(not_connected(&error).into());
-            return (sent, migration);
+            return;
         }
     };
-    let mut outcome = send(connection, request, cluster, &migration.keys, &mut sent).await;
+    let mut outcome = send(connection, request, cluster, keys, sent, now()).await;
     if kept
         && matches!(outcome, Err(Unfinished::Reset(_)))
         && let Ok(connection) = pool.connect_anew(request).await
     {
-        outcome = send(connection, request, cluster, &migration.keys, &mut sent).await;
+        outcome = send(connection, request, cluster, keys, sent, now()).await;
     }
     match outcome {
         Ok(connection) => pool.keep(request, connection),
         Err(unfinished) => sent.failed = Some(unfinished.reply()),
     }
-    (sent, migration)
 }
 
 /// Redis notices a refused connection only when it writes, and says so.

@@ -42,7 +42,7 @@ async fn run(node: Arc<Node>, mut requests: Receiver<ToMigrate>) {
         let Ok(permit) = Arc::clone(&jobs).acquire_owned().await else { return };
         let (node, pool) = (Arc::clone(&node), Arc::clone(&pool));
         tokio::spawn(async move {
-            let reply = job::run(&node.engine, &pool, db, &request).await;
+            let reply = job::run(&node, &pool, db, &request).await;
             node.mailboxes.reply(reply_to, reply);
             drop(permit);
         });

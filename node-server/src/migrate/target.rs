@@ -2,6 +2,7 @@
 
 use node_server_engine::log::put_command;
 use node_server_engine::{Fate, Leaving, MigrateRequest};
+use node_server_protocol::Millis;
 use node_server_protocol::resp::{Reply, parse_reply};
 use std::io;
 use std::time::Duration;
@@ -77,13 +78,15 @@ impl Unfinished {
     }
 }
 
-/// Sends every key that has not been answered yet. Returns the connection if it can be used again.
+/// Sends every key that has not been answered yet, with what is left of its time to live at `now`. Returns the connection
+/// if it can be used again.
 pub(super) async fn send(
     mut stream: TcpStream,
     request: &MigrateRequest,
     cluster: bool,
     keys: &[Leaving],
     sent: &mut Sent,
+    now: Millis,
 ) -> Result<TcpStream, Unfinished> {
     sent.lost = false;
     let timeout = Duration::from_millis(request.timeout_ms);
@@ -97,7 +100,7 @@ pub(super) async fn send(
     let mut preamble = Vec::new();
     let before = put_preamble(&mut preamble, request, cluster);
     let (reader, writer) = stream.split();
-    let writing = write(writer, preamble, &commands, keys, cluster, timeout);
+    let writing = write(writer, preamble, &commands, keys, (cluster, now), timeout);
     let reading = read(reader, before, &open, sent, timeout);
     let (written, answered) = tokio::join!(writing, reading);
     answered.and(written)?;
@@ -126,16 +129,16 @@ async fn write(
     preamble: Vec<u8>,
     commands: &[(usize, bool)],
     keys: &[Leaving],
-    cluster: bool,
+    (cluster, now): (bool, Millis),
     timeout: Duration,
 ) -> Result<(), Unfinished> {
     let restore: &[u8] = if cluster { b"RESTORE-ASKING" } else { b"RESTORE" };
     let mut out = preamble;
     let mut left = commands.iter().peekable();
     while let Some((n, replace)) = left.next() {
-        let Leaving { key, ttl_ms, payload, gone, .. } = &keys[*n];
+        let leaving @ Leaving { key, payload, gone, .. } = &keys[*n];
         // A key that expired in 1970 is deleted by RESTORE.
-        let ttl = if *gone { "1".to_owned() } else { ttl_ms.to_string() };
+        let ttl = if *gone { "1".to_owned() } else { leaving.ttl_ms(now).to_string() };
         let mut args: Vec<&[u8]> = vec![restore, key, ttl.as_bytes(), payload];
         if *replace {
             args.push(b"REPLACE");

@@ -1,5 +1,6 @@
 //! MIGRATE and what is built on it.
 
+use super::peer::Peer;
 use super::*;
 use e2e::{PortBlock, cli};
 
@@ -48,7 +49,10 @@ struct Open {
 
 /// A slot with keys `{tag}1` and so on, each with its number as value, on its way from the first to the second master.
 fn open(keys: u32) -> Open {
-    let cluster = steady(3, 1);
+    open_in(steady(3, 1), keys)
+}
+
+fn open_in(cluster: LocalCluster, keys: u32) -> Open {
     let tag = keys_of(0, 3, "tag", 1).remove(0);
     let slot = key_slot(tag.as_bytes()).to_string();
     let (from, to) = (id(&cluster.nodes[0]).to_string(), id(&cluster.nodes[1]).to_string());
@@ -127,4 +131,35 @@ fn a_target_that_is_not_there_changes_nothing() {
     assert_eq!(error(source.command(&args).unwrap()), "IOERR error or timeout reading to target instance");
     assert_eq!(source.text(&["GET", &key]).unwrap(), "1");
     assert_eq!(source.text(&["SET", &key, "two"]).unwrap(), "OK");
+}
+
+/// How long a replica that says nothing is waited for (`IN_SYNC_MS`).
+const IN_SYNC: Duration = Duration::from_secs(3);
+
+/// Otherwise what was written together with it could be lost with the source. The replica is one as Redis's: it
+/// acknowledges when it is asked.
+#[test]
+fn a_key_crosses_when_a_replica_of_its_source_has_it() {
+    let Open { cluster, tag, mut source, mut target, port } = open_in(steady(3, 0), 1);
+    let (key, slot) = (format!("{{{tag}}}1"), key_slot(tag.as_bytes()).to_string());
+    let mut peer = Peer::connect(&cluster.nodes[0]);
+    peer.say(&["PSYNC", "?", "-1"]);
+    let (_, offset) = peer.full();
+    let acknowledged = Instant::now();
+    peer.say(&["REPLCONF", "ACK", &offset.to_string()]);
+    wait::until("it is online", SOON, || {
+        info(&cluster.nodes[0], "replication", "slave0").contains(&format!("state=online,offset={offset},"))
+    })
+    .unwrap();
+    source.call(&["SET", &key, "new"]).unwrap();
+    let moved =
+        std::thread::spawn(move || source.command(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]));
+    peer.until(b"GETACK\r\n$1\r\n*\r\n");
+    let crossed = target.call(&["CLUSTER", "COUNTKEYSINSLOT", &slot]).unwrap();
+    let silent = acknowledged.elapsed();
+    assert!(crossed == Reply::Integer(0) || silent > IN_SYNC, "{crossed:?} after {silent:?}");
+    let end = info(&cluster.nodes[0], "replication", "master_repl_offset");
+    peer.say(&["REPLCONF", "ACK", &end]);
+    assert_eq!(moved.join().unwrap().unwrap(), Reply::Simple("OK".into()));
+    assert_eq!(target.call(&["CLUSTER", "COUNTKEYSINSLOT", &slot]).unwrap(), Reply::Integer(1));
 }

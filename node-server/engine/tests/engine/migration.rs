@@ -1,6 +1,7 @@
 //! MIGRATE: reads pass, writers of marked keys wait, and what has crossed is deleted and logged once.
 
 use crate::support::*;
+use node_server_engine::options::CROSSING_HOLD_MS;
 use node_server_engine::{Fate, MigrateBegin, MigrateRequest, Migration, Outcome, ReplicaAck};
 use node_server_protocol::resp::Reply;
 use node_server_protocol::{Millis, key_slot};
@@ -46,6 +47,54 @@ fn parses_what_redis_cli_sends() {
     assert_eq!(bad("MIGRATE h 7 k 0 x"), "ERR value is not an integer or out of range");
 }
 
+/// Half of an MSET crossed, and its source died before the replica had the other half.
+#[test]
+fn keys_are_sent_when_a_replica_has_all_that_was_written_before() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("MSET {a}1 old {a}2 old");
+    open_slot(&node);
+    let may_send = |migration: &Migration, now| node.engine.may_send(migration, now);
+    let alone = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
+    assert!(may_send(&alone, NOW), "no replica is in sync: nothing to wait for");
+    assert_eq!(node.engine.migrate_end(alone, |_| Fate::Stayed, NOW).unwrap(), None);
+    let ack = |offset| node.engine.acks().set(vec![ReplicaAck { offset, in_sync: true, on_disk: 0 }]);
+    let before = node.engine.log().end();
+    ack(before);
+    client.ok("MSET {a}1 new {a}2 new");
+    let end = node.engine.log().end();
+    let migration = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
+    client.ok("SET {a}2 newer");
+    assert!(!may_send(&migration, NOW));
+    let copy = begin(&node, "MIGRATE 127.0.0.2 7002 {a}2 0 5000 COPY");
+    assert!(may_send(&copy, NOW), "nothing is deleted here for a copy");
+    ack(end - 1);
+    assert!(!may_send(&migration, NOW.after(CROSSING_HOLD_MS - 1)));
+    assert!(
+        may_send(&migration, NOW.after(CROSSING_HOLD_MS)),
+        "a replica that stands still holds nothing up for ever"
+    );
+    ack(end);
+    assert!(may_send(&migration, NOW), "it need not have what came later");
+    assert!(matches!(node.engine.still_answers_for(&migration), Some(Ok(()))));
+    node.engine.publish_routing(Arc::new(routing(2, 3, &[])));
+    let refused = node.engine.still_answers_for(&migration).unwrap().unwrap_err();
+    assert_eq!(refused.to_string(), "MOVED 15495 127.0.0.1:7001");
+    assert_eq!(node.engine.migrate_end(migration, |_| Fate::Stayed, NOW).unwrap(), None);
+}
+
+/// It may have waited.
+#[test]
+fn time_to_live_is_counted_when_a_key_is_sent() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 x PX 5000");
+    open_slot(&node);
+    let migration = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
+    let left = |later| migration.keys[0].ttl_ms(NOW.after(later));
+    assert_eq!([left(0), left(3000), left(6000)], [5000, 2000, 1]);
+}
+
 #[test]
 fn keys_cross() {
     let node = Node::master();
@@ -55,7 +104,7 @@ fn keys_cross() {
     open_slot(&node);
     let migration = begin(&node, THREE);
     assert_eq!(migration.keys.iter().map(|k| k.key.as_slice()).collect::<Vec<_>>(), [b"{a}1", b"{a}2"]);
-    assert_eq!(migration.keys.iter().map(|k| k.ttl_ms).collect::<Vec<_>>(), [0, 60000]);
+    assert_eq!(migration.keys.iter().map(|k| k.ttl_ms(NOW)).collect::<Vec<_>>(), [0, 60000]);
     assert!(matches!(node.engine.migrate_begin(&request(THREE), 0, NOW).unwrap(), MigrateBegin::Busy));
     assert_eq!(other.line("GET {a}1"), bulk("one"), "reads pass");
     assert_eq!(client.outcome(&["SET", "{a}1", "x"]), Outcome::Park);

@@ -14,15 +14,17 @@ fn request(port: u16) -> MigrateRequest {
     }
 }
 
+const NOW: Millis = Millis(1_000_000);
+
 fn keys() -> Vec<Leaving> {
-    let key = |name: &str, ttl_ms| Leaving {
+    let key = |name: &str, expires: Option<Millis>| Leaving {
         key: name.into(),
-        ttl_ms,
+        expires,
         payload: b"pay".to_vec(),
         replace: false,
         gone: false,
     };
-    vec![key("a", 0), key("b", 70), key("c", 0)]
+    vec![key("a", None), key("b", Some(NOW.after(70))), key("c", None)]
 }
 
 /// A target that answers `replies` to the first connection and closes it, and keeps what was said.
@@ -62,7 +64,7 @@ async fn every_key_is_sent_and_booked() {
     let replies = b"+OK\r\n+OK\r\n-BUSYKEY Target key name already exists.\r\n+OK\r\n";
     let (port, said) = target(replies, expected.len()).await;
     let mut sent = Sent::new(3);
-    send(connect(port).await, &request(port), true, &keys(), &mut sent).await.unwrap();
+    send(connect(port).await, &request(port), true, &keys(), &mut sent, NOW).await.unwrap();
     assert_eq!(said.await.unwrap(), expected);
     assert_eq!(sent.acknowledged, [true, false, true]);
     assert_eq!(sent.refused.as_deref(), Some("BUSYKEY Target key name already exists."));
@@ -78,7 +80,7 @@ async fn without_cluster_mode_it_selects_and_restores() {
     let (port, said) = target(b"+OK\r\n+OK\r\n+OK\r\n", expected.len()).await;
     let mut sent = Sent::new(1);
     let request = MigrateRequest { replace: true, ..request(port) };
-    send(connect(port).await, &request, false, &keys()[..1], &mut sent).await.unwrap();
+    send(connect(port).await, &request, false, &keys()[..1], &mut sent, NOW).await.unwrap();
     assert_eq!(said.await.unwrap(), expected);
     assert_eq!((sent.acknowledged, sent.refused), (vec![true], None));
 }
@@ -88,7 +90,7 @@ async fn what_was_not_answered_is_unclear_and_replaced_the_next_time() {
     let (port, said) = target(b"+OK\r\n+OK\r\n", 1).await;
     let mut sent = Sent::new(3);
     let keys = keys();
-    let ended = send(connect(port).await, &request(port), true, &keys, &mut sent).await;
+    let ended = send(connect(port).await, &request(port), true, &keys, &mut sent, NOW).await;
     assert!(matches!(ended, Err(Unfinished::Reset(_))), "{ended:?}");
     said.await.unwrap();
     assert_eq!((&sent.acknowledged, &sent.unclear), (&vec![true, false, false], &vec![false, true, true]));
@@ -98,7 +100,7 @@ async fn what_was_not_answered_is_unclear_and_replaced_the_next_time() {
         &[b"RESTORE-ASKING", b"c", b"0", b"pay", b"REPLACE"],
     ]);
     let (port, said) = target(b"+OK\r\n+OK\r\n+OK\r\n", expected.len()).await;
-    send(connect(port).await, &request(port), true, &keys, &mut sent).await.unwrap();
+    send(connect(port).await, &request(port), true, &keys, &mut sent, NOW).await.unwrap();
     assert_eq!(said.await.unwrap(), expected);
     assert_eq!(sent.acknowledged, [true; 3]);
 }
@@ -112,7 +114,7 @@ async fn a_key_that_is_gone_is_deleted_at_the_target() {
     let (port, said) = target(b"+OK\r\n+OK\r\n", expected.len()).await;
     let gone = Leaving { replace: true, gone: true, ..keys().remove(0) };
     let mut sent = Sent::new(1);
-    send(connect(port).await, &request(port), true, &[gone], &mut sent).await.unwrap();
+    send(connect(port).await, &request(port), true, &[gone], &mut sent, NOW).await.unwrap();
     assert_eq!(said.await.unwrap(), expected);
     assert_eq!((sent.fate(0), sent.fate(1)), (Fate::Arrived, Fate::Stayed));
 }
@@ -123,7 +125,7 @@ async fn silence_ends_at_the_timeout() {
     let port = listener.local_addr().unwrap().port();
     let mut sent = Sent::new(3);
     let request = MigrateRequest { timeout_ms: 500, ..request(port) };
-    let ended = send(connect(port).await, &request, true, &keys(), &mut sent).await.unwrap_err();
+    let ended = send(connect(port).await, &request, true, &keys(), &mut sent, NOW).await.unwrap_err();
     assert_eq!(ended.reply(), "IOERR error or timeout reading to target instance");
     assert_eq!(sent.acknowledged, [false; 3]);
 }
@@ -133,7 +135,7 @@ async fn silence_ends_at_the_timeout() {
 async fn behind_a_refused_password_nothing_has_arrived() {
     let (port, said) = target(b"-ERR AUTH no\r\n+OK\r\n-NOAUTH no\r\n+OK\r\n", 1).await;
     let mut sent = Sent::new(3);
-    send(connect(port).await, &request(port), true, &keys(), &mut sent).await.unwrap();
+    send(connect(port).await, &request(port), true, &keys(), &mut sent, NOW).await.unwrap();
     said.await.unwrap();
     assert_eq!([0, 1, 2].map(|n| sent.fate(n)), [Fate::Unclear, Fate::Stayed, Fate::Unclear]);
     assert_eq!(sent.refused.as_deref(), Some("ERR AUTH no"));
