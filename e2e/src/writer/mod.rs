@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use worker::Worker;
 
-/// How long a busy machine may take for a reply where nobody is to fail: a failover alone may hold a write for eight seconds.
-pub const PATIENT_REPLY_LIMIT: Duration = Duration::from_secs(20);
+/// How long a busy machine may take for a reply: a failover alone may hold a write for eight seconds.
+const REPLY_LIMIT: Duration = Duration::from_secs(20);
 
 /// How to write.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Options {
             prefix: "checked".into(),
             seed: 1,
             password: None,
-            reply_limit: Duration::from_secs(5),
+            reply_limit: REPLY_LIMIT,
             expiry_slack_ms: 2000,
         }
     }

@@ -1,7 +1,7 @@
 //! A cluster that is ready, and a writer at work on it.
 
 use e2e::Declared;
-use e2e::writer::{Keys, Loss, Options, PATIENT_REPLY_LIMIT, Report, Writer};
+use e2e::writer::{Keys, Loss, Options, Report, Writer};
 use node_server_protocol::SlotSet;
 use std::time::Duration;
 use tokio::task::block_in_place;
@@ -29,8 +29,7 @@ impl Scene {
         cluster.start_operator().unwrap();
         block_in_place(|| cluster.wait_converged()).unwrap();
         assert_owned(&cluster, slots);
-        let options =
-            Options { loss, reply_limit: PATIENT_REPLY_LIMIT, ..Options::new(&cluster.addresses().unwrap()) };
+        let options = Options { loss, ..Options::new(&cluster.addresses().unwrap()) };
         for some in &keys {
             some.set(&options).await.unwrap();
         }

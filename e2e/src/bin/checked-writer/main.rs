@@ -9,13 +9,16 @@ use clap::{Parser, Subcommand};
 use control::Request;
 use e2e::Client;
 use e2e::answers::{Answers, Count};
-use e2e::writer::{Keys, Loss, Options, PATIENT_REPLY_LIMIT, Writer};
+use e2e::writer::{Keys, Loss, Options, Writer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// How long a reply may take where nodes may be lost.
+const LOST_REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
 struct Args {
@@ -85,14 +88,8 @@ struct How {
 }
 
 impl How {
-    /// Where no command may fail, a busy machine may take its time; where nodes are lost, replies are.
-    fn limits(&self) -> Options {
-        let options = Options::new(&self.seeds);
-        if self.may_lose { options } else { Options { reply_limit: PATIENT_REPLY_LIMIT, ..options } }
-    }
-
     fn options(self) -> Options {
-        let limits = self.limits();
+        let defaults = Options::new(&self.seeds);
         Options {
             connections: self.connections,
             operations_per_second: self.rate,
@@ -100,8 +97,10 @@ impl How {
             prefix: self.prefix.unwrap_or_else(|| format!("checked:{}", std::process::id())),
             seed: self.seed,
             password: self.password,
+            // Where nodes are lost, replies are: no use in waiting for them.
+            reply_limit: if self.may_lose { LOST_REPLY_LIMIT } else { defaults.reply_limit },
             expiry_slack_ms: self.expiry_slack_ms,
-            ..limits
+            ..defaults
         }
     }
 }
