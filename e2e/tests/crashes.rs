@@ -24,7 +24,6 @@ async fn soak(mode: Mode, masters: u16, kills: u64) -> Summary {
     let summary = Crashes::start(options).await.unwrap().run(|_| ()).await.unwrap();
     println!("{summary}");
     assert_eq!((summary.kills, summary.broken_count), (kills, 0), "{summary}");
-    assert!(summary.acknowledged >= 20 * kills, "{summary}");
     summary
 }
 
