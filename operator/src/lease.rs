@@ -16,6 +16,8 @@ const HOLDS: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two tries.
 const RETRY: Duration = Duration::from_secs(2);
+/// How often a Lease that changes meanwhile is let go again.
+const RELEASES_MAX: usize = 5;
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(4);
 
@@ -72,19 +74,19 @@ impl Election {
     /// # Errors
     /// The Lease is another's, or could not be renewed in time: this process must end.
     pub async fn hold(&mut self) -> anyhow::Error {
-        let mut renewed = Instant::now();
+        let mut renewed = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(RETRY).await;
-            match self.attempt().await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => return anyhow::anyhow!("another operator holds the Lease {}", self.name),
-                Err(error) => tracing::warn!(lease = self.name, "could not renew the Lease: {error:#}"),
-            }
-            if renewed.elapsed() > RENEW_DEADLINE {
-                return anyhow::anyhow!(
-                    "the Lease {} could not be renewed for {RENEW_DEADLINE:?}",
-                    self.name
-                );
+            // Others count from when they see it, which is no earlier than this.
+            let begun = tokio::time::Instant::now();
+            match tokio::time::timeout_at(renewed + RENEW_DEADLINE, self.attempt()).await {
+                Ok(Ok(true)) => renewed = begun,
+                Ok(Ok(false)) => return anyhow::anyhow!("another operator holds the Lease {}", self.name),
+                Ok(Err(error)) => tracing::warn!(lease = self.name, "could not renew the Lease: {error:#}"),
+                Err(_) => {
+                    let lease = &self.name;
+                    return anyhow::anyhow!("the Lease {lease} could not be renewed for {RENEW_DEADLINE:?}");
+                }
             }
         }
     }
@@ -92,16 +94,21 @@ impl Election {
     /// Lets it go, so that another need not wait.
     ///
     /// # Errors
-    /// The API server's.
+    /// The API server's; or it changed each time that it was read.
     pub async fn release(&mut self) -> anyhow::Result<()> {
-        let lease = self.get().await?.filter(|l| holder(l) == Some(self.identity.as_str()));
-        let Some(mut lease) = lease else { return Ok(()) };
-        let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(String::new());
-        spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(now());
-        self.replace(&lease).await?;
-        Ok(())
+        for _ in 0..RELEASES_MAX {
+            let lease = self.get().await?.filter(|l| holder(l) == Some(self.identity.as_str()));
+            let Some(mut lease) = lease else { return Ok(()) };
+            let spec = lease.spec.get_or_insert_default();
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+            spec.renew_time = Some(now());
+            // Our own last renewal may have been under way yet.
+            if self.replace(&lease).await? {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the Lease {} changed {RELEASES_MAX} times while it was let go", self.name)
     }
 
     /// True when it is ours now.
@@ -241,9 +248,10 @@ mod tests {
     }
 
     /// What the API server answers, one after the other, and what it was asked.
-    async fn asked(
+    async fn asked<T>(
         answers: Vec<(StatusCode, serde_json::Value)>,
-    ) -> (anyhow::Result<bool>, Vec<serde_json::Value>) {
+        ask: impl AsyncFnOnce(&mut Election) -> T,
+    ) -> (T, Vec<serde_json::Value>) {
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let server = tokio::spawn(async move {
             let mut bodies = Vec::new();
@@ -257,22 +265,62 @@ mod tests {
             bodies
         });
         let mut election = Election::new(Client::new(service, "ns"), "ns", "l", "me");
-        let result = election.attempt().await;
+        let result = ask(&mut election).await;
         (result, server.await.unwrap())
+    }
+
+    fn found(holder: &str) -> (StatusCode, serde_json::Value) {
+        (StatusCode::OK, serde_json::to_value(lease(holder, 1)).unwrap())
+    }
+
+    fn conflict() -> (StatusCode, serde_json::Value) {
+        let status = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409, "message": "", "metadata": {}
+        });
+        (StatusCode::CONFLICT, status)
     }
 
     #[tokio::test]
     async fn the_lease_that_was_read_is_written_and_a_faster_one_wins() {
-        let read = serde_json::to_value(lease("", 1)).unwrap();
-        let conflict = serde_json::json!({
-            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409, "message": "", "metadata": {}
-        });
-        let (taken, bodies) =
-            asked(vec![(StatusCode::OK, read.clone()), (StatusCode::OK, read.clone())]).await;
+        let attempt = async |election: &mut Election| election.attempt().await;
+        let (taken, bodies) = asked(vec![found(""), found("")], attempt).await;
         assert!(taken.unwrap());
         assert_eq!(bodies[1]["metadata"]["resourceVersion"], "7");
         assert_eq!(bodies[1]["spec"]["holderIdentity"], "me");
-        let (taken, _) = asked(vec![(StatusCode::OK, read), (StatusCode::CONFLICT, conflict)]).await;
+        let (taken, _) = asked(vec![found(""), conflict()], attempt).await;
         assert!(!taken.unwrap());
+    }
+
+    /// The last renewal was written while the Lease was let go: others waited for 15 s.
+    #[tokio::test]
+    async fn a_lease_is_let_go_again_when_it_changed_meanwhile() {
+        let release = async |election: &mut Election| election.release().await;
+        let (done, bodies) = asked(vec![found("me"), conflict(), found("me"), found("")], release).await;
+        done.unwrap();
+        assert_eq!(bodies[3]["spec"]["holderIdentity"], "");
+        asked(vec![found("me"), conflict(), found("other")], release).await.0.unwrap();
+        let always = [found("me"), conflict()].into_iter().cycle().take(2 * RELEASES_MAX).collect();
+        assert!(asked(always, release).await.0.is_err());
+    }
+
+    /// A slow API server: renewed behind the end of its time is not renewed.
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_ends_before_another_may_begin() {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let slow = tokio::spawn(async move {
+            loop {
+                let Some((_, send)) = handle.next_request().await else { return };
+                tokio::time::sleep(REQUEST - Duration::from_millis(1)).await;
+                let body = Body::from(serde_json::to_vec(&lease("me", 1)).unwrap());
+                send.send_response(
+                    Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).body(body).unwrap(),
+                );
+            }
+        });
+        let mut election = Election::new(Client::new(service, "ns"), "ns", "l", "me");
+        let begun = tokio::time::Instant::now();
+        election.hold().await;
+        assert!(begun.elapsed() < RENEW_DEADLINE + Duration::from_secs(1), "{:?}", begun.elapsed());
+        slow.abort();
     }
 }

@@ -109,6 +109,7 @@ impl<P: Platform> Reconciler<P> {
             observed: &observed,
             plan: &plan,
             findings: &findings,
+            absent: &self.platform.absent(),
             notices: &self.platform.notices(),
             generation: manifest.cluster.metadata.generation.unwrap_or(0),
             now: Time(Timestamp::now()),

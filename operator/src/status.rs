@@ -1,15 +1,16 @@
 //! Status from what was seen and what is planned. Pure: the time is an argument, and an unchanged condition keeps its
 //! time of transition.
 
-use crate::platform::Notice;
+mod shards;
+
+use crate::platform::{Absent, Notice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use node_server_protocol::{Role, SLOT_COUNT, SlotSet};
-use operator_api::{FormerNode, NodeState, NodeStatus, PlanStatus, RedisClusterStatus, ShardStatus};
-use operator_planner::observed::ReplicaLink;
+use node_server_protocol::{SLOT_COUNT, SlotSet};
+use operator_api::{FormerNode, NodeState, PlanStatus, RedisClusterStatus};
 use operator_planner::{
-    Desired, Explanation, Fact, Life, Member, MemberId, NodeReport, Observed, Plan, Proof, Step, Violation,
-    explain,
+    Desired, Explanation, Member, MemberId, NodeReport, Observed, Plan, Proof, Step, Violation, explain,
 };
+use shards::state;
 use std::collections::BTreeMap;
 
 /// Most lines of the plan that status carries.
@@ -28,6 +29,8 @@ pub struct Inputs<'a> {
     pub plan: &'a Plan,
     /// What the invariant check found; empty when everything is as it should be.
     pub findings: &'a [Violation],
+    /// Members without a pod or process.
+    pub absent: &'a [Absent],
     /// What the platform has to say.
     pub notices: &'a [Notice],
     /// The generation of the declaration.
@@ -39,7 +42,7 @@ pub struct Inputs<'a> {
 /// The status, given the one before.
 #[must_use]
 pub fn status(inputs: &Inputs<'_>, before: &RedisClusterStatus) -> RedisClusterStatus {
-    let shards = shards(inputs);
+    let shards = shards::shards(inputs, &before.shards);
     let covered = covered(inputs.observed);
     let words = explain(inputs.desired, inputs.observed, inputs.plan);
     let verdicts = conditions(inputs, &words, &covered);
@@ -92,62 +95,6 @@ fn covered(observed: &Observed) -> SlotSet {
     reports(observed)
         .filter(|r| r.cluster_ok && !r.closed_empty)
         .fold(SlotSet::new(), |all, r| all.union(&r.own_slots()))
-}
-
-fn shards(inputs: &Inputs<'_>) -> Vec<ShardStatus> {
-    let mut shards: BTreeMap<u16, ShardStatus> = BTreeMap::new();
-    let name = inputs.desired.name();
-    for (id, member) in members(inputs.observed).into_iter().flatten() {
-        let shard = shards.entry(id.shard).or_insert_with(|| ShardStatus {
-            name: format!("{name}-{}", id.shard),
-            ..ShardStatus::default()
-        });
-        if let Some(report) = member.node.known().filter(|r| r.role == Role::Master) {
-            let slots = report.own_slots();
-            if shard.master.is_empty() || slots.len() as i32 > shard.slot_count {
-                shard.master = id.name(name);
-                shard.slot_count = slots.len() as i32;
-                shard.slots = if slots.is_empty() { String::new() } else { slots.to_string() };
-            }
-        }
-        shard.nodes.push(node(id.name(name), member));
-    }
-    shards.into_values().collect()
-}
-
-fn node(pod: String, member: &Member) -> NodeStatus {
-    let (state, why) = state(member);
-    let report = member.node.known();
-    NodeStatus {
-        pod,
-        pod_uid: member.uid.clone(),
-        id: report.map(|r| r.id.to_string()).unwrap_or_default(),
-        role: report.map_or("unknown", |r| if r.role.is_master() { "master" } else { "replica" }).into(),
-        state,
-        why,
-    }
-}
-
-fn state(member: &Member) -> (NodeState, String) {
-    if let Life::Terminated(proof) = &member.life {
-        return (NodeState::Dead, proof.to_string());
-    }
-    match &member.node {
-        Fact::Unknown(why) => (NodeState::Unknown, why.to_string()),
-        Fact::Known(r) if r.closed_empty => {
-            (NodeState::ClosedEmpty, "it started without the data of its slots and serves nothing".into())
-        }
-        Fact::Known(r) => match r.replication.link {
-            ReplicaLink::Syncing => (NodeState::Syncing, "it copies its master's data".into()),
-            ReplicaLink::Down | ReplicaLink::NeverUp => {
-                (NodeState::Syncing, "the link to its master is down".into())
-            }
-            ReplicaLink::NotReplica | ReplicaLink::Up if r.cluster_ok => (NodeState::Ok, String::new()),
-            ReplicaLink::NotReplica | ReplicaLink::Up => {
-                (NodeState::Unknown, "it says that the cluster is down".into())
-            }
-        },
-    }
 }
 
 fn plan_status(words: Explanation) -> PlanStatus {

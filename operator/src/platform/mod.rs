@@ -25,6 +25,17 @@ pub struct Seen {
     pub last_id: Option<NodeId>,
 }
 
+/// A member without a pod or process at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Which.
+    pub member: MemberId,
+    /// The last pod's or process's unique name.
+    pub uid: String,
+    /// Who it said that it was.
+    pub id: NodeId,
+}
+
 /// Something that keeps a cluster from being as declared, or that its user should know, found outside of the nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notice {
@@ -44,6 +55,12 @@ pub trait Platform {
 
     /// Identities of ours that are proven gone.
     fn gone(&self) -> Vec<Gone>;
+
+    /// Members of which nothing is there now, with what was last known of them: theirs may be the identity that others
+    /// still know.
+    fn absent(&self) -> Vec<Absent> {
+        Vec::new()
+    }
 
     /// Notes which identity a member has, so that a later one shows that this is gone.
     fn remember(&mut self, member: MemberId, uid: &str, id: NodeId);

@@ -4,6 +4,7 @@
 //! In memory, an identity lives as long as its pod: another pod of the same name is another node. On a volume it comes
 //! back with the next pod, so that only another identity from the pod's own mouth shows that the former one is gone.
 
+use crate::platform::Absent;
 use node_server_protocol::NodeId;
 use operator_api::RedisClusterStatus;
 use operator_planner::observed::Gone;
@@ -102,9 +103,12 @@ impl Identities {
         (on_volumes || known.uid == uid).then_some(known.id)
     }
 
-    /// Members that are known.
-    pub fn members(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.known.keys().copied()
+    /// Members that are known and have no pod now.
+    pub fn absent(&self, has_pod: impl Fn(MemberId) -> bool) -> Vec<Absent> {
+        let absent = self.known.iter().filter(|(member, _)| !has_pod(**member));
+        absent
+            .map(|(member, known)| Absent { member: *member, uid: known.uid.clone(), id: known.id })
+            .collect()
     }
 
     /// Who is gone.
