@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a run gave.
 #[derive(Debug)]
@@ -15,6 +16,36 @@ pub struct Output {
     pub stdout: String,
     /// Standard error: warnings, refusals.
     pub stderr: String,
+}
+
+/// How often a command is said again that the API server has not answered.
+const AGAIN_MAX: usize = 10;
+const AGAIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether saying it twice does no more than saying it once.
+fn is_repeatable(args: &[&str]) -> bool {
+    matches!(
+        args.first(),
+        Some(&("get" | "apply" | "wait" | "label" | "patch" | "scale" | "rollout" | "uncordon" | "logs"))
+    ) || args.windows(2).any(|pair| matches!(pair, ["/checked-writer", "progress" | "look" | "verify"]))
+}
+
+/// Whether the API server, or the way through it to a pod, was not there at that moment.
+fn is_hiccup(said: &str) -> bool {
+    [
+        "TLS handshake timeout",
+        "connection refused",
+        "connection reset by peer",
+        "error dialing backend",
+        "etcdserver: request timed out",
+        "etcdserver: leader changed",
+        "the server is currently unable to handle the request",
+        "i/o timeout",
+        "http2: client connection lost",
+        "unexpected EOF",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// kubectl for one user of one API server.
@@ -87,12 +118,20 @@ impl Kubectl {
         self.ok_with(args, "")
     }
 
-    /// As [`Self::ok`], with that standard input.
+    /// As [`Self::ok`], with that standard input. Where the API server of a busy machine has not answered, a command that
+    /// may be said twice is said again.
     ///
     /// # Errors
     /// It fails; the message has its output.
     pub fn ok_with(&self, args: &[&str], input: &str) -> Result<String> {
-        let output = self.run_with(args, input)?;
+        let mut output = self.run_with(args, input)?;
+        for _ in 0..AGAIN_MAX {
+            if output.ok || !is_repeatable(args) || !is_hiccup(&output.stderr) {
+                break;
+            }
+            std::thread::sleep(AGAIN_PAUSE);
+            output = self.run_with(args, input)?;
+        }
         ensure!(output.ok, "kubectl {} failed: {}{}", args.join(" "), output.stdout, output.stderr);
         Ok(output.stdout)
     }
@@ -113,5 +152,27 @@ impl Kubectl {
     /// It is not there.
     pub fn get(&self, kind: &str, name: &str) -> Result<Value> {
         Ok(serde_json::from_str(&self.ok(&["get", kind, name, "--output=json"])?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_said_twice_is_said_again() {
+        for line in ["get pods", "apply --filename=-", "exec client -- /checked-writer progress"] {
+            assert!(is_repeatable(&line.split(' ').collect::<Vec<_>>()), "{line}");
+        }
+        for line in ["create namespace x", "exec client -- /checked-writer stop", "delete pod x"] {
+            assert!(!is_repeatable(&line.split(' ').collect::<Vec<_>>()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        assert!(is_hiccup("Unable to connect to the server: net/http: TLS handshake timeout"));
+        assert!(!is_hiccup("Error from server (Forbidden): rediscluster is forbidden"));
+        assert!(!is_hiccup("error: timed out waiting for the condition on redisclusters/demo"));
     }
 }

@@ -31,8 +31,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use worker::Worker;
 
-/// How long a busy machine may take for a reply: a failover alone may hold a write for eight seconds.
-const REPLY_LIMIT: Duration = Duration::from_secs(20);
+/// How long a busy machine may take for a reply: a failover alone may hold a write for eight seconds, and one that is tried
+/// again for as long as `shutdown-timeout`.
+const REPLY_LIMIT: Duration = Duration::from_secs(45);
 
 /// How to write.
 #[derive(Clone, Debug)]

@@ -16,6 +16,10 @@ use tokio::time::sleep;
 
 /// MOVED and ASK followed for one request, or between two TRYAGAINs.
 const REDIRECTIONS_MAX: usize = 16;
+/// As clients do, from the fifth on with ever longer pauses, a second and a half in all: two nodes that each take the other
+/// for the owner are about to hear who is.
+const REDIRECTIONS_AT_ONCE: usize = 4;
+const REDIRECTED_PAUSE_MAX: Duration = Duration::from_millis(160);
 /// TRYAGAIN taken for one request, with a pause after each: 30 s.
 const TRY_AGAIN_MAX: u32 = 3000;
 /// Attempts to reach an owner for one request, with a pause and a fresh look at the owners after each: about 1 s.
@@ -180,6 +184,9 @@ impl Router {
         if tries.redirections.len() > REDIRECTIONS_MAX {
             let last = &tries.redirections[REDIRECTIONS_MAX - 2..];
             return Err(format!("more than {REDIRECTIONS_MAX} redirections, the last {}", last.join(", ")));
+        }
+        if let Some(late @ 1..) = tries.redirections.len().checked_sub(REDIRECTIONS_AT_ONCE) {
+            sleep((PAUSE * (1 << (late - 1).min(4))).min(REDIRECTED_PAUSE_MAX)).await;
         }
         match redirection {
             Redirection::Moved(slot, to) => {

@@ -7,7 +7,7 @@ use crate::kind::Kind;
 use crate::scene::{Company, measured, run, seconds};
 use crate::wait;
 use anyhow::{Context, Result, ensure};
-use node_server_protocol::{Epoch, NodeId, Role};
+use node_server_protocol::{NodeId, Role};
 use operator::build::{CLUSTER_LABEL, claim_name};
 use operator_planner::MemberId;
 use std::collections::BTreeMap;
@@ -17,6 +17,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 const KEYS: u64 = 5000;
 /// Room for what the writer writes until a rewrite makes the files small again.
 const SPEC: &str = "masters: 3, replicasPerMaster: 1, storage: {size: 1Gi}";
+
+/// The same, and what is removed of its files is not written anew by a rewrite.
+const NOT_REWRITTEN: &str =
+    "masters: 3, replicasPerMaster: 1, storage: {size: 1Gi}, config: {auto-aof-rewrite-percentage: '0'}";
+/// How often all shards may save themselves: a master that is told to end a moment before its replica hands over to it, and
+/// gets its data back from it where that one is told later.
+const DELETIONS: usize = 5;
 
 /// Who is told to end writes everything to its volume first: so nothing may be missing, whoever is master afterwards.
 #[test]
@@ -31,7 +38,7 @@ fn with_storage() {
         let now = identities(&cluster)?;
         ensure!(now == before, "before {before:#?}\nnow {now:#?}");
         cluster.ensure_owned(&THREE)?;
-        ensure_pairs(&cluster)?;
+        wait_pairs(&cluster)?;
         // A master that is told to end before its replica hands over to it.
         let same = masters(&cluster)?.iter().filter(|member| former.contains(member)).count();
         measured("masters that are the former ones", &format!("{same} of {}", former.len()))?;
@@ -55,29 +62,20 @@ fn with_the_files_of_all_volumes() {
         let Some(kind) = Kind::or_skip(&scene.kubectl, "the files of all volumes gone")? else {
             return Ok(());
         };
-        let cluster = scene.written(SPEC, true, KEYS)?;
-        let before = identities(&cluster)?;
-        delete_files(&cluster, &kind)?;
-        delete_all(&cluster)?;
-        wait::until("the loss is named, and every node is who it was", LIMIT, || {
-            says_what_is_lost(&cluster).unwrap_or(false)
-                && identities(&cluster).is_ok_and(|now| now == before)
-        })
-        .with_context(|| {
-            format!("before {before:#?}\nnow {:#?}\n{}", identities(&cluster), cluster.status())
-        })?;
+        let cluster = scene.written(NOT_REWRITTEN, true, KEYS)?;
+        lose_data(&cluster, &kind)?;
         cluster.ensure_owned(&THREE)?;
-        let (closed, epoch) = (roles(&cluster)?, newest_epoch(&cluster)?);
+        let (closed, epoch) = (roles(&cluster)?, cluster.newest_epoch()?);
         ensure!(closed.values().filter(|role| role.is_master()).count() == 3, "{closed:#?}");
         // Nothing is reopened while nobody allows it: Ready is False, and stays so.
         ensure!(cluster.condition("Ready")?["status"] == "False", "{}", cluster.status());
 
-        cluster.declare(&format!("{SPEC}, recovery: {{allowDataLoss: true}}"))?;
+        cluster.declare(&format!("{NOT_REWRITTEN}, recovery: {{allowDataLoss: true}}"))?;
         measured("data loss allowed, to Ready", &seconds(cluster.wait_converged()?))?;
         cluster.ensure_owned(&THREE)?;
-        ensure_pairs(&cluster)?;
+        wait_pairs(&cluster)?;
         // A busy machine may have had an election meanwhile. Without one everybody is what it was.
-        let (now, unchanged) = (roles(&cluster)?, newest_epoch(&cluster)? == epoch);
+        let (now, unchanged) = (roles(&cluster)?, cluster.newest_epoch()? == epoch);
         ensure!(!unchanged || now == closed, "before {closed:#?}\nnow {now:#?}");
         measured(
             "roles of all while the slots are opened again",
@@ -100,6 +98,35 @@ fn with_the_files_of_all_volumes() {
     });
 }
 
+/// Removes files and pods until a shard has lost its data, which is then named, and every node is who it was.
+fn lose_data(cluster: &Cluster<'_>, kind: &Kind) -> Result<()> {
+    let before = identities(cluster)?;
+    for _ in 0..DELETIONS {
+        delete_files(cluster, kind)?;
+        delete_all(cluster)?;
+        let mut lost = false;
+        wait::until("the loss is named, and every node is who it was; or nothing is lost", LIMIT, || {
+            lost = says_what_is_lost(cluster).unwrap_or(false)
+                && identities(cluster).is_ok_and(|now| now == before);
+            lost || has_all(cluster).unwrap_or(false)
+        })
+        .with_context(|| {
+            format!("before {before:#?}\nnow {:#?}\n{}", identities(cluster), cluster.status())
+        })?;
+        if lost {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{DELETIONS} times all shards have handed over and back")
+}
+
+/// Whether every member answers and has its data.
+fn has_all(cluster: &Cluster<'_>) -> Result<bool> {
+    let reports = cluster.reports()?;
+    let empty = reports.values().any(|report| report.closed_empty);
+    Ok(reports.len() == 6 && !empty && cluster.violations()?.is_empty())
+}
+
 /// Removes the append-only files under the running nodes; what they write from now on is in files without a name.
 fn delete_files(cluster: &Cluster<'_>, kind: &Kind) -> Result<()> {
     for (member, pod) in cluster.pods()? {
@@ -110,8 +137,10 @@ fn delete_files(cluster: &Cluster<'_>, kind: &Kind) -> Result<()> {
         let path = spec["hostPath"]["path"].as_str().or_else(|| spec["local"]["path"].as_str());
         let files = format!("{}/appendonlydir", path.context("the volume is no directory of its machine")?);
         // A test that removes nothing would prove nothing.
-        kind.engine(&["exec", &pod.machine, "test", "-d", &files])?;
-        kind.engine(&["exec", &pod.machine, "rm", "-r", &files])?;
+        wait::until(&format!("{files} is there"), LIMIT, || {
+            kind.engine(&["exec", &pod.machine, "test", "-d", &files]).is_ok()
+        })?;
+        kind.engine(&["exec", &pod.machine, "rm", "-rf", &files])?;
     }
     Ok(())
 }
@@ -121,7 +150,16 @@ fn masters(cluster: &Cluster<'_>) -> Result<Vec<MemberId>> {
     Ok(roles(cluster)?.into_iter().filter(|(_, role)| role.is_master()).map(|(member, _)| member).collect())
 }
 
-/// Every shard has one master, and its other pod is this master's replica.
+/// Every shard has one master, and its other pod is this master's replica. A busy machine may be in an election.
+fn wait_pairs(cluster: &Cluster<'_>) -> Result<()> {
+    let mut last = Ok(());
+    wait::until("every shard is a pair", LIMIT, || {
+        last = ensure_pairs(cluster);
+        last.is_ok()
+    })
+    .with_context(|| format!("{last:?}"))
+}
+
 fn ensure_pairs(cluster: &Cluster<'_>) -> Result<()> {
     let reports = cluster.reports()?;
     for (member, report) in &reports {
@@ -145,11 +183,6 @@ fn identities(cluster: &Cluster<'_>) -> Result<BTreeMap<MemberId, NodeId>> {
 /// only once all pods are new ones.
 fn roles(cluster: &Cluster<'_>) -> Result<BTreeMap<MemberId, Role>> {
     Ok(cluster.reports()?.into_iter().map(|(member, report)| (member, report.role)).collect())
-}
-
-/// The newest epoch that any shard's slots have: who wins an election takes a newer one.
-fn newest_epoch(cluster: &Cluster<'_>) -> Result<Option<Epoch>> {
-    Ok(cluster.reports()?.values().map(|report| report.config_epoch).max())
 }
 
 /// Gives when every pod is another one.

@@ -15,7 +15,7 @@ use std::time::Duration;
 const POD: &str = "client";
 /// Writes before and after what a test does, so that there is something to lose.
 const WARM: u64 = 1000;
-const WRITE_LIMIT: Duration = Duration::from_secs(60);
+const WRITE_LIMIT: Duration = Duration::from_secs(180);
 
 /// What nodes answered, by address.
 pub(crate) type Said = BTreeMap<String, std::result::Result<Answers, String>>;

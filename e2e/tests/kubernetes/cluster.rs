@@ -12,8 +12,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long an edit may take to be followed: machines that tests run on are busy.
-const LIMIT: Duration = Duration::from_secs(180);
+/// How long an edit may take to be followed: machines that tests run on are busy, and every batch of slots waits for disks.
+const LIMIT: Duration = Duration::from_secs(600);
 const BUS_PORT: u16 = 16379;
 
 /// The pods of a cluster.
@@ -68,11 +68,20 @@ pub(crate) fn ensure_untouched(now: &Pods, before: &Pods) -> Result<()> {
 pub(crate) struct Cluster<'s> {
     scene: &'s Scene,
     pub(crate) name: String,
+    config: &'static str,
 }
+
+/// Where nothing is to fail over and nothing to fail, one starved pod or slow disk is given time.
+const PATIENT: &str = ", config: {cluster-node-timeout: '15000', shutdown-timeout: '30'}";
 
 impl<'s> Cluster<'s> {
     pub(crate) fn new(scene: &'s Scene, name: &str) -> Self {
-        Self { scene, name: name.into() }
+        Self { scene, name: name.into(), config: "" }
+    }
+
+    /// The same for a test in which no node is lost. Its `spec` has no `config`.
+    pub(crate) fn patient(self) -> Self {
+        Self { config: PATIENT, ..self }
     }
 
     pub(crate) fn kubectl(&self) -> &Kubectl {
@@ -81,9 +90,9 @@ impl<'s> Cluster<'s> {
 
     /// The manifest with that `spec`, in YAML's braces.
     pub(crate) fn manifest(&self, spec: &str) -> String {
-        let name = &self.name;
+        let (name, config) = (&self.name, self.config);
         format!(
-            "apiVersion: slotkeeper.dev/v1alpha1\nkind: RedisCluster\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+            "apiVersion: slotkeeper.dev/v1alpha1\nkind: RedisCluster\nmetadata: {{name: {name}}}\nspec: {{{spec}{config}}}\n"
         )
     }
 
@@ -233,6 +242,11 @@ impl<'s> Cluster<'s> {
         let masters = reports.iter().filter(|(m, r)| m.shard == shard && r.role.is_master());
         let best = masters.max_by_key(|(_, r)| (r.own_slots().len(), r.config_epoch));
         best.map(|(m, _)| *m).with_context(|| format!("shard {shard} has no master"))
+    }
+
+    /// The newest epoch that any shard's slots have: who wins an election takes a newer one.
+    pub(crate) fn newest_epoch(&self) -> Result<u64> {
+        Ok(self.reports()?.values().map(|report| report.config_epoch.0).max().unwrap_or(0))
     }
 
     /// Waits until another pod has taken a member's place and is ready.

@@ -2,12 +2,16 @@
 
 use crate::cluster::Cluster;
 use crate::scene::{Company, Scene, measured, run, seconds};
+use crate::wait;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The tutorial's ranges.
 pub(crate) const THREE: [&str; 3] = ["0-5460", "5461-10922", "10923-16383"];
+/// How long the status may take to tell what nodes say.
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn three_masters_with_a_replica_each() {
@@ -17,7 +21,7 @@ fn three_masters_with_a_replica_each() {
         let cluster = scene.declare("masters: 3, replicasPerMaster: 1, storage: {size: 64Mi}")?;
         measured("manifest (3x1, volumes) to Ready", &seconds(cluster.wait_converged()?))?;
         cluster.ensure_owned(&THREE)?;
-        ensure_said(&cluster, &THREE)?;
+        wait_said(&cluster, &THREE)?;
         pairs_are_apart(&cluster)?;
         one_budget_per_pod(&cluster)?;
         services(&cluster)?;
@@ -48,7 +52,7 @@ fn small(name: &str, spec: &str, slots: &[&str]) {
     run(name, Company::Others, |scene: &Scene| {
         let cluster = scene.written(spec, false, 0)?;
         cluster.ensure_owned(slots)?;
-        ensure_said(&cluster, slots)?;
+        wait_said(&cluster, slots)?;
         one_budget_per_pod(&cluster)?;
         scene.client.stop()?.assert_no_failures();
         Ok(())
@@ -56,12 +60,13 @@ fn small(name: &str, spec: &str, slots: &[&str]) {
 }
 
 /// The status tells the same ranges.
-fn ensure_said(cluster: &Cluster<'_>, slots: &[&str]) -> Result<()> {
-    let object = cluster.object()?;
-    let shards = object["status"]["shards"].as_array().context("no shards in the status")?;
-    let said: Vec<&Value> = shards.iter().map(|shard| &shard["slots"]).collect();
-    ensure!(said == slots, "the status says {said:?}");
-    Ok(())
+fn wait_said(cluster: &Cluster<'_>, slots: &[&str]) -> Result<()> {
+    wait::until("the status tells the slots", LIMIT, || {
+        let object = cluster.object().unwrap_or_default();
+        let shards = object["status"]["shards"].as_array().into_iter().flatten();
+        shards.map(|shard| &shard["slots"]).eq(slots)
+    })
+    .with_context(|| cluster.status())
 }
 
 /// No machine has two pods of a shard.

@@ -36,10 +36,10 @@ fn with_the_operator_gone() {
         let scale = |replicas: &str| operator.ok(&["scale", &deployment, replicas]);
         scale("--replicas=0")?;
         let selector = format!("--selector={CLUSTER_LABEL}={RELEASE}");
-        let gone = operator.ok(&["wait", "--for=delete", "pods", &selector, "--timeout=60s"]);
+        let gone = operator.ok(&["wait", "--for=delete", "pods", &selector, "--timeout=180s"]);
         let deleted = gone.and_then(|_| delete(&cluster));
         scale("--replicas=1")?;
-        operator.ok(&["rollout", "status", &deployment, "--timeout=60s"])?;
+        operator.ok(&["rollout", "status", &deployment, "--timeout=180s"])?;
         deleted
     });
 }

@@ -150,7 +150,8 @@ fn upgraded_and_removed() {
         let there = cluster.object();
         platform::install(&operator)?;
         there.context("the cluster went with the release")?;
-        cluster.declare("masters: 3, replicasPerMaster: 1, config: {}")?;
+        // Another generation, which the new operator has to follow.
+        cluster.declare("masters: 3, replicasPerMaster: 1, recovery: {allowDataLoss: true}")?;
         cluster.wait_converged()?;
         ensure_untouched(&cluster.pods()?, &before)?;
         spotless(scene)

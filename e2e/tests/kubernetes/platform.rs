@@ -43,7 +43,7 @@ pub(crate) fn install(operator: &Kubectl) -> Result<()> {
 /// same name. A file of values is taken from `OPERATOR_VALUES`: images of another registry, for example.
 pub(crate) fn upgrade(helm: &Helm, more: &[&str]) -> Result<()> {
     let run = format!("podAnnotations.run=run-{}", std::process::id());
-    let mut args = vec!["upgrade", "--install", RELEASE, "charts/redis-operator", "--wait", "--timeout=2m"];
+    let mut args = vec!["upgrade", "--install", RELEASE, "charts/redis-operator", "--wait", "--timeout=5m"];
     args.extend(["--set", "logFormat=text", "--set-string", &run]);
     let values = std::env::var("OPERATOR_VALUES").ok();
     args.extend(values.iter().flat_map(|file| ["--values", file]));

@@ -23,7 +23,7 @@ fn manifests_that_do_not_hold() {
         }
         // A directive that the node does not take is known to the operator alone.
         cluster.declare("masters: 1, replicasPerMaster: 0, config: {no-such-directive: 'yes'}")?;
-        wait::until("the directive is named", Duration::from_secs(60), || {
+        wait::until("the directive is named", Duration::from_secs(180), || {
             cluster.condition("Ready").is_ok_and(|c| {
                 c["status"] == "False" && c["message"].to_string().contains("no-such-directive")
             })
