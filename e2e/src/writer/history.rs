@@ -101,7 +101,10 @@ pub enum Seen {
 #[derive(Clone, Debug)]
 pub struct History {
     attempts: VecDeque<Attempt>,
+    /// The newest attempt that a read has proven: nothing older may show.
     observed: u64,
+    /// The attempt that the last read was given to.
+    last: u64,
     losses: u64,
 }
 
@@ -110,7 +113,7 @@ impl History {
     #[must_use]
     pub fn new(state: State) -> Self {
         let first = Attempt { outcome: Outcome::Acknowledged, ..Attempt::open(0, state) };
-        Self { attempts: VecDeque::from([first]), observed: 0, losses: 0 }
+        Self { attempts: VecDeque::from([first]), observed: 0, last: 0, losses: 0 }
     }
 
     /// An attempt is about to be sent. Numbers grow.
@@ -154,22 +157,34 @@ impl History {
 
     /// A read showed `state`; `basis` is of when it began. Attempts from `below` on had not been sent. Of several that it may
     /// have shown (a key can be absent more than once, a counter counts again after a loss) it is taken for the oldest:
-    /// others may have begun, or come into effect, since it was answered. One that is lost is the last to be thought of.
+    /// others may have begun, or come into effect, since it was answered. One that is lost is the last to be thought of,
+    /// unless the loss was noticed since the read began: then nothing is learned.
     pub fn observe(&mut self, state: State, basis: Basis, below: u64) -> Seen {
         let floor = basis.floor;
         let shows = |a: &&Attempt| a.seq < below && a.state == state;
+        let gone_since = |a: &Attempt| matches!(a.outcome, Outcome::Lost(loss) if loss > basis.losses);
+        if self.attempts.iter().any(|a| shows(&a) && gone_since(a)) {
+            return Seen::Fine;
+        }
         let standing = |a: &&Attempt| shows(a) && !matches!(a.outcome, Outcome::Lost(_));
         let found = self.attempts.iter().filter(standing).find(|a| a.seq >= floor);
         let found = found.or_else(|| self.attempts.iter().rev().find(standing));
         let Some(found) = found.or_else(|| self.attempts.iter().rev().find(shows)) else {
             return Seen::Foreign;
         };
-        let (found, outcome) = (found.seq, found.outcome);
-        if let Outcome::Lost(loss) = outcome {
-            return if loss > basis.losses { Seen::Fine } else { Seen::CameBack { found } };
+        // What tells itself apart: an attempt under way may be one that the read did not see, but for a text.
+        let proven = matches!(state, State::Text(_)) || found.is_settled();
+        let (gone_since, lost) = (gone_since(found), matches!(found.outcome, Outcome::Lost(_)));
+        let found = found.seq;
+        if lost {
+            let fine = gone_since || self.may_count_to(state, basis);
+            return if fine { Seen::Fine } else { Seen::CameBack { found } };
         }
+        self.last = found;
         if found >= floor {
-            self.observed = self.observed.max(found);
+            if proven {
+                self.observed = self.observed.max(found);
+            }
             return Seen::Fine;
         }
         let lost = self.lose(found, floor);
@@ -180,6 +195,24 @@ impl History {
             self.count_on(state);
         }
         Seen::Backwards { found, floor, lost }
+    }
+
+    /// A loss may be deeper than anybody has noticed yet: a counter may count again up to where its owner takes it to be, or
+    /// took it to be when the read began, and one more where an increment is under way.
+    fn may_count_to(&self, state: State, basis: Basis) -> bool {
+        let (State::Number(number), State::Number(expected)) = (state, self.expected()) else { return false };
+        number <= expected + u64::from(self.is_under_way()) || self.losses > basis.losses
+    }
+
+    /// Whether the last attempt has no outcome, or an unknown one.
+    fn is_under_way(&self) -> bool {
+        self.attempts.back().is_some_and(|a| a.outcome == Outcome::Open)
+    }
+
+    /// Whether the last read was given to the last attempt.
+    #[must_use]
+    pub fn shows_newest(&self) -> bool {
+        self.attempts.back().is_some_and(|a| a.seq == self.last)
     }
 
     /// Marks what was acknowledged after `found` up to `floor` as lost.
@@ -207,11 +240,12 @@ impl History {
     }
 
     /// The attempt that was last seen, if it was acknowledged. A key that is absent proves nothing: a deletion that was
-    /// kept looks like a key that was lost.
+    /// kept looks like a key that was lost; nor does a counter that an increment of unknown outcome may have brought there.
     #[must_use]
     pub fn survivor(&self) -> Option<Promise> {
-        let attempt = self.attempts.iter().rev().find(|a| a.seq == self.observed)?;
-        if attempt.state == State::Absent {
+        let attempt = self.attempts.iter().rev().find(|a| a.seq == self.last)?;
+        let is_number = matches!(attempt.state, State::Number(_));
+        if attempt.state == State::Absent || (is_number && self.is_under_way()) {
             return None;
         }
         attempt.promise().filter(|_| attempt.outcome == Outcome::Acknowledged)
@@ -223,6 +257,11 @@ impl Attempt {
         Self { seq, state, outcome: Outcome::Open, effective: 0, acknowledged_at: 0, by: None }
     }
 
+    /// Acknowledged, and in effect since then.
+    fn is_settled(&self) -> bool {
+        self.outcome == Outcome::Acknowledged && self.effective <= self.acknowledged_at
+    }
+
     fn promise(&self) -> Option<Promise> {
         Some(Promise { seq: self.seq, by: Arc::clone(self.by.as_ref()?), at: self.acknowledged_at })
     }
@@ -230,3 +269,5 @@ impl Attempt {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walks;

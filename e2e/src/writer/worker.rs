@@ -60,7 +60,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(id: usize, shared: Arc<Shared>, router: Router) -> Self {
-        let random = Random(shared.options.seed.wrapping_add(id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let random = random_of(shared.options.seed, id);
         Self { id, shared, router, random, seq: 0, tally: Tally::default() }
     }
 
@@ -402,10 +402,16 @@ impl Shared {
         };
         self.judge(&key.name, &seen, what);
         // Gone, as it should; or there when it must be gone, which has been judged.
-        if state == Some(State::Absent) || seen != super::history::Seen::Fine {
+        let is_gone = state == Some(State::Absent) && key.history.shows_newest();
+        if is_gone || seen != super::history::Seen::Fine {
             key.expires = None;
         }
     }
+}
+
+/// The choices of one connection: the seeds of two are far apart in the one sequence that SplitMix64 goes through.
+fn random_of(seed: u64, connection: usize) -> Random {
+    Random(Random(seed.wrapping_add(connection as u64)).next())
 }
 
 /// What a reply to GET says.
@@ -455,5 +461,21 @@ fn effects(write: &Write, name: &str, replies: &[Reply]) -> Option<Vec<Effect>> 
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random_of;
+    use std::collections::BTreeSet;
+
+    /// All connections did the same, a step apart.
+    #[test]
+    fn every_connection_makes_its_own_choices() {
+        let draws = |connection| {
+            let mut random = random_of(1, connection);
+            (0..1000).map(|_| random.next()).collect::<BTreeSet<_>>()
+        };
+        assert!((0..8).all(|a| (0..a).all(|b| draws(a).is_disjoint(&draws(b)))));
     }
 }

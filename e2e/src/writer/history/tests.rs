@@ -179,3 +179,82 @@ fn a_key_lost_after_a_lost_deletion_has_not_come_back() {
     let basis = history.basis(ALL);
     assert_eq!(history.observe(State::Absent, basis, ALL), Seen::Backwards { found: 0, floor: 1, lost: 1 });
 }
+
+/// The owner had counted on from what was lost, and a read saw the number that its increment made.
+#[test]
+fn what_was_acknowledged_behind_a_reads_floor_is_no_number_to_count_on_from() {
+    let mut history = acknowledged(&[State::Number(1), State::Number(2)]);
+    let before = history.basis(ALL);
+    history.begin(3, State::Number(3));
+    history.acknowledge(3, State::Number(3), &master(), 30, 30);
+    assert_eq!(
+        history.observe(State::Number(1), before, ALL),
+        Seen::Backwards { found: 1, floor: 2, lost: 1 }
+    );
+    let basis = history.basis(ALL);
+    assert_eq!(history.expected(), State::Number(3));
+    history.begin(4, State::Number(4));
+    assert_eq!(history.observe(State::Number(2), basis, ALL), Seen::Fine);
+    assert_eq!(history.observe(State::Number(5), basis, ALL), Seen::Foreign);
+}
+
+#[test]
+fn an_increment_acknowledged_after_its_loss_was_noticed() {
+    let mut history = acknowledged(&[State::Number(1), State::Number(2)]);
+    let before = history.basis(ALL);
+    history.begin(3, State::Number(3));
+    history.observe(State::Number(0), before, ALL);
+    assert_eq!(history.observe(State::Number(2), before, 3), Seen::Fine);
+    history.acknowledge(3, State::Number(3), &master(), 50, 50);
+    let basis = history.basis(ALL);
+    history.begin(4, State::Number(4));
+    assert_eq!(history.observe(State::Number(1), basis, ALL), Seen::Fine);
+}
+
+#[test]
+fn absent_read_before_a_loss_takes_nothing_more_away() {
+    let mut history = acknowledged(&[State::Text(1), State::Absent]);
+    let before = history.basis(ALL);
+    history.observe(State::Text(1), before, ALL);
+    assert_eq!(history.observe(State::Absent, before, ALL), Seen::Fine);
+    assert_eq!(history.lost().map(|p| p.seq).collect::<Vec<_>>(), [2]);
+    assert_eq!(history.observe(State::Text(1), history.basis(ALL), ALL), Seen::Fine);
+}
+
+#[test]
+fn absent_may_have_been_read_before_the_deletion_under_way_began() {
+    let mut history = acknowledged(&[State::Text(1)]);
+    let before = history.basis(ALL);
+    history.begin(2, State::Text(2));
+    history.acknowledge(2, State::Text(2), &master(), 20, 20);
+    history.begin(3, State::Absent);
+    assert_eq!(history.observe(State::Absent, before, ALL), Seen::Fine);
+    let basis = history.basis(ALL);
+    history.acknowledge(3, State::Absent, &master(), 30, 30);
+    history.observe(State::Text(2), basis, ALL);
+    assert_eq!(history.lost().count(), 0);
+}
+
+/// It was never answered: the new master may have made 1 of 0.
+#[test]
+fn a_counter_with_an_increment_of_unknown_outcome_is_no_survivor() {
+    let mut history = acknowledged(&[State::Number(1), State::Number(2)]);
+    history.begin(3, State::Number(3));
+    history.observe(State::Number(1), history.basis(ALL), ALL);
+    assert!(history.survivor().is_none());
+}
+
+/// A read that was answered before the expiry was asked for does not show it.
+#[test]
+fn only_the_newest_attempt_ends_an_expiry() {
+    let mut history = acknowledged(&[State::Text(1), State::Absent]);
+    let before = history.basis(ALL);
+    history.begin(3, State::Text(3));
+    history.acknowledge(3, State::Text(3), &master(), 30, 30);
+    history.begin(4, State::Absent);
+    history.acknowledge(4, State::Absent, &master(), 40, 300);
+    assert_eq!(history.observe(State::Absent, before, ALL), Seen::Fine);
+    assert!(!history.shows_newest());
+    assert_eq!(history.observe(State::Absent, history.basis(200), ALL), Seen::Fine);
+    assert!(history.shows_newest());
+}
