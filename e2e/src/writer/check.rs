@@ -1,6 +1,7 @@
 //! The end check: every key is read, and what is missing must be a suffix.
 
-use super::history::{Mastership, Promise};
+use super::Ran;
+use super::history::{Mastership, Promise, State};
 use super::ledger::Ledger;
 use super::report::{Loss, LostWrites, Report, Tally};
 use super::router::{Outcome, Request, Router};
@@ -18,8 +19,7 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads all keys and sums up.
-pub(super) async fn check(shared: &Shared, router: &mut Router, tally: Tally, duration_ms: u64) -> Report {
-    let longest_gap_ms = shared.close_gaps();
+pub(super) async fn check(shared: &Shared, router: &mut Router, tally: Tally, ran: Ran) -> Report {
     wait_for_expiry(shared).await;
     let mut keys_checked = 0;
     for owner in 0..shared.ledgers.len() {
@@ -35,14 +35,14 @@ pub(super) async fn check(shared: &Shared, router: &mut Router, tally: Tally, du
     let lost = shared_lost + lost_writes.iter().map(|l| l.lost).sum::<u64>();
     let (violation_count, violations) = shared.violations();
     Report {
-        duration_ms,
+        duration_ms: ran.duration_ms,
         loss: shared.options.loss,
         failed: tally.failures.values().sum(),
         tally,
         keys_checked,
         lost,
         lost_writes,
-        longest_gap_ms,
+        longest_gap_ms: ran.longest_gap_ms,
         violation_count,
         violations,
     }
@@ -57,6 +57,7 @@ async fn wait_for_expiry(shared: &Shared) {
 
 async fn check_ledger(shared: &Shared, router: &mut Router, owner: usize) -> u64 {
     let count = shared.ledger(owner).keys().len();
+    let mut states = Vec::with_capacity(count);
     for index in 0..count {
         let (name, is_counter, basis) = {
             let ledger = shared.ledger(owner);
@@ -64,29 +65,49 @@ async fn check_ledger(shared: &Shared, router: &mut Router, owner: usize) -> u64
             (key.name.clone(), key.is_counter, key.history.basis(shared.now()))
         };
         match read(router, &name).await {
-            Ok(reply) => shared.observe(owner, index, state(&name, is_counter, &reply), basis, "at the end"),
-            Err(why) => shared.violation(format!("at the end {name} cannot be read: {why}")),
+            Ok((reply, by)) => {
+                let state = state(&name, is_counter, &reply);
+                shared.observe(owner, index, state, basis, &by, "at the end");
+                states.push(state);
+            }
+            Err(why) => {
+                shared.violation(format!("at the end {name} cannot be read: {why}"));
+                states.push(None);
+            }
         }
     }
+    check_groups(shared, owner, &states);
     count as u64
+}
+
+/// Texts that only ever change together are of the same write, also where nobody knows whether it was done.
+fn check_groups(shared: &Shared, owner: usize, states: &[Option<State>]) {
+    let ledger = shared.ledger(owner);
+    for group in ledger.all_groups() {
+        let texts = [0, 1, 2].map(|i| states[group[i]]);
+        if texts.iter().any(|text| *text != texts[0]) {
+            let name = &ledger.key(group[0]).name;
+            shared.violation(format!("at the end keys that change together with {name} differ: {texts:?}"));
+        }
+    }
 }
 
 /// Gives the number of lost increments.
 async fn check_counter(shared: &Shared, router: &mut Router, i: usize) -> u64 {
     let name = lock(&shared.counters[i]).name.clone();
     let value = match read(router, &name).await {
-        Ok(Reply::Null) => 0,
-        Ok(Reply::Bulk(bytes)) => String::from_utf8_lossy(&bytes).parse().unwrap_or(u64::MAX),
-        Ok(other) => return broken(shared, format!("at the end {name} holds {other:?}")),
+        Ok((Reply::Null, _)) => 0,
+        Ok((Reply::Bulk(bytes), _)) => String::from_utf8_lossy(&bytes).parse().unwrap_or(u64::MAX),
+        Ok((other, _)) => return broken(shared, format!("at the end {name} holds {other:?}")),
         Err(why) => return broken(shared, format!("at the end {name} cannot be read: {why}")),
     };
-    let mut counter = lock(&shared.counters[i]);
+    let counter = lock(&shared.counters[i]);
     if let Err(text) = counter.end(value)
         && (shared.options.loss == Loss::None || text.contains("attempts"))
     {
         shared.violation(format!("{name} {text}"));
     }
-    counter.lost
+    counter.lost(value)
 }
 
 fn broken(shared: &Shared, text: String) -> u64 {
@@ -95,12 +116,14 @@ fn broken(shared: &Shared, text: String) -> u64 {
 }
 
 /// Reads a key, however long the cluster takes to serve it, up to a limit.
-async fn read(router: &mut Router, name: &str) -> Result<Reply, String> {
+async fn read(router: &mut Router, name: &str) -> Result<(Reply, Arc<Mastership>), String> {
     let request = Request::new(key_slot(name.as_bytes()), &["GET", name]);
     let deadline = Instant::now() + READ_LIMIT;
     loop {
         let why = match router.run(&request).await {
-            Outcome::Done { mut replies, .. } => return replies.pop().ok_or_else(|| "no reply".into()),
+            Outcome::Done { mut replies, by } => {
+                return replies.pop().map(|reply| (reply, by)).ok_or_else(|| "no reply".into());
+            }
             Outcome::Refused { error, .. } => error,
             Outcome::NotSent(what) | Outcome::Unknown(what) => what.to_owned(),
         };
@@ -114,6 +137,11 @@ async fn read(router: &mut Router, name: &str) -> Result<Reply, String> {
 /// What one connection lost, per master. Nothing that it wrote to the same master later may have survived.
 fn check_suffixes(shared: &Shared, connection: usize) -> Vec<LostWrites> {
     let ledger = shared.ledger(connection);
+    if shared.options.loss == Loss::Suffix {
+        for contradiction in ledger.evidence.contradictions() {
+            shared.violation(format!("connection {connection} {contradiction}"));
+        }
+    }
     let survivors =
         by_master(ledger.keys().iter().filter_map(|key| Some((key.name.as_str(), key.history.survivor()?))));
     let lost =

@@ -239,6 +239,12 @@ impl History {
         self.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Lost(_))).filter_map(Attempt::promise)
     }
 
+    /// Those of them that the last loss took.
+    pub fn lost_last(&self) -> impl Iterator<Item = Promise> + '_ {
+        let loss = Outcome::Lost(self.losses);
+        self.attempts.iter().filter(move |a| a.outcome == loss).filter_map(Attempt::promise)
+    }
+
     /// The attempt that was last seen, if it was acknowledged. A key that is absent proves nothing: a deletion that was
     /// kept looks like a key that was lost; nor does a counter that an increment of unknown outcome may have brought there.
     #[must_use]

@@ -1,6 +1,7 @@
 //! The keys of one connection and all that it did to them.
 
-use super::history::{History, Mastership, State};
+use super::evidence::Evidence;
+use super::history::{Basis, History, Mastership, Seen, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,6 +33,10 @@ pub(super) struct Ledger {
     singles: Vec<usize>,
     counters: Vec<usize>,
     groups: Vec<Group>,
+    /// Those that were given up as well.
+    all_groups: Vec<Group>,
+    /// What reads have shown of the ends of masterships.
+    pub(super) evidence: Evidence,
     /// Acknowledged writes per master, and when the last one was acknowledged.
     pub(super) acknowledged: BTreeMap<Arc<Mastership>, (u64, u64)>,
 }
@@ -39,8 +44,9 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(prefix: String) -> Self {
         let acknowledged = BTreeMap::new();
-        let (singles, counters, groups) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ledger = Self { prefix, keys: Vec::new(), singles, counters, groups, acknowledged };
+        let (singles, counters, groups, all_groups) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (keys, evidence) = (Vec::new(), Evidence::default());
+        let mut ledger = Self { prefix, keys, singles, counters, groups, all_groups, evidence, acknowledged };
         ledger.singles = (0..SINGLES).map(|_| ledger.add("s", false)).collect();
         ledger.counters = (0..COUNTERS).map(|_| ledger.add("n", true)).collect();
         ledger.groups = (0..GROUPS).map(|_| ledger.add_group()).collect();
@@ -54,7 +60,14 @@ impl Ledger {
 
     fn add_group(&mut self) -> Group {
         let tag = format!("{{{}:g{}}}", self.prefix, self.keys.len());
-        ["a", "b", "c", "n"].map(|part| self.add_named(format!("{tag}{part}"), part == "n"))
+        let group = ["a", "b", "c", "n"].map(|part| self.add_named(format!("{tag}{part}"), part == "n"));
+        self.all_groups.push(group);
+        group
+    }
+
+    /// All groups that there ever were.
+    pub(super) fn all_groups(&self) -> &[Group] {
+        &self.all_groups
     }
 
     fn add_named(&mut self, name: String, is_counter: bool) -> usize {
@@ -86,6 +99,31 @@ impl Ledger {
 
     pub(super) fn group(&self, pick: u64) -> Group {
         self.groups[pick as usize % self.groups.len()]
+    }
+
+    /// What a read of a key by that master showed ([`History::observe`]).
+    pub(super) fn observe(
+        &mut self,
+        index: usize,
+        state: State,
+        basis: Basis,
+        below: u64,
+        by: &Arc<Mastership>,
+    ) -> Seen {
+        let key = &mut self.keys[index];
+        let seen = key.history.observe(state, basis, below);
+        match (&seen, state) {
+            (Seen::Backwards { .. }, _) => {
+                key.history.lost_last().for_each(|lost| self.evidence.missing(&key.name, &lost, by));
+            }
+            // Another number may look the same.
+            (Seen::Fine, State::Text(seq)) => {
+                let kept = key.history.survivor().filter(|kept| kept.seq == seq);
+                kept.iter().for_each(|kept| self.evidence.kept(&key.name, kept, by));
+            }
+            _ => {}
+        }
+        seen
     }
 
     /// Never writes these keys again; fresh ones take their places.

@@ -6,6 +6,7 @@
 //! lie between acknowledged and attempted, deleted keys must be absent, and no read may ever have gone backwards.
 
 mod check;
+mod evidence;
 pub mod history;
 pub mod latency;
 mod ledger;
@@ -25,6 +26,7 @@ pub use router::Counts;
 use anyhow::{Result, ensure};
 use router::Router;
 use shared::Shared;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -95,7 +97,13 @@ pub struct Writer {
 pub struct Stopped {
     shared: Arc<Shared>,
     tally: Tally,
+    ran: Ran,
+}
+
+/// How a run was as a whole.
+struct Ran {
     duration_ms: u64,
+    longest_gap_ms: BTreeMap<String, u64>,
 }
 
 impl Writer {
@@ -147,13 +155,14 @@ impl Writer {
     /// # Errors
     /// A connection's task panicked.
     pub async fn stop(mut self) -> Result<Stopped> {
-        let duration_ms = self.shared.now();
+        // Waiting for what is under way is no stall.
+        let ran = Ran { duration_ms: self.shared.now(), longest_gap_ms: self.shared.close_gaps() };
         self.shared.stop();
         let mut tally = Tally::default();
         while let Some(joined) = self.workers.join_next().await {
             tally += &joined?;
         }
-        Ok(Stopped { shared: self.shared, tally, duration_ms })
+        Ok(Stopped { shared: self.shared, tally, ran })
     }
 
     /// Stops at once, for nodes that are dead: what is under way is dropped, its outcome unknown.
@@ -184,6 +193,6 @@ impl Stopped {
     /// Reads every key and reports.
     pub async fn check(self) -> Report {
         let mut router = self.shared.options.router();
-        check::check(&self.shared, &mut router, self.tally, self.duration_ms).await
+        check::check(&self.shared, &mut router, self.tally, self.ran).await
     }
 }

@@ -229,7 +229,11 @@ impl Router {
         for node in nodes {
             let Some(link) = self.link(&node).await else { continue };
             match link.exchange(&ask, 1, limit).await {
-                Ok(replies) if self.map.update(&replies[0], &node) => return true,
+                Ok(replies) if self.map.update(&replies[0], &node) => {
+                    // Who is master of what may be another stretch of it by now.
+                    self.links.values_mut().for_each(Link::forget_mastership);
+                    return true;
+                }
                 Ok(_) => {}
                 Err(_) => drop(self.links.remove(&node)),
             }

@@ -43,7 +43,6 @@ pub(super) struct SharedCounter {
     pub(super) acknowledged: u64,
     /// The highest value that was acknowledged and not lost.
     pub(super) floor: u64,
-    pub(super) lost: u64,
 }
 
 /// Since when the slots of each owner (at the start) have seen no successful write.
@@ -186,7 +185,7 @@ impl Gap {
 
 impl SharedCounter {
     fn new(name: String) -> Self {
-        Self { name, attempted: 0, acknowledged: 0, floor: 0, lost: 0 }
+        Self { name, attempted: 0, acknowledged: 0, floor: 0 }
     }
 
     /// An INCR begins; gives the floor that its reply must be above.
@@ -205,26 +204,50 @@ impl SharedCounter {
             self.floor = self.floor.max(value);
             return Ok(());
         }
-        let floor = self.floor;
-        self.lost += (floor + 1).saturating_sub(value);
         self.floor = value;
         Err(format!("INCR gave {value} although it had been {floor_before}"))
     }
 
+    /// How many increments are lost at least, with that value at the end.
+    pub(super) const fn lost(&self, value: u64) -> u64 {
+        self.acknowledged.saturating_sub(value)
+    }
+
     /// The value at the end. An error says what is wrong with it.
-    pub(super) fn end(&mut self, value: u64) -> Result<(), String> {
+    pub(super) fn end(&self, value: u64) -> Result<(), String> {
         if value > self.attempted {
             return Err(format!("is {value} at the end after {} attempts", self.attempted));
         }
-        let needed = self.floor.max(self.acknowledged.saturating_sub(self.lost));
+        let needed = self.floor.max(self.acknowledged);
         if value >= needed {
             return Ok(());
         }
-        self.lost += needed - value;
         Err(format!("is {value} at the end, {needed} were acknowledged"))
     }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SharedCounter;
+
+    /// Replies of the new master come in any order.
+    #[test]
+    fn what_a_shared_counter_has_lost_is_counted_once() {
+        let mut counter = SharedCounter::new("shared".into());
+        for value in 1..=12 {
+            let floor = counter.begin();
+            counter.acknowledge(value, floor).unwrap();
+        }
+        let floors = [counter.begin(), counter.begin()];
+        for (value, floor) in [(10, floors[1]), (9, floors[0])] {
+            counter.acknowledge(value, floor).unwrap_err();
+        }
+        assert_eq!(counter.lost(10), 4);
+        assert!(counter.end(10).unwrap_err().contains("14 were acknowledged"));
+        assert!(counter.end(15).unwrap_err().contains("attempts"));
+    }
 }

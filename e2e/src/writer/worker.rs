@@ -240,11 +240,11 @@ impl Worker {
         };
         let mut ledger = self.shared.ledger(self.id);
         for (((index, _), effect), basis) in write.keys.iter().zip(effects).zip(bases) {
-            let key = ledger.key_mut(*index);
             if let Some(before) = effect.before {
-                let seen = key.history.observe(before, *basis, write.seq);
-                self.shared.judge(&key.name, &seen, &format!("{:?} of", write.kind));
+                let seen = ledger.observe(*index, before, *basis, write.seq, by);
+                self.shared.judge(&ledger.key(*index).name, &seen, &format!("{:?} of", write.kind));
             }
+            let key = ledger.key_mut(*index);
             match effect.after {
                 Some(after) => {
                     key.history.acknowledge(write.seq, after, by, now, gone_by.unwrap_or(now));
@@ -334,8 +334,8 @@ impl Worker {
             (key.name.clone(), key.is_counter, key.history.basis(now))
         };
         let request = Request::new(key_slot(name.as_bytes()), &["GET", &name]);
-        if let Some(replies) = self.ask(&request).await {
-            self.shared.observe(owner, index, state(&name, is_counter, &replies[0]), basis, "GET of");
+        if let Some((replies, by)) = self.ask(&request).await {
+            self.shared.observe(owner, index, state(&name, is_counter, &replies[0]), basis, &by, "GET of");
         }
     }
 
@@ -348,7 +348,7 @@ impl Worker {
             group.map(|key| ledger.key(key).history.basis(now))
         };
         let request = Request::new(key_slot(names[0].as_bytes()), &["MGET", &names[0], &names[1], &names[2]]);
-        let Some(replies) = self.ask(&request).await else { return };
+        let Some((replies, by)) = self.ask(&request).await else { return };
         let Some(Reply::Array(items)) = replies.first() else { return self.failed("unexpected reply").await };
         let states: Vec<_> = items.iter().zip(&names).map(|(item, name)| state(name, false, item)).collect();
         if states.len() != 3 || states.iter().any(|s| *s != states[0]) {
@@ -356,18 +356,18 @@ impl Worker {
                 .violation(format!("MGET of {}: keys that change together differ: {states:?}", names[0]));
         }
         for (i, state) in states.into_iter().enumerate() {
-            self.shared.observe(self.id, group[i], state, bases[i], "MGET of");
+            self.shared.observe(self.id, group[i], state, bases[i], &by, "MGET of");
         }
     }
 
     /// Sends a read.
-    async fn ask(&mut self, request: &Request) -> Option<Vec<Reply>> {
+    async fn ask(&mut self, request: &Request) -> Option<(Vec<Reply>, Arc<Mastership>)> {
         self.tally.operations += 1;
         self.tally.reads += 1;
         match self.router.run(request).await {
-            Outcome::Done { replies, .. } => {
+            Outcome::Done { replies, by } => {
                 self.tally.acknowledged += 1;
-                return Some(replies);
+                return Some((replies, by));
             }
             Outcome::Refused { error, by } => self.refused(&error, &by).await,
             Outcome::NotSent(what) => self.failed(what).await,
@@ -392,14 +392,22 @@ impl Worker {
 }
 
 impl Shared {
-    /// Writes down what a read of a key showed. `None`: no value of ours.
-    pub(super) fn observe(&self, owner: usize, index: usize, state: Option<State>, basis: Basis, what: &str) {
+    /// Writes down what a read of a key by that master showed. `None`: no value of ours.
+    pub(super) fn observe(
+        &self,
+        owner: usize,
+        index: usize,
+        state: Option<State>,
+        basis: Basis,
+        by: &Arc<Mastership>,
+        what: &str,
+    ) {
         let mut ledger = self.ledger(owner);
-        let key = ledger.key_mut(index);
         let seen = match state {
-            Some(state) => key.history.observe(state, basis, u64::MAX),
+            Some(state) => ledger.observe(index, state, basis, u64::MAX, by),
             None => super::history::Seen::Foreign,
         };
+        let key = ledger.key_mut(index);
         self.judge(&key.name, &seen, what);
         // Gone, as it should; or there when it must be gone, which has been judged.
         let is_gone = state == Some(State::Absent) && key.history.shows_newest();

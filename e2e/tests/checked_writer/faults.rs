@@ -3,7 +3,7 @@
 
 use crate::proxy::{Fault, Proxy};
 use crate::{LIMIT, masters};
-use e2e::writer::{Options, Report, Writer};
+use e2e::writer::{Loss, Options, Report, Writer};
 use e2e::{Binary, LocalCluster, PortBlock, Server, ServerSpec};
 use node_server_protocol::key_slot;
 use node_server_protocol::resp::Reply;
@@ -137,11 +137,36 @@ async fn a_stale_read() {
     assert!(report.violations[0].starts_with("GET of"), "{report}");
 }
 
-/// The next INCR shows it.
+/// The next INCR shows it, or a GET before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_increment_that_was_acknowledged_and_not_done() {
     let report = run_behind(Fault::SwallowedIncrement).await;
-    assert_one_violation(&report, "Increment of");
+    assert_one_violation(&report, "must show");
+    let by = &report.violations[0];
+    assert!(by.starts_with("Increment of") || by.starts_with("GET of"), "{report}");
+}
+
+/// Half of a transaction is there: a failover may lose it, whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_group() {
+    const KEY: &[u8] = b"{checked:0:g40}a";
+    let cluster = masters();
+    let options = Options { loss: Loss::Suffix, ..Options::new(&cluster.addresses()) };
+    let writer = Writer::start(options).await.unwrap();
+    let text = || match call_owner(&cluster, KEY, &[b"GET", KEY]) {
+        Reply::Bulk(text) => Some(text),
+        _ => None,
+    };
+    e2e::wait::until_async("the group is written", LIMIT, async || text().is_some()).await.unwrap();
+    let before = text().unwrap();
+    e2e::wait::until_async("and written again", LIMIT, async || text().as_ref() != Some(&before))
+        .await
+        .unwrap();
+    let stopped = writer.stop().await.unwrap();
+    call_owner(&cluster, KEY, &[b"SET", KEY, &before]);
+    let report = stopped.check().await;
+    let torn = |text: &String| text.contains("change together with {checked:0:g40}a differ");
+    assert!(report.violations.iter().any(torn), "{report}");
 }
 
 /// The next DEL or SET with GET or GET may show it, or a later write hides it: so DEL of a key that is not written
