@@ -184,7 +184,7 @@ impl Executor {
     /// Healing a shard waits for no move; everything else waits for the moves of the members that it touches. Nodes
     /// are introduced when nothing is being done to either: a node's epoch is given while it knows nobody.
     fn is_in_the_way(&self, claim: &Claim, step: &Step) -> bool {
-        if self.running.contains_key(claim) || self.overlaps(step) {
+        if self.running.contains_key(claim) || self.overlaps(step) || self.turns_round(step) {
             return true;
         }
         let heals = matches!(step, Step::Failover { .. });
@@ -196,6 +196,18 @@ impl Executor {
             }
             _ => false,
         }
+    }
+
+    /// Two nodes that are told to follow each other at the same time both do: each still was a master when the other looked.
+    fn turns_round(&self, step: &Step) -> bool {
+        let Step::Replicate { replica, master } = step else { return false };
+        self.running().any(|running| match running {
+            Step::Replicate { replica: other, master: followed } => {
+                other.member == master.member || followed.member == replica.member
+            }
+            Step::Reset { node } => node.member == master.member,
+            _ => false,
+        })
     }
 
     /// A move of slots that are on their way already.
@@ -261,3 +273,6 @@ fn claim(step: &Step) -> Option<Claim> {
         Step::Forget { id, .. } => Claim::Identity(id.to_string()),
     })
 }
+
+#[cfg(test)]
+mod tests;

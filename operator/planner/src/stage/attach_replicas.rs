@@ -26,7 +26,8 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
 }
 
 /// A shard all of whose members copy masters of other shards (a drained master follows who took its last slot, and
-/// then it is declared again) gets its lowest ordinal back as an empty master. What it drops are copies.
+/// then it is declared again) gets its lowest ordinal back as an empty master. What it drops are copies. So does one whose
+/// members have nothing and follow each other in a ring: two of them were told to follow one another at the same moment.
 fn free_one(world: &World<'_>, draft: &mut Draft, shard: u16) {
     let silent_owner = |id| world.report_of(id).is_none() && world.shard_of(id) == Some(shard);
     if world.ownership.owners().any(|(id, _)| silent_owner(id)) {
@@ -34,11 +35,27 @@ fn free_one(world: &World<'_>, draft: &mut Draft, shard: u16) {
     }
     let elsewhere = |of| world.report_of(of).is_some_and(|(m, _)| m.shard != shard);
     let members = world.cluster().filter(|(m, _)| m.shard == shard && world.desired.wants(*m));
-    let mut copies =
-        members.filter(|(_, r)| r.role.master().is_some_and(elsewhere) && safety::is_spare_copy(world, r));
+    let is_spare = |r: &NodeReport| r.role.master().is_some_and(elsewhere) && safety::is_spare_copy(world, r);
+    let mut copies = members.filter(|(_, r)| is_spare(r) || is_in_empty_ring(world, r));
     if let Some((node, report)) = copies.next().and_then(|(m, r)| Some((world.node_ref(m)?, r))) {
-        draft.step(Step::Reset { node }, vec![expect(node, What::Role(report.role))]);
+        let role = expect(node, What::Role(report.role));
+        let ring = (!is_spare(report)).then(|| expect(node, What::NoKeys));
+        draft.step(Step::Reset { node }, std::iter::once(role).chain(ring).collect());
     }
+}
+
+/// Whether the node follows itself, by way of others, and has nothing.
+fn is_in_empty_ring(world: &World<'_>, node: &NodeReport) -> bool {
+    let of = |id| world.report_of(id).and_then(|(_, r)| r.role.master());
+    let mut next = node.role.master();
+    for _ in 0..world.reports.len() {
+        match next {
+            Some(id) if id == node.id => return node.keys.known() == Some(&0),
+            Some(id) => next = of(id),
+            None => return false,
+        }
+    }
+    false
 }
 
 fn attach(

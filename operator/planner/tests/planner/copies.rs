@@ -262,3 +262,44 @@ fn lost_slots_all_go_to_the_one_that_has_some() {
     assert_eq!(upcoming(&model), first);
     model.converge(&allowed);
 }
+
+/// Two new members were told to follow each other at the same moment: the shard had no master, and nobody gave it one.
+#[test]
+fn members_that_follow_each_other_with_nothing_get_a_master() {
+    let (four, first, second, third) = (desired(4, 2), m(3, 0), m(3, 1), m(3, 2));
+    let mut model = Model::formed(&desired(3, 2));
+    let keys = model.keys();
+    while !model.members.contains_key(&third) {
+        model.round(&four);
+    }
+    let id = |model: &Model, member| model.node(member).id;
+    let (a, b) = (id(&model, first), id(&model, second));
+    for (member, of) in [(first, b), (second, a), (third, b)] {
+        let node = model.node_mut(member);
+        assert!(node.slots().is_empty());
+        node.follow(of);
+    }
+    model.converge(&four);
+    assert_eq!(model.keys(), keys);
+    assert!(!model.node(first).slots().is_empty());
+}
+
+/// What they have may be the last copy of something.
+#[test]
+fn members_that_follow_each_other_with_keys_are_left_alone() {
+    let (four, first, second) = (desired(4, 1), m(3, 0), m(3, 1));
+    let mut model = Model::formed(&desired(3, 1));
+    while !model.members.contains_key(&second) {
+        model.round(&four);
+    }
+    let (a, b) = (model.node(first).id, model.node(second).id);
+    for (member, of) in [(first, b), (second, a)] {
+        let node = model.node_mut(member);
+        node.follow(of);
+        node.keys.insert(Slot::FIRST, std::iter::once("last".to_owned()).collect());
+    }
+    for _ in 0..20 {
+        let steps = model.round(&four);
+        assert!(!steps.iter().any(|s| matches!(s, Step::Reset { .. })), "{steps:?}");
+    }
+}
