@@ -37,6 +37,17 @@ struct Seen {
     since: Instant,
 }
 
+/// What came of a try for a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// It is ours now.
+    Ours,
+    /// Somebody else has it.
+    Others,
+    /// It changed between reading and writing.
+    Changed,
+}
+
 /// What to do about a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -61,8 +72,8 @@ impl Election {
     pub async fn acquire(&mut self) -> anyhow::Result<()> {
         loop {
             match self.attempt().await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
+                Ok(Attempt::Ours) => return Ok(()),
+                Ok(Attempt::Others | Attempt::Changed) => {}
                 Err(error) => tracing::warn!(lease = self.name, "could not try for the Lease: {error:#}"),
             }
             tokio::time::sleep(RETRY).await;
@@ -80,8 +91,12 @@ impl Election {
             // Others count from when they see it, which is no earlier than this.
             let begun = tokio::time::Instant::now();
             match tokio::time::timeout_at(renewed + RENEW_DEADLINE, self.attempt()).await {
-                Ok(Ok(true)) => renewed = begun,
-                Ok(Ok(false)) => return anyhow::anyhow!("another operator holds the Lease {}", self.name),
+                Ok(Ok(Attempt::Ours)) => renewed = begun,
+                Ok(Ok(Attempt::Others)) => {
+                    return anyhow::anyhow!("another operator holds the Lease {}", self.name);
+                }
+                // By an earlier try of ours that was given up: the next one tells.
+                Ok(Ok(Attempt::Changed)) => {}
                 Ok(Err(error)) => tracing::warn!(lease = self.name, "could not renew the Lease: {error:#}"),
                 Err(_) => {
                     let lease = &self.name;
@@ -104,21 +119,21 @@ impl Election {
             spec.lease_duration_seconds = Some(1);
             spec.renew_time = Some(now());
             // Our own last renewal may have been under way yet.
-            if self.replace(&lease).await? {
+            if self.replace(&lease).await? == Attempt::Ours {
                 return Ok(());
             }
         }
         anyhow::bail!("the Lease {} changed {RELEASES_MAX} times while it was let go", self.name)
     }
 
-    /// True when it is ours now.
-    async fn attempt(&mut self) -> anyhow::Result<bool> {
+    /// Takes it, or renews it.
+    async fn attempt(&mut self) -> anyhow::Result<Attempt> {
         let Some(lease) = self.get().await? else {
             return self.create().await;
         };
         self.notice(&lease, Instant::now());
         if self.verdict(&lease, Instant::now()) == Verdict::Wait {
-            return Ok(false);
+            return Ok(Attempt::Others);
         }
         let ours = self.taken(lease);
         self.replace(&ours).await
@@ -161,7 +176,7 @@ impl Election {
             .with_context(|| format!("reading the Lease {}", self.name))
     }
 
-    async fn create(&self) -> anyhow::Result<bool> {
+    async fn create(&self) -> anyhow::Result<Attempt> {
         let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         let lease = self.taken(Lease { metadata, spec: Some(LeaseSpec::default()) });
         let params = PostParams::default();
@@ -170,7 +185,7 @@ impl Election {
     }
 
     /// Writes over the very version that was read, and nothing newer.
-    async fn replace(&self, lease: &Lease) -> anyhow::Result<bool> {
+    async fn replace(&self, lease: &Lease) -> anyhow::Result<Attempt> {
         let params = PostParams::default();
         let replaced = tokio::time::timeout(REQUEST, self.api.replace(&self.name, &params, lease)).await;
         outcome(replaced.context("the API server did not answer")?)
@@ -178,10 +193,12 @@ impl Election {
 }
 
 /// A conflict is an answer: somebody was faster.
-fn outcome(result: Result<Lease, kube::Error>) -> anyhow::Result<bool> {
+fn outcome(result: Result<Lease, kube::Error>) -> anyhow::Result<Attempt> {
     match result {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+        Ok(_) => Ok(Attempt::Ours),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+            Ok(Attempt::Changed)
+        }
         Err(error) => Err(error).context("writing the Lease"),
     }
 }
@@ -284,11 +301,20 @@ mod tests {
     async fn the_lease_that_was_read_is_written_and_a_faster_one_wins() {
         let attempt = async |election: &mut Election| election.attempt().await;
         let (taken, bodies) = asked(vec![found(""), found("")], attempt).await;
-        assert!(taken.unwrap());
+        assert_eq!(taken.unwrap(), Attempt::Ours);
         assert_eq!(bodies[1]["metadata"]["resourceVersion"], "7");
         assert_eq!(bodies[1]["spec"]["holderIdentity"], "me");
         let (taken, _) = asked(vec![found(""), conflict()], attempt).await;
-        assert!(!taken.unwrap());
+        assert_eq!(taken.unwrap(), Attempt::Changed);
+    }
+
+    /// A renewal that was given up after four seconds, and was written all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_s_own_late_renewal_is_not_another_s() {
+        let hold = async |election: &mut Election| election.hold().await;
+        let answers = vec![found("me"), conflict(), found("me"), found("me"), found("other")];
+        let (ended, _) = asked(answers, hold).await;
+        assert_eq!(ended.to_string(), "another operator holds the Lease l");
     }
 
     /// The last renewal was written while the Lease was let go: others waited for 15 s.

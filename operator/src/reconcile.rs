@@ -109,7 +109,7 @@ impl<P: Platform> Reconciler<P> {
             observed: &observed,
             plan: &plan,
             findings: &findings,
-            absent: &self.platform.absent(),
+            identities: &self.platform.identities(),
             notices: &self.platform.notices(),
             generation: manifest.cluster.metadata.generation.unwrap_or(0),
             now: Time(Timestamp::now()),

@@ -3,7 +3,7 @@
 
 mod shards;
 
-use crate::platform::{Absent, Notice};
+use crate::platform::{Identity, Notice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use node_server_protocol::{SLOT_COUNT, SlotSet};
 use operator_api::{FormerNode, NodeState, PlanStatus, RedisClusterStatus};
@@ -29,8 +29,8 @@ pub struct Inputs<'a> {
     pub plan: &'a Plan,
     /// What the invariant check found; empty when everything is as it should be.
     pub findings: &'a [Violation],
-    /// Members without a pod or process.
-    pub absent: &'a [Absent],
+    /// Who members last said that they were.
+    pub identities: &'a [Identity],
     /// What the platform has to say.
     pub notices: &'a [Notice],
     /// The generation of the declaration.

@@ -149,7 +149,7 @@ fn check_suffixes(shared: &Shared, connection: usize) -> Vec<LostWrites> {
     let mut all = Vec::new();
     for (by, lost) in lost {
         let Some((first_key, first)) = lost.iter().min_by_key(|(_, promise)| promise.seq) else { continue };
-        let kept = survivors.get(&by).into_iter().flatten().filter(|(_, s)| s.seq > first.seq);
+        let kept = survivors.get(&by).into_iter().flatten().filter(|(_, s)| s.seq >= first.seq);
         let kept: Vec<_> = kept.map(|(key, survivor)| (survivor.seq, *key)).collect();
         if let (Some((seq, key)), Loss::Suffix) = (kept.iter().min(), shared.options.loss) {
             shared.violation(format!(

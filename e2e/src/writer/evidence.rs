@@ -50,7 +50,7 @@ impl Evidence {
         let told = |((by, at), shown): (&Succession, &Shown)| {
             let ((missing, lost_key), (kept, kept_key)) =
                 (shown.first_missing.as_ref()?, shown.last_kept.as_ref()?);
-            (kept > missing).then(|| {
+            (kept >= missing).then(|| {
                 let (by, at) = (&by.node, &at.node);
                 format!(
                     "wrote {missing} ({lost_key}) and then {kept} ({kept_key}) to {by}: {at} had the second and not the first"
@@ -80,16 +80,17 @@ mod tests {
         for seq in [3, 1, 2] {
             evidence.kept("k", &write(seq, &former), &successor);
         }
+        evidence.missing("m", &write(6, &former), &successor);
         evidence.missing("m", &write(5, &former), &successor);
-        evidence.missing("m", &write(4, &former), &successor);
         // Who wrote it has it, as long as it lives; another successor is another matter.
         evidence.kept("k", &write(9, &former), &former);
         evidence.kept("k", &write(9, &former), &third);
         assert_eq!(evidence.contradictions(), [""; 0]);
+        // Half of a transaction.
         evidence.kept("k5", &write(5, &former), &successor);
         assert_eq!(
             evidence.contradictions(),
-            ["wrote 4 (m) and then 5 (k5) to node-a: node-b had the second and not the first"]
+            ["wrote 5 (m) and then 5 (k5) to node-a: node-b had the second and not the first"]
         );
     }
 }

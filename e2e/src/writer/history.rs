@@ -103,7 +103,7 @@ pub struct History {
     attempts: VecDeque<Attempt>,
     /// The newest attempt that a read has proven: nothing older may show.
     observed: u64,
-    /// The attempt that the last read was given to.
+    /// The attempt that the last read was given to that taught something.
     last: u64,
     losses: u64,
 }

@@ -71,7 +71,7 @@ pub(crate) struct Cluster<'s> {
     config: &'static str,
 }
 
-/// Where nothing is to fail over and nothing to fail, one starved pod or slow disk is given time.
+/// Where no node dies and no command may fail, one starved pod or slow disk is given time.
 const PATIENT: &str = ", config: {cluster-node-timeout: '15000', shutdown-timeout: '30'}";
 
 impl<'s> Cluster<'s> {
@@ -79,7 +79,7 @@ impl<'s> Cluster<'s> {
         Self { scene, name: name.into(), config: "" }
     }
 
-    /// The same for a test in which no node is lost. Its `spec` has no `config`.
+    /// The same for a test in which no node dies before it is told to. Its `spec` has no `config`.
     pub(crate) fn patient(self) -> Self {
         Self { config: PATIENT, ..self }
     }

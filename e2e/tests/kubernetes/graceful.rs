@@ -6,7 +6,7 @@ use crate::scene::{Company, measured, run};
 #[test]
 fn every_pod_in_turn() {
     run("graceful", Company::Others, |scene| {
-        let cluster = scene.written("masters: 3, replicasPerMaster: 1", false, 5000)?;
+        let cluster = scene.written_by_default("masters: 3, replicasPerMaster: 1", 5000)?;
         for (member, pod) in cluster.pods()? {
             let role = if cluster.master_of(member.shard)? == member { "master" } else { "replica" };
             cluster.kubectl().ok(&["delete", "pod", &cluster.pod_name(member), "--wait=false"])?;

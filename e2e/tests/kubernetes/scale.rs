@@ -46,7 +46,7 @@ fn by_a_patch_of_the_subresource() {
 
 fn there_and_back(how: &str, set: impl FnOnce(&Cluster<'_>, u32) -> Result<()> + Copy) {
     run(how, Company::Others, |scene: &Scene| {
-        let cluster = scene.written("masters: 3, replicasPerMaster: 1", false, KEYS)?;
+        let cluster = scene.written_by_default("masters: 3, replicasPerMaster: 1", KEYS)?;
         cluster.ensure_owned(&THREE)?;
         for (masters, slots, what) in [(4, &FOUR[..], "3 to 4"), (3, &THREE, "4 to 3")] {
             set(&cluster, masters)?;

@@ -54,7 +54,21 @@ impl Scene {
     /// A cluster that is as declared, and a writer that has begun.
     pub(crate) fn written(&self, spec: &str, may_lose: bool, keys: u64) -> Result<Cluster<'_>> {
         let cluster = Cluster::new(self, "demo");
-        let cluster = if may_lose { cluster } else { cluster.patient() };
+        self.write(if may_lose { cluster } else { cluster.patient() }, spec, may_lose, keys)
+    }
+
+    /// The same with default settings, for what is measured with these, and a writer that loses nothing.
+    pub(crate) fn written_by_default(&self, spec: &str, keys: u64) -> Result<Cluster<'_>> {
+        self.write(Cluster::new(self, "demo"), spec, false, keys)
+    }
+
+    fn write<'s>(
+        &'s self,
+        cluster: Cluster<'s>,
+        spec: &str,
+        may_lose: bool,
+        keys: u64,
+    ) -> Result<Cluster<'s>> {
         cluster.declare(spec)?;
         self.client.wait_running()?;
         cluster.wait_converged()?;

@@ -326,9 +326,10 @@ impl Engine {
         let present = |guard: &SlotGuard<'_>| {
             let mut present = Present::default();
             for key in keys() {
-                // What the target may have of an unclear key is not what clients are to see.
-                let unclear = || guard.table().is_some_and(|t| t.is_unclear(key));
-                let there = self.keyspace.is_there(guard, key, now) || unclear();
+                // What the target has or may have of a key that is on its way, or unclear, is not what clients are to see:
+                // also where the key has expired here meanwhile.
+                let ours = || guard.table().is_some_and(|t| t.is_unclear(key) || t.is_leaving(key));
+                let there = self.keyspace.is_there(guard, key, now) || ours();
                 *(if there { &mut present.existing } else { &mut present.missing }) += 1;
             }
             present

@@ -5,7 +5,7 @@ use crate::Engine;
 use crate::command::{CommandError, CommandResult};
 use crate::effects::Effects;
 use crate::keyspace::{Expired, Keys, SlotGuard};
-use crate::options::CROSSING_HOLD_MS;
+use crate::options::{CROSSING_HOLD_MS, HOLD_MS};
 use crate::session::Session;
 use node_server_protocol::resp::request::parse_number;
 use node_server_protocol::{Millis, Slot};
@@ -175,10 +175,11 @@ impl Leaving {
         Self { key: key.to_vec(), expires: None, payload, replace: true, gone: true }
     }
 
-    /// Milliseconds to live, as RESTORE takes them: 0 for no expiry.
+    /// Milliseconds to live, as RESTORE takes them: 0 for no expiry. `None`: it is gone, and is to be gone at the target.
     #[must_use]
-    pub fn ttl_ms(&self, now: Millis) -> u64 {
-        self.expires.map_or(0, |at| at.since(now).max(1))
+    pub fn ttl_ms(&self, now: Millis) -> Option<u64> {
+        let left = self.expires.map(|at| at.since(now));
+        (!self.gone && left != Some(0)).then(|| left.unwrap_or(0))
     }
 }
 
@@ -233,16 +234,20 @@ impl Engine {
             keys.retain(|leaving| table.mark_leaving(&leaving.key, id));
             self.leaving.fetch_add(keys.len(), Ordering::SeqCst);
         }
-        let (written, send_by) = (self.log.end(), now.after(CROSSING_HOLD_MS));
+        let written = self.log.end();
+        let send_by = now.after(if self.acks.in_sync() > 0 { CROSSING_HOLD_MS } else { HOLD_MS });
         Ok(MigrateBegin::Send(Migration { keys, written, slot, id, copy: request.copy, send_by }))
     }
 
     /// Whether the keys may be sent: a replica in sync has them, and all that was written before. Otherwise, were this node
     /// to die and the replica to take over, the target's part of an MSET would be the new one and the rest the old one.
-    /// A replica that does not acknowledge holds them up for [`CROSSING_HOLD_MS`].
+    /// A replica that does not acknowledge holds them up for [`CROSSING_HOLD_MS`], one that lives and is out of sync for
+    /// [`HOLD_MS`]. Nothing is sent while writes are held back, for another master may be about to take over.
     #[must_use]
     pub fn may_send(&self, migration: &Migration, now: Millis) -> bool {
-        migration.copy || self.acks.reached(migration.written) || now >= migration.send_by
+        let replicated =
+            || !self.acks.holds() || self.acks.furthest() >= migration.written || now >= migration.send_by;
+        migration.copy || (!self.gate.is_closed() && replicated())
     }
 
     /// After a wait for [`Self::may_send`]: whether this node still answers for the keys. `None`: the slot is locked, ask

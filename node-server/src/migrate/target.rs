@@ -136,14 +136,15 @@ async fn write(
     let mut out = preamble;
     let mut left = commands.iter().peekable();
     while let Some((n, replace)) = left.next() {
-        let leaving @ Leaving { key, payload, gone, .. } = &keys[*n];
+        let leaving @ Leaving { key, payload, .. } = &keys[*n];
+        let to_live = leaving.ttl_ms(now);
         // A key that expired in 1970 is deleted by RESTORE.
-        let ttl = if *gone { "1".to_owned() } else { leaving.ttl_ms(now).to_string() };
+        let ttl = to_live.unwrap_or(1).to_string();
         let mut args: Vec<&[u8]> = vec![restore, key, ttl.as_bytes(), payload];
         if *replace {
             args.push(b"REPLACE");
         }
-        if *gone {
+        if to_live.is_none() {
             args.push(b"ABSTTL");
         }
         put_command(&mut out, &args);

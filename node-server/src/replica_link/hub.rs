@@ -252,13 +252,14 @@ impl Hub {
     pub(super) fn log_grew(&self) {
         self.grown.send_replace(());
         let wanted = self.node.replication.wanted_ack();
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let silent = |r: &Replica| r.state == ReplicaState::Online && !r.batch_ack;
         if wanted > state.asked_ack && state.replicas.values().any(silent) {
-            state.asked_ack = wanted;
             drop(state);
             // While writes are held back nothing is appended; the replica's next ACK is at most a second away.
-            self.node.engine.append_getack();
+            if self.node.engine.append_getack() {
+                self.state.lock().asked_ack = wanted;
+            }
         }
     }
 

@@ -11,9 +11,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a command may take: longer than a node holds its writes for a failover (eight seconds). MIGRATE has a time limit
-/// of its own within this.
+/// How long a command may take: longer than a node holds its writes for a failover (eight seconds).
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for MIGRATEs: each waits for the replicas of both sides, for four seconds at most, and for the network.
+const MIGRATE_TIMEOUT: Duration = Duration::from_secs(10 * MIGRATES_PER_SEND as u64);
+/// MIGRATEs that one connection is sent at a time.
+pub(super) const MIGRATES_PER_SEND: usize = 2;
 /// Most commands in one pipeline.
 const PIPELINE_MAX: usize = 1024;
 /// Connections per source and target: MIGRATEs on one connection run one after the other.
@@ -48,7 +51,8 @@ impl Connections {
         if let Some(connection) = self.kept.lock().get(&(address, lane)) {
             return Ok(connection.clone());
         }
-        let connection = connect(address, COMMAND_TIMEOUT).await?;
+        let limit = if lane.to.is_some() { MIGRATE_TIMEOUT } else { COMMAND_TIMEOUT };
+        let connection = connect(address, limit).await?;
         self.kept.lock().insert((address, lane), connection.clone());
         Ok(connection)
     }

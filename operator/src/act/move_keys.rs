@@ -1,6 +1,6 @@
 //! Every key of some slots from one node to another, by MIGRATE.
 
-use super::connections::{Connections, LANES, Lane, error_text};
+use super::connections::{Connections, LANES, Lane, MIGRATES_PER_SEND, error_text};
 use futures::future::try_join_all;
 use node_server_protocol::{Address, Slot, SlotSet};
 use operator_planner::commands::{KEYS_PER_MIGRATE, get_keys, migrate};
@@ -10,8 +10,6 @@ use std::sync::Mutex;
 
 /// Keys of one slot that are asked for at a time.
 const KEYS_PER_ROUND: usize = 10 * KEYS_PER_MIGRATE;
-/// MIGRATEs that one connection is sent at a time.
-const MIGRATES_PER_SEND: usize = 2;
 /// Most rounds in one attempt: with a thousand keys of a slot in each, more than any node holds.
 const ROUNDS_MAX: usize = 1_000_000;
 
@@ -104,9 +102,11 @@ impl Mover<'_> {
             if self.busy(error)? {
                 // Which of them the target has already is only said one by one.
                 let single: Vec<Batch> = keys.iter().map(|key| (*slot, vec![key.clone()])).collect();
-                for (key, error) in keys.iter().zip(self.migrate(lane, &single).await?) {
-                    if self.busy(error)? {
-                        refused.push((*slot, key.clone()));
+                for (keys, singles) in keys.chunks(MIGRATES_PER_SEND).zip(single.chunks(MIGRATES_PER_SEND)) {
+                    for (key, error) in keys.iter().zip(self.migrate(lane, singles).await?) {
+                        if self.busy(error)? {
+                            refused.push((*slot, key.clone()));
+                        }
                     }
                 }
             }

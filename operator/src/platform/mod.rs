@@ -25,14 +25,14 @@ pub struct Seen {
     pub last_id: Option<NodeId>,
 }
 
-/// A member without a pod or process at this moment.
+/// Who a member last said that it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absent {
+pub struct Identity {
     /// Which.
     pub member: MemberId,
-    /// The last pod's or process's unique name.
+    /// The unique name of the pod or process that said so.
     pub uid: String,
-    /// Who it said that it was.
+    /// Its name in the cluster.
     pub id: NodeId,
 }
 
@@ -56,9 +56,8 @@ pub trait Platform {
     /// Identities of ours that are proven gone.
     fn gone(&self) -> Vec<Gone>;
 
-    /// Members of which nothing is there now, with what was last known of them: theirs may be the identity that others
-    /// still know.
-    fn absent(&self) -> Vec<Absent> {
+    /// Who members last said that they were, also those of which nothing is there now.
+    fn identities(&self) -> Vec<Identity> {
         Vec::new()
     }
 

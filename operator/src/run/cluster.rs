@@ -60,7 +60,8 @@ impl ClusterTask {
         let declared = declared::read(&object, None);
         let status = status_of(&object);
         let notices = Notices::default();
-        let on_volumes = declared.manifest.as_ref().is_some_and(|m| m.cluster.spec.storage.is_some());
+        // Of the object itself: its declaration may be one that cannot be followed, and storage never changes.
+        let on_volumes = object.data.pointer("/spec/storage").is_some_and(|storage| !storage.is_null());
         let platform = Kubernetes::new(
             key.clone(),
             owner_uid.clone(),

@@ -1,21 +1,21 @@
 //! What status says of every shard and node. Of what does not answer at this moment it goes on saying what was last known.
 
 use super::{Inputs, members, reports};
-use crate::platform::Absent;
+use crate::platform::Identity;
 use node_server_protocol::{Role, SlotRange, SlotSet};
 use operator_api::{NodeState, NodeStatus, ShardStatus};
 use operator_planner::observed::ReplicaLink;
 use operator_planner::{Fact, Life, Member, MemberId};
 use std::collections::BTreeMap;
 
-/// Every shard that has a member, or had one that may come back.
+/// Every shard that has a member, or a declared one of which the next pod is awaited.
 pub(super) fn shards(inputs: &Inputs<'_>, before: &[ShardStatus]) -> Vec<ShardStatus> {
     let Some(present) = members(inputs.observed) else { return before.to_vec() };
     let name = inputs.desired.name();
     let wanted =
-        |absent: &&Absent| inputs.desired.wants(absent.member) && !present.contains_key(&absent.member);
+        |absent: &&Identity| inputs.desired.wants(absent.member) && !present.contains_key(&absent.member);
     let mut nodes: BTreeMap<MemberId, NodeStatus> =
-        inputs.absent.iter().filter(wanted).map(|gone| (gone.member, missing(gone, name))).collect();
+        inputs.identities.iter().filter(wanted).map(|gone| (gone.member, missing(gone, name))).collect();
     nodes.extend(present.iter().map(|(id, member)| (*id, node(id.name(name), member))));
     let mut shards: BTreeMap<u16, ShardStatus> = BTreeMap::new();
     for (id, node) in nodes {
@@ -32,10 +32,13 @@ pub(super) fn shards(inputs: &Inputs<'_>, before: &[ShardStatus]) -> Vec<ShardSt
         }
     }
     let answered = reports(inputs.observed).fold(SlotSet::new(), |all, r| all.union(&r.own_slots()));
-    for shard in shards.values_mut().filter(|shard| shard.master.is_empty()) {
+    for shard in shards.values_mut().filter(|shard| shard.slot_count == 0) {
         let last = before.iter().find(|last| last.name == shard.name);
-        if let Some(last) = last.filter(|last| is_silent(shard, &last.master)) {
-            set_master(shard, last.master.clone(), &parse(&last.slots).difference(&answered));
+        let Some(last) = last.filter(|last| is_silent(shard, &last.master)) else { continue };
+        let slots = parse(&last.slots).difference(&answered);
+        // A new pod may be a master without slots until it is told to follow.
+        if shard.master.is_empty() || !slots.is_empty() {
+            set_master(shard, last.master.clone(), &slots);
         }
     }
     shards.into_values().collect()
@@ -60,7 +63,7 @@ fn parse(slots: &str) -> SlotSet {
 /// The role of a node that does not say it.
 const UNKNOWN: &str = "unknown";
 
-fn missing(absent: &Absent, cluster: &str) -> NodeStatus {
+fn missing(absent: &Identity, cluster: &str) -> NodeStatus {
     NodeStatus {
         pod: absent.member.name(cluster),
         pod_uid: absent.uid.clone(),

@@ -1,7 +1,7 @@
 //! MIGRATE: reads pass, writers of marked keys wait, and what has crossed is deleted and logged once.
 
 use crate::support::*;
-use node_server_engine::options::CROSSING_HOLD_MS;
+use node_server_engine::options::{CROSSING_HOLD_MS, HOLD_MS};
 use node_server_engine::{Fate, MigrateBegin, MigrateRequest, Migration, Outcome, ReplicaAck};
 use node_server_protocol::resp::Reply;
 use node_server_protocol::{Millis, key_slot};
@@ -83,6 +83,55 @@ fn keys_are_sent_when_a_replica_has_all_that_was_written_before() {
     assert_eq!(node.engine.migrate_end(migration, |_| Fate::Stayed, NOW).unwrap(), None);
 }
 
+/// Found by a review: a key expired while it waited to be sent, a client was sent to the target to set it anew, and then
+/// its old value came and replaced that.
+#[test]
+fn a_key_that_expires_on_its_way_is_not_asked_for_elsewhere() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 old PX 50");
+    open_slot(&node);
+    let migration = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
+    client.now = NOW.after(51);
+    assert_eq!(client.line("GET {a}1"), Reply::Null);
+    assert_eq!(client.outcome(&["SET", "{a}1", "new"]), Outcome::Park, "not ASK");
+    assert_eq!(migration.keys[0].ttl_ms(client.now), None);
+    node.engine.migrate_end(migration, |_| Fate::Arrived, client.now).unwrap();
+    assert!(client.error("SET {a}1 new").starts_with("ASK "));
+}
+
+/// What waited would otherwise be sent in the very pause in which a replica takes over.
+#[test]
+fn nothing_is_sent_while_writes_are_held_back() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 x");
+    open_slot(&node);
+    let migration = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
+    node.engine.pause_writes(NOW.after(1000));
+    assert!(!node.engine.may_send(&migration, NOW));
+    node.engine.resume_writes();
+    assert!(node.engine.may_send(&migration, NOW));
+}
+
+/// A replica that has lost its link may be the master before it is back.
+#[test]
+fn a_replica_that_lives_is_waited_for_out_of_sync_too() {
+    let node = Node::master();
+    let mut client = node.client();
+    client.ok("SET {a}1 x");
+    let mut open = routing(1, 3, &[]);
+    open.set_migrating(key_slot(b"a"), node_id(2));
+    open.expects_replica = true;
+    node.engine.publish_routing(Arc::new(open));
+    let migration = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
+    assert!(!node.engine.may_send(&migration, NOW.after(HOLD_MS - 1)));
+    assert!(node.engine.may_send(&migration, NOW.after(HOLD_MS)));
+    let ack = ReplicaAck { offset: node.engine.log().end(), in_sync: true, on_disk: 0 };
+    node.engine.acks().set(vec![ack]);
+    assert!(node.engine.may_send(&migration, NOW));
+}
+
 /// It may have waited.
 #[test]
 fn time_to_live_is_counted_when_a_key_is_sent() {
@@ -92,7 +141,7 @@ fn time_to_live_is_counted_when_a_key_is_sent() {
     open_slot(&node);
     let migration = begin(&node, "MIGRATE 127.0.0.2 7002 {a}1 0 5000");
     let left = |later| migration.keys[0].ttl_ms(NOW.after(later));
-    assert_eq!([left(0), left(3000), left(6000)], [5000, 2000, 1]);
+    assert_eq!([left(0), left(3000), left(5000)], [Some(5000), Some(2000), None]);
 }
 
 #[test]
@@ -104,7 +153,7 @@ fn keys_cross() {
     open_slot(&node);
     let migration = begin(&node, THREE);
     assert_eq!(migration.keys.iter().map(|k| k.key.as_slice()).collect::<Vec<_>>(), [b"{a}1", b"{a}2"]);
-    assert_eq!(migration.keys.iter().map(|k| k.ttl_ms(NOW)).collect::<Vec<_>>(), [0, 60000]);
+    assert_eq!(migration.keys.iter().map(|k| k.ttl_ms(NOW)).collect::<Vec<_>>(), [Some(0), Some(60000)]);
     assert!(matches!(node.engine.migrate_begin(&request(THREE), 0, NOW).unwrap(), MigrateBegin::Busy));
     assert_eq!(other.line("GET {a}1"), bulk("one"), "reads pass");
     assert_eq!(client.outcome(&["SET", "{a}1", "x"]), Outcome::Park);

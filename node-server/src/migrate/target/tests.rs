@@ -111,12 +111,15 @@ async fn a_key_that_is_gone_is_deleted_at_the_target() {
         &[b"AUTH", b"user", b"secret"],
         &[b"RESTORE-ASKING", b"a", b"1", b"pay", b"REPLACE", b"ABSTTL"],
     ]);
-    let (port, said) = target(b"+OK\r\n+OK\r\n", expected.len()).await;
-    let gone = Leaving { replace: true, gone: true, ..keys().remove(0) };
-    let mut sent = Sent::new(1);
-    send(connect(port).await, &request(port), true, &[gone], &mut sent, NOW).await.unwrap();
-    assert_eq!(said.await.unwrap(), expected);
-    assert_eq!((sent.fate(0), sent.fate(1)), (Fate::Arrived, Fate::Stayed));
+    let deleted = Leaving { replace: true, gone: true, ..keys().remove(0) };
+    let expired = Leaving { replace: true, expires: Some(NOW), ..keys().remove(0) };
+    for gone in [deleted, expired] {
+        let (port, said) = target(b"+OK\r\n+OK\r\n", expected.len()).await;
+        let mut sent = Sent::new(1);
+        send(connect(port).await, &request(port), true, &[gone], &mut sent, NOW).await.unwrap();
+        assert_eq!(said.await.unwrap(), expected);
+        assert_eq!((sent.fate(0), sent.fate(1)), (Fate::Arrived, Fate::Stayed));
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! In memory, an identity lives as long as its pod: another pod of the same name is another node. On a volume it comes
 //! back with the next pod, so that only another identity from the pod's own mouth shows that the former one is gone.
 
-use crate::platform::Absent;
+use crate::platform::Identity;
 use node_server_protocol::NodeId;
 use operator_api::RedisClusterStatus;
 use operator_planner::observed::Gone;
@@ -103,11 +103,17 @@ impl Identities {
         (on_volumes || known.uid == uid).then_some(known.id)
     }
 
-    /// Members that are known and have no pod now.
-    pub fn absent(&self, has_pod: impl Fn(MemberId) -> bool) -> Vec<Absent> {
-        let absent = self.known.iter().filter(|(member, _)| !has_pod(**member));
-        absent
-            .map(|(member, known)| Absent { member: *member, uid: known.uid.clone(), id: known.id })
+    /// Members that are known.
+    pub fn members(&self) -> impl Iterator<Item = MemberId> + '_ {
+        self.known.keys().copied()
+    }
+
+    /// Who they last said that they were.
+    #[must_use]
+    pub fn all(&self) -> Vec<Identity> {
+        let known = self.known.iter();
+        known
+            .map(|(member, known)| Identity { member: *member, uid: known.uid.clone(), id: known.id })
             .collect()
     }
 

@@ -5,7 +5,7 @@ pub mod caches;
 pub mod identity;
 pub mod life;
 
-use super::{Absent, Notice, Platform, Seen};
+use super::{Identity, Notice, Platform, Seen};
 use crate::build::{CLIENT_PORT, CLUSTER_LABEL, CLUSTER_UID};
 use caches::{Caches, Key};
 use identity::Identities;
@@ -101,11 +101,10 @@ impl Kubernetes {
             self.caches.claims.get(&claim).is_some()
         };
         let wanted = |member: MemberId| self.desired.as_ref().is_none_or(|d| d.wants(member));
-        let absent = self.identities.absent(|member| pods.contains_key(&member)).into_iter();
-        let left: Vec<MemberId> =
-            absent.map(|a| a.member).filter(|member| !wanted(*member) && !has_claim(*member)).collect();
+        let left =
+            self.identities.members().filter(|m| !wanted(*m) && !pods.contains_key(m) && !has_claim(*m));
         let heard = &self.caches.heard;
-        for member in left {
+        for member in left.collect::<Vec<_>>() {
             self.identities.left(member, |uid| heard.end_of(uid));
         }
     }
@@ -152,9 +151,8 @@ impl Platform for Kubernetes {
         self.identities.gone().to_vec()
     }
 
-    fn absent(&self) -> Vec<Absent> {
-        let pods = self.pods();
-        self.identities.absent(|member| pods.contains_key(&member))
+    fn identities(&self) -> Vec<Identity> {
+        self.identities.all()
     }
 
     fn remember(&mut self, member: MemberId, uid: &str, id: NodeId) {

@@ -58,7 +58,7 @@ fn seen(nodes: &[(MemberId, Fact<NodeReport>)]) -> Observed {
     Observed { members: Fact::Known(nodes.iter().map(member).collect()), gone: Vec::new() }
 }
 
-fn said(observed: &Observed, absent: &[Absent], before: &[ShardStatus]) -> RedisClusterStatus {
+fn said(observed: &Observed, identities: &[Identity], before: &[ShardStatus]) -> RedisClusterStatus {
     let object = json!({"apiVersion": "slotkeeper.dev/v1alpha1", "kind": "RedisCluster", "metadata": {"name": "demo"},
         "spec": {"masters": 2, "replicasPerMaster": 1}});
     let desired = manifest::from_object(&object).unwrap().desired;
@@ -68,7 +68,7 @@ fn said(observed: &Observed, absent: &[Absent], before: &[ShardStatus]) -> Redis
         observed,
         plan: &plan,
         findings: &[],
-        absent,
+        identities,
         notices: &[],
         generation: 1,
         now: super::super::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
@@ -99,6 +99,10 @@ fn a_master_that_does_not_answer_is_still_named_with_its_slots() {
         (shard.nodes[0].role.as_str(), shard.nodes[0].id.clone()),
         ("unknown", id(MASTER).to_string())
     );
+    // Its other pod is a new one, and a master until it is told to follow.
+    nodes[1].1 = answers(REPLICA, Some(""));
+    assert_eq!(said(&seen(&nodes), &[], &now.shards).shards[0].master, "demo-0-0");
+    nodes[1].1 = answers(REPLICA, None);
     // What another one has taken over meanwhile is that one's.
     nodes[2].1 = answers(OTHER, Some("50-16383"));
     assert_eq!(said(&seen(&nodes), &[], &now.shards).shards[0].slots, "0-49");
@@ -127,8 +131,9 @@ fn nothing_changes_while_the_platform_does_not_answer() {
 #[test]
 fn a_pod_that_is_gone_is_named_with_the_identity_that_it_had() {
     let well = said(&seen(&all()), &[], &[]);
-    let absent = |member: MemberId| Absent { member, uid: "former".into(), id: id(member) };
-    let now = said(&seen(&all()[1..]), &[absent(MASTER), absent(MemberId::new(5, 0))], &well.shards);
+    let former = |member: MemberId| Identity { member, uid: "former".into(), id: id(member) };
+    let now =
+        said(&seen(&all()[1..]), &[former(MASTER), former(OTHER), former(MemberId::new(5, 0))], &well.shards);
     let node = &now.shards[0].nodes[0];
     assert_eq!(
         (node.pod.as_str(), node.pod_uid.as_str(), node.id.clone()),
