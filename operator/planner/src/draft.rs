@@ -5,7 +5,8 @@ use crate::plan::{Plan, PlannedStep};
 use crate::step::{Expect, NodeRef, Step, What};
 use crate::unsafe_::Unsafe;
 use crate::waiting::Waiting;
-use node_server_protocol::NodeId;
+use crate::world::World;
+use node_server_protocol::{NodeId, SlotSet};
 use std::collections::BTreeSet;
 
 /// Graceful handovers that may be planned at a time in one cluster. One: each costs its shard a pause and the cluster
@@ -69,6 +70,14 @@ impl Draft {
 /// `what` must still be said by this node.
 pub(crate) fn expect(node: NodeRef, what: What) -> Expect {
     Expect { member: node.member, id: node.id, what }
+}
+
+/// None of the others that answer claims these slots when it is asked again. Answers of one look are given at different
+/// moments: of two nodes that hand slots over, the taker may have answered before and the giver behind it.
+pub(crate) fn nobody_claims(world: &World<'_>, slots: &SlotSet, but: NodeRef) -> Vec<Expect> {
+    let others = world.reports.keys().filter(|member| **member != but.member);
+    let others = others.filter_map(|member| world.node_ref(*member));
+    others.map(|other| expect(other, What::ClaimsNone(slots.clone()))).collect()
 }
 
 /// Nobody has taken over from `master` since this report.

@@ -203,6 +203,8 @@ pub enum What {
     Owns(#[serde(with = "text::slot_set")] SlotSet),
     /// It owns no slot.
     OwnsNothing,
+    /// It claims none of these slots for itself.
+    ClaimsNone(#[serde(with = "text::slot_set")] SlotSet),
     /// Nobody owns any of these slots, says its view.
     Unowned(#[serde(with = "text::slot_set")] SlotSet),
     /// It has no key.
@@ -242,6 +244,7 @@ impl What {
             Self::Role(role) => report.role == *role,
             Self::Owns(slots) => slots.difference(&report.own_slots()).is_empty(),
             Self::OwnsNothing => report.own_slots().is_empty(),
+            Self::ClaimsNone(slots) => report.own_slots().intersection(slots).is_empty(),
             Self::Unowned(slots) => report.view.iter().all(|l| l.slot_set().intersection(slots).is_empty()),
             Self::NoKeys => no_keys(),
             Self::EpochOf { master, epoch } => report.line(*master).is_some_and(|l| {
@@ -262,6 +265,7 @@ impl fmt::Display for What {
             Self::Role(Role::Replica { of }) => write!(f, "a replica of {of}"),
             Self::Owns(slots) => write!(f, "the owner of {slots}"),
             Self::OwnsNothing => f.write_str("no slots"),
+            Self::ClaimsNone(slots) => write!(f, "no claim of {slots}"),
             Self::Unowned(slots) => write!(f, "no owner of {slots}"),
             Self::NoKeys => f.write_str("no keys"),
             Self::EpochOf { master, epoch } => write!(f, "{master} at config epoch {epoch}"),

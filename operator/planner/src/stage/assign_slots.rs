@@ -1,6 +1,6 @@
 //! Slots that nobody owns get an owner: all of them when a cluster is created, some after a mishap.
 
-use crate::draft::{Draft, expect};
+use crate::draft::{Draft, expect, nobody_claims};
 use crate::layout::Layout;
 use crate::member::MemberId;
 use crate::observed::{OpenState, ViewLine};
@@ -36,12 +36,13 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft) {
         }
     }
     for (member, slots) in owners {
-        assign(world, draft, member, &slots);
+        assign(world, draft, member, &slots, fresh);
     }
 }
 
-/// Slots that the new owner takes for another's, who does not claim them, are not free in its view.
-fn assign(world: &World<'_>, draft: &mut Draft, member: MemberId, slots: &SlotSet) {
+/// Slots that the new owner takes for another's, who does not claim them, are not free in its view. In a fresh cluster nobody
+/// has ever claimed any.
+fn assign(world: &World<'_>, draft: &mut Draft, member: MemberId, slots: &SlotSet, fresh: bool) {
     let (Some(owner), Some(report)) = (world.node_ref(member), world.reports.get(&member)) else {
         return;
     };
@@ -49,11 +50,15 @@ fn assign(world: &World<'_>, draft: &mut Draft, member: MemberId, slots: &SlotSe
     let elsewhere = others.fold(SlotSet::new(), |all, l| all.union(&l.slot_set()));
     let (free, taken) = (slots.difference(&elsewhere), slots.intersection(&elsewhere));
     if !free.is_empty() {
-        let expectations = vec![expect(owner, What::Unowned(free.clone()))];
+        let mut expectations = vec![expect(owner, What::Unowned(free.clone()))];
+        if !fresh {
+            expectations.extend(nobody_claims(world, &free, owner));
+        }
         draft.step(Step::AssignSlots { owner, slots: free, mistaken: false }, expectations);
     }
     if !taken.is_empty() {
-        let expectations = vec![expect(owner, What::Role(Role::Master))];
+        let mut expectations = vec![expect(owner, What::Role(Role::Master))];
+        expectations.extend(nobody_claims(world, &taken, owner));
         draft.step(Step::AssignSlots { owner, slots: taken, mistaken: true }, expectations);
     }
 }

@@ -1,6 +1,6 @@
 //! Masters that are dead, and masters that came back without their data.
 
-use crate::draft::{Draft, expect, same_epoch};
+use crate::draft::{Draft, expect, nobody_claims, same_epoch};
 use crate::member::MemberId;
 use crate::observed::{NodeReport, Proof};
 use crate::plan::MAX_MIGRATE_STEPS;
@@ -177,5 +177,6 @@ fn lost(world: &World<'_>, draft: &mut Draft, shard: u16, master: NodeId, slots:
     if !begun {
         expectations.extend([expect(owner, What::OwnsNothing), expect(owner, What::NoKeys)]);
     }
+    expectations.extend(nobody_claims(world, slots, owner));
     draft.step(Step::ReplaceOwner { owner, previous: master, slots: slots.clone(), others }, expectations);
 }

@@ -3,7 +3,7 @@
 use crate::model::{Model, desired};
 use node_server_protocol::{Slot, SlotSet};
 use operator_planner::observed::OpenState;
-use operator_planner::{Distribution, MemberId, Step, plan};
+use operator_planner::{Distribution, Fact, MemberId, Step, plan};
 
 fn m(shard: u16, ordinal: u16) -> MemberId {
     MemberId::new(shard, ordinal)
@@ -301,5 +301,33 @@ fn members_that_follow_each_other_with_keys_are_left_alone() {
     for _ in 0..20 {
         let steps = model.round(&four);
         assert!(!steps.iter().any(|s| matches!(s, Step::Reset { .. })), "{steps:?}");
+    }
+}
+
+/// Found by the simulation: a replica had answered a look before it was promoted, and its master behind its demotion. Nobody
+/// seemed to own the shard's slots, an edit wanted them elsewhere, and they were given there without their keys.
+#[test]
+fn slots_that_changed_hands_during_a_look_are_not_nobodys() {
+    let shares = [8192..16_384, 0..8192].map(|r: std::ops::Range<u16>| r.filter_map(Slot::new).collect());
+    let swapped = crate::model::spec(2, 1, Distribution::Declared(shares.into()), false);
+    let mut model = Model::formed(&desired(2, 1));
+    let early = model.observe();
+    let (master, replica) = (m(0, 0), m(0, 1));
+    let taker = model.node(replica).id;
+    let address = model.node(replica).address;
+    let to = operator_planner::NodeRef { member: replica, id: taker, address };
+    model.command(to, &["CLUSTER", "FAILOVER"].map(String::from)).unwrap();
+    model.settle();
+    assert!(model.node(master).slots().is_empty());
+    let mut skewed = model.observe();
+    let (Fact::Known(late), Fact::Known(early)) = (&mut skewed.members, &early.members) else { panic!() };
+    late.insert(replica, early[&replica].clone());
+    let planned = plan(&swapped, &skewed);
+    let reports = model.reports();
+    let assigned: Vec<_> =
+        planned.steps.iter().filter(|p| matches!(p.step, Step::AssignSlots { .. })).collect();
+    assert!(!assigned.is_empty(), "{planned:?}");
+    for step in assigned {
+        assert!(step.expect.iter().any(|e| e.violated_by(&reports[&e.member]).is_some()), "{step:?}");
     }
 }
