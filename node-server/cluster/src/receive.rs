@@ -9,7 +9,7 @@ use node_server_protocol::bus::{
     Body, DecodeError, Extension, Header, Heartbeat, MessageFlags, NodeFlags, OwnFlags, Packet, Update,
     decode,
 };
-use node_server_protocol::{Millis, NodeId};
+use node_server_protocol::{Millis, NodeId, SlotSet};
 use std::net::SocketAddr;
 
 impl Cluster {
@@ -250,7 +250,10 @@ impl Cluster {
         let Some((id, epoch)) = known.filter(|(id, _)| sender.is_some() && *id != self.view.me) else {
             return;
         };
-        if epoch >= update.config_epoch {
+        if epoch == update.config_epoch {
+            return self.on_more_slots(id, &update.slots);
+        }
+        if epoch > update.config_epoch {
             return;
         }
         let succeeds = self.view.node(id).and_then(|n| n.succeeds(update.config_epoch));
@@ -262,6 +265,19 @@ impl Cluster {
         }
         self.changed();
         self.take_slots(id, update.config_epoch, &update.slots, succeeds);
+    }
+
+    /// An UPDATE with the epoch that is known already. A node takes its slots one after the other, with one epoch; who was cut
+    /// off after the first of them, and does not hear the node itself any more, would never hear of the others. (Redis and
+    /// Valkey do not look at such a message.) A replica must: promoted without a vote it claims what it takes for its
+    /// master's. A master hears of its own slots from who takes them.
+    fn on_more_slots(&mut self, owner: NodeId, slots: &SlotSet) {
+        let Some(node) = self.view.node(owner).filter(|n| n.is_master()) else { return };
+        let claim = node.slots.union(slots);
+        if claim != node.slots && !self.view.i_am_master() {
+            let epoch = node.config_epoch;
+            self.take_slots(owner, epoch, &claim, None);
+        }
     }
 
     /// Where a message came from: what its header says, else what the socket says.

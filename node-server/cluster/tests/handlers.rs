@@ -392,6 +392,18 @@ fn updates() {
     lone.hear(header(2), update(8, 6, slots(10_923, 16_383)));
     lone.settle();
     assert!(lone.line(6).contains("master - ") && lone.line(6).ends_with(" 10923-16383"));
+    // A replica that heard of the epoch with the first slot and was cut off then has to hear of the others.
+    let mut lone = Lone::new(4);
+    lone.hear(header(3), update(2, 2, slots(5000, 10_922)));
+    lone.settle();
+    assert!(lone.line(1).ends_with(" 0-4999") && lone.line(2).ends_with(" 5000-10922"), "{}", lone.line(2));
+    lone.hear(header(3), update(3, 3, slots(10_000, 10_100)));
+    lone.hear(header(2), update(3, 3, slots(10_923, 10_923)));
+    lone.settle();
+    assert!(lone.line(3).ends_with(" 10000-10100 10923-16383"), "nothing is taken away: {}", lone.line(3));
+    lone.hear(header(3), update(1, 1, slots(0, 16_383)));
+    lone.settle();
+    assert!(lone.line(1).ends_with(" 0-4999"), "a lower epoch: {}", lone.line(1));
     // A replica of the loser follows.
     let mut lone = Lone::new(6);
     lone.hear(header(2), update(8, 2, slots(5461, 16_383)));

@@ -75,6 +75,14 @@ fn take_over(
         Proof::Terminated | Proof::Administrator | Proof::ClosedEmpty => FailoverMode::Takeover(proof),
         Proof::Refused => return draft.refuse(Unsafe::TakeoverNotProven { shard, master }),
     };
+    if let (FailoverMode::Takeover(_), Some(copy)) = (mode, copy) {
+        // Nobody votes, so nobody would tell it that another has some of the slots by now, and has their keys.
+        let believed = copy.line(master).map(|line| line.slot_set()).unwrap_or_default();
+        let others = believed.difference(&world.ownership.of(master));
+        if !others.is_empty() {
+            return draft.wait(Waiting::ViewsAgree { slots: others });
+        }
+    }
     let is_takeover = |s: &Step| matches!(s, Step::Failover { mode: FailoverMode::Takeover(_), .. });
     let takeovers = usize::from(draft.has(is_takeover));
     if matches!(mode, FailoverMode::Takeover(_)) && takeovers >= MAX_TAKEOVERS {

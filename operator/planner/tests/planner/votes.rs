@@ -2,8 +2,11 @@
 //! may be there for each other.
 
 use crate::model::{Model, desired};
+use node_server_protocol::Slot;
 use operator_planner::observed::{Proof, Why};
-use operator_planner::{Desired, Fact, FailoverMode, Life, Member, MemberId, Observed, Step, Unsafe, plan};
+use operator_planner::{
+    Desired, Fact, FailoverMode, Life, Member, MemberId, Observed, Step, Unsafe, Waiting, plan,
+};
 
 const MASTER: MemberId = MemberId::new(0, 0);
 const REPLICA: MemberId = MemberId::new(0, 1);
@@ -91,4 +94,38 @@ fn a_forgotten_replica_of_a_dead_master_is_brought_in() {
             .any(|p| matches!(&p.step, Step::Meet { at, peer } if (at.member, peer.member) == (by, REPLICA)))
     };
     assert!(met(1) && met(2), "{steps:?}");
+}
+
+/// Found by the simulation: a replica that was cut off while a slot moved took over without a vote, and claimed the slot with a
+/// new epoch; who had its keys deleted them.
+#[test]
+fn who_has_not_heard_of_a_move_does_not_take_over_without_a_vote() {
+    let keep = desired(2, 1);
+    let (taker, moved) = (MemberId::new(1, 0), Slot::FIRST);
+    let mut model = Model::formed(&keep);
+    let id = model.node(taker).id;
+    let hear = |model: &mut Model, member: MemberId| {
+        let node = model.node_mut(member);
+        node.set_owner(moved, id);
+        node.view.get_mut(&id).unwrap().epoch = 50;
+    };
+    for member in [MASTER, taker, MemberId::new(1, 1)] {
+        hear(&mut model, member);
+    }
+    let observed = |model: &Model| {
+        let mut observed = model.observe();
+        let Fact::Known(members) = &mut observed.members else { panic!("the platform answers") };
+        is_silent(members.get_mut(&taker).unwrap());
+        let master = members.get_mut(&MASTER).unwrap();
+        is_silent(master);
+        master.life = Life::Terminated(Proof::Terminated);
+        observed
+    };
+    let skewed = observed(&model);
+    assert_eq!(modes(&keep, &skewed), []);
+    let slots = std::iter::once(moved).collect();
+    assert!(plan(&keep, &skewed).waiting.contains(&Waiting::ViewsAgree { slots }));
+    hear(&mut model, REPLICA);
+    let takes_over = [(REPLICA, FailoverMode::Takeover(Proof::Terminated))];
+    assert_eq!(modes(&keep, &observed(&model)), takes_over);
 }
