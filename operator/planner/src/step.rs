@@ -205,6 +205,8 @@ pub enum What {
     OwnsNothing,
     /// It claims none of these slots for itself.
     ClaimsNone(#[serde(with = "text::slot_set")] SlotSet),
+    /// None of these slots is on its way to anybody.
+    NotOpen(#[serde(with = "text::slot_set")] SlotSet),
     /// Nobody owns any of these slots, says its view.
     Unowned(#[serde(with = "text::slot_set")] SlotSet),
     /// It has no key.
@@ -244,6 +246,7 @@ impl What {
             Self::Role(role) => report.role == *role,
             Self::Owns(slots) => slots.difference(&report.own_slots()).is_empty(),
             Self::OwnsNothing => report.own_slots().is_empty(),
+            Self::NotOpen(slots) => report.open_slots.iter().all(|open| !slots.contains(open.slot)),
             Self::ClaimsNone(slots) => report.own_slots().intersection(slots).is_empty(),
             Self::Unowned(slots) => report.view.iter().all(|l| l.slot_set().intersection(slots).is_empty()),
             Self::NoKeys => no_keys(),
@@ -265,6 +268,7 @@ impl fmt::Display for What {
             Self::Role(Role::Replica { of }) => write!(f, "a replica of {of}"),
             Self::Owns(slots) => write!(f, "the owner of {slots}"),
             Self::OwnsNothing => f.write_str("no slots"),
+            Self::NotOpen(slots) => write!(f, "none of {slots} on its way"),
             Self::ClaimsNone(slots) => write!(f, "no claim of {slots}"),
             Self::Unowned(slots) => write!(f, "no owner of {slots}"),
             Self::NoKeys => f.write_str("no keys"),

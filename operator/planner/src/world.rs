@@ -2,7 +2,7 @@
 
 use crate::desired::Desired;
 use crate::member::MemberId;
-use crate::observed::{Fact, Gone, Life, Member, NodeReport, Observed, ReplicaLink};
+use crate::observed::{Fact, Gone, Life, Member, NodeReport, Observed, OpenSlot, OpenState, ReplicaLink};
 use crate::ownership::Ownership;
 use crate::step::NodeRef;
 use node_server_protocol::{Address, NodeId, Role, SlotSet};
@@ -90,25 +90,37 @@ impl<'a> World<'a> {
     }
 
     /// The master of a shard that slots go to and replicas copy: the joined master with most slots, or, where nobody of
-    /// the shard owns any, the joined master with a replica or the lowest ordinal. None while an owner is silent.
+    /// the shard owns any, the one to which slots are on their way, the one with a replica or the lowest ordinal. None
+    /// while an owner is silent, or a lower ordinal is about to join: the choice would change when it has.
     pub(crate) fn master_of(&self, shard: u16) -> Option<MemberId> {
         let silent_owner =
             |(id, _): (NodeId, &SlotSet)| self.report_of(id).is_none() && self.shard_of(id) == Some(shard);
         let masters = self.cluster().filter(|(m, r)| m.shard == shard && r.role.is_master());
         let rank = |(m, r): &(MemberId, &NodeReport)| {
             let owned = self.ownership.of(r.id).len();
-            let copied = self.replicas_of(r.id).next().is_some();
             (
                 Reverse(owned),
                 self.members.get(m).is_none_or(|v| v.leaving),
                 !self.desired.wants(*m),
-                !copied,
+                !self.is_chosen(r),
                 *m,
             )
         };
         let best = masters.min_by_key(rank)?;
-        let owns = self.ownership.owns_any(best.1.id);
-        (owns || !self.ownership.owners().any(silent_owner)).then_some(best.0)
+        if self.ownership.owns_any(best.1.id) {
+            return Some(best.0);
+        }
+        let joins = |m: &MemberId| {
+            m.shard == shard && *m < best.0 && self.desired.wants(*m) && !self.joined.contains(m)
+        };
+        let settled = self.is_chosen(best.1) || !self.reports.keys().any(joins);
+        (settled && !self.ownership.owners().any(silent_owner)).then_some(best.0)
+    }
+
+    /// Whether a master without slots is one already in the eyes of others: it is copied, or slots are on their way to it.
+    fn is_chosen(&self, report: &NodeReport) -> bool {
+        let arriving = |open: &OpenSlot| matches!(open.state, OpenState::ImportingFrom(_));
+        self.replicas_of(report.id).next().is_some() || report.open_slots.iter().any(arriving)
     }
 
     /// Every wanted or existing member is known by its node id.

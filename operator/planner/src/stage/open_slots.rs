@@ -209,7 +209,7 @@ fn stray_keys(world: &World<'_>, draft: &mut Draft, open: &BTreeMap<Slot, At<'_>
 fn emit(world: &World<'_>, draft: &mut Draft, repairs: Repairs) {
     for ((source, target, kind), slots) in repairs.moves {
         for batch in rebalance::batches(&slots) {
-            rebalance::migrate(world, draft, source, target, kind, batch);
+            rebalance::migrate(world, draft, (source, target), kind, batch, None);
         }
     }
     for (member, slots) in repairs.closes {

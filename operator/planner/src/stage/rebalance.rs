@@ -25,7 +25,9 @@ pub(crate) fn plan(world: &World<'_>, layout: &Layout, draft: &mut Draft, open: 
     }
     for (source, target, slots) in moves(world, layout, open, &disputed).into_iter().take(MAX_MIGRATE_STEPS) {
         if let Some(target) = ready_target(world, layout, draft, target) {
-            migrate(world, draft, source, target, MoveKind::Handover, slots);
+            // A former operator, or an earlier look, may have sent them elsewhere just now.
+            let closed = Some(What::NotOpen(slots.clone()));
+            migrate(world, draft, (source, target), MoveKind::Handover, slots, closed);
         }
     }
 }
@@ -180,14 +182,14 @@ fn serves(world: &World<'_>, draft: &mut Draft, member: MemberId) -> bool {
     report.cluster_ok && !report.closed_empty && world.joined.contains(&member)
 }
 
-/// One batch, if both ends are fit for it.
+/// One batch, if both ends are fit for it; `more` is expected of the source.
 pub(crate) fn migrate(
     world: &World<'_>,
     draft: &mut Draft,
-    source: MemberId,
-    target: MemberId,
+    (source, target): (MemberId, MemberId),
     kind: MoveKind,
     slots: SlotSet,
+    more: Option<What>,
 ) {
     let busy = draft.is_disrupted(source.shard) || draft.is_disrupted(target.shard);
     if busy || !serves(world, draft, source) || !serves(world, draft, target) {
@@ -201,11 +203,12 @@ pub(crate) fn migrate(
         return draft.wait(Waiting::Handshake { at: source, peer: target });
     }
     let owns = What::Owns(slots.clone());
-    let expectations = match kind {
+    let mut expectations = match kind {
         MoveKind::Handover => vec![expect(from, owns), expect(to, What::Role(Role::Master))],
         MoveKind::Merge { claimed: true } => vec![expect(from, owns.clone()), expect(to, owns)],
         MoveKind::Merge { claimed: false } => vec![expect(from, What::Role(Role::Master)), expect(to, owns)],
     };
+    expectations.extend(more.map(|what| expect(from, what)));
     let masters = world.cluster().filter(|(m, r)| r.role.is_master() && *m != source && *m != target);
     let others = masters.filter_map(|(m, _)| world.node_ref(m)).collect();
     draft.step(Step::MigrateSlots { slots, source: from, target: to, kind, others }, expectations);

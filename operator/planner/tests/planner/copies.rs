@@ -331,3 +331,59 @@ fn slots_that_changed_hands_during_a_look_are_not_nobodys() {
         assert!(step.expect.iter().any(|e| e.violated_by(&reports[&e.member]).is_some()), "{step:?}");
     }
 }
+
+/// Found by the simulation: of a new shard the second member had joined and was given slots; then the first joined, and got the
+/// same slots while their keys were on the way to the second.
+#[test]
+fn a_first_member_that_is_about_to_join_is_waited_for() {
+    let (four, first, second) = (desired(4, 1), m(3, 0), m(3, 1));
+    let mut model = Model::formed(&desired(3, 1));
+    while !model.members.contains_key(&second) {
+        model.round(&four);
+    }
+    let all: Vec<MemberId> = model.members.keys().copied().collect();
+    for (i, a) in all.iter().enumerate() {
+        for b in &all[..i] {
+            model.introduce(model.members[a], model.members[b]);
+        }
+    }
+    model.settle();
+    // Whom the others of the shard follow, or slots go to.
+    let chosen = |model: &Model| {
+        plan(&four, &model.observe()).steps.into_iter().find_map(|p| match p.step {
+            Step::MigrateSlots { target: node, .. } | Step::Replicate { master: node, .. } => {
+                Some(node.member)
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(chosen(&model), Some(first));
+    // It answers, and knows nobody yet.
+    let id = model.node(first).id;
+    let mut joining = model.clone();
+    joining.node_mut(first).view.retain(|other, _| *other == id);
+    for other in all.iter().filter(|member| **member != first) {
+        joining.node_mut(*other).view.remove(&id);
+    }
+    assert_eq!(chosen(&joining), None);
+    // One that does not answer is not waited for.
+    let mut silent = model.clone();
+    silent.silence(first);
+    assert_eq!(chosen(&silent), Some(second));
+    // Slots are on their way to the second: that one it is.
+    let source = m(0, 0);
+    let (from, to) = (model.node(source).id, model.node(second).id);
+    let slot = model.node(source).slots().iter().next().unwrap();
+    model.node_mut(second).open.insert(slot, OpenState::ImportingFrom(from));
+    model.node_mut(source).open.insert(slot, OpenState::MigratingTo(to));
+    assert_eq!(chosen(&model), Some(second));
+    // And what another operator has begun just now is not begun again to somebody else.
+    let planned = plan(&four, &silent.observe());
+    let reports = model.reports();
+    let begins = planned
+        .steps
+        .iter()
+        .find(|p| matches!(p.step, Step::MigrateSlots { source: s, .. } if s.member == source));
+    let expect = &begins.unwrap().expect;
+    assert!(expect.iter().any(|e| e.violated_by(&reports[&e.member]).is_some()), "{expect:?}");
+}
