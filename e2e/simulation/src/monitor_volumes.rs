@@ -21,7 +21,12 @@ impl World {
             let mut written = self.monitor.written_at.range((key, 0)..=(key, had));
             let promised = written.rfind(|(_, at)| self.now - **at > LOST_MAX_MS).map_or(0, |((_, v), _)| *v);
             if has < had {
-                self.monitor.release(key, has.max(promised));
+                let kept = has.max(promised);
+                self.monitor.release(key, kept);
+                // What is gone now was not promised for long, whatever time passes until it is next looked for.
+                self.monitor
+                    .written_at
+                    .retain(|(of, version), _| *of != key || *version <= kept || *version > had);
             }
         }
     }
