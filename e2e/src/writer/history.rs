@@ -174,11 +174,10 @@ impl History {
         };
         // What tells itself apart: an attempt under way may be one that the read did not see, but for a text.
         let proven = matches!(state, State::Text(_)) || found.is_settled();
-        let (gone_since, lost) = (gone_since(found), matches!(found.outcome, Outcome::Lost(_)));
-        let found = found.seq;
-        if lost {
-            let fine = gone_since || self.may_count_to(state, basis);
-            return if fine { Seen::Fine } else { Seen::CameBack { found } };
+        let (found, is_lost) = (found.seq, matches!(found.outcome, Outcome::Lost(_)));
+        if is_lost {
+            let counts = self.may_count_to(state, basis);
+            return if counts { Seen::Fine } else { Seen::CameBack { found } };
         }
         self.last = found;
         if found >= floor {

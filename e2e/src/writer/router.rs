@@ -16,10 +16,10 @@ use tokio::time::sleep;
 
 /// MOVED and ASK followed for one request, or between two TRYAGAINs.
 const REDIRECTIONS_MAX: usize = 16;
-/// As clients do, from the fifth on with ever longer pauses, a second and a half in all: two nodes that each take the other
-/// for the owner are about to hear who is.
+/// As clients do, from the fifth on with a pause that doubles so often, a second and a half in all: two nodes that each take
+/// the other for the owner are about to hear who is.
 const REDIRECTIONS_AT_ONCE: usize = 4;
-const REDIRECTED_PAUSE_MAX: Duration = Duration::from_millis(160);
+const PAUSE_DOUBLINGS_MAX: usize = 4;
 /// TRYAGAIN taken for one request, with a pause after each: 30 s.
 const TRY_AGAIN_MAX: u32 = 3000;
 /// Attempts to reach an owner for one request, with a pause and a fresh look at the owners after each: about 1 s.
@@ -186,7 +186,7 @@ impl Router {
             return Err(format!("more than {REDIRECTIONS_MAX} redirections, the last {}", last.join(", ")));
         }
         if let Some(late @ 1..) = tries.redirections.len().checked_sub(REDIRECTIONS_AT_ONCE) {
-            sleep((PAUSE * (1 << (late - 1).min(4))).min(REDIRECTED_PAUSE_MAX)).await;
+            sleep(PAUSE * (1 << (late - 1).min(PAUSE_DOUBLINGS_MAX))).await;
         }
         match redirection {
             Redirection::Moved(slot, to) => {

@@ -18,9 +18,8 @@ const KEYS: u64 = 5000;
 /// Room for what the writer writes until a rewrite makes the files small again.
 const SPEC: &str = "masters: 3, replicasPerMaster: 1, storage: {size: 1Gi}";
 
-/// The same, and what is removed of its files is not written anew by a rewrite.
-const NOT_REWRITTEN: &str =
-    "masters: 3, replicasPerMaster: 1, storage: {size: 1Gi}, config: {auto-aof-rewrite-percentage: '0'}";
+/// What is removed of a node's files is not written anew by a rewrite.
+const NOT_REWRITTEN: &str = "config: {auto-aof-rewrite-percentage: '0'}";
 /// How often all shards may save themselves: a master that is told to end a moment before its replica hands over to it, and
 /// gets its data back from it where that one is told later.
 const DELETIONS: usize = 5;
@@ -62,7 +61,7 @@ fn with_the_files_of_all_volumes() {
         let Some(kind) = Kind::or_skip(&scene.kubectl, "the files of all volumes gone")? else {
             return Ok(());
         };
-        let cluster = scene.written(NOT_REWRITTEN, true, KEYS)?;
+        let cluster = scene.written(&format!("{SPEC}, {NOT_REWRITTEN}"), true, KEYS)?;
         lose_data(&cluster, &kind)?;
         cluster.ensure_owned(&THREE)?;
         let (closed, epoch) = (roles(&cluster)?, cluster.newest_epoch()?);
@@ -70,7 +69,7 @@ fn with_the_files_of_all_volumes() {
         // Nothing is reopened while nobody allows it: Ready is False, and stays so.
         ensure!(cluster.condition("Ready")?["status"] == "False", "{}", cluster.status());
 
-        cluster.declare(&format!("{NOT_REWRITTEN}, recovery: {{allowDataLoss: true}}"))?;
+        cluster.declare(&format!("{SPEC}, {NOT_REWRITTEN}, recovery: {{allowDataLoss: true}}"))?;
         measured("data loss allowed, to Ready", &seconds(cluster.wait_converged()?))?;
         cluster.ensure_owned(&THREE)?;
         wait_pairs(&cluster)?;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// How long an edit may take to be followed: machines that tests run on are busy, and every batch of slots waits for disks.
 const LIMIT: Duration = Duration::from_secs(600);
 const BUS_PORT: u16 = 16379;
+/// Where no node dies and no command may fail, one starved pod or slow disk is given time.
+const PATIENT: &str = ", config: {cluster-node-timeout: '15000', shutdown-timeout: '30'}";
 
 /// The pods of a cluster.
 pub(crate) type Pods = BTreeMap<MemberId, Pod>;
@@ -70,9 +72,6 @@ pub(crate) struct Cluster<'s> {
     pub(crate) name: String,
     config: &'static str,
 }
-
-/// Where no node dies and no command may fail, one starved pod or slow disk is given time.
-const PATIENT: &str = ", config: {cluster-node-timeout: '15000', shutdown-timeout: '30'}";
 
 impl<'s> Cluster<'s> {
     pub(crate) fn new(scene: &'s Scene, name: &str) -> Self {

@@ -205,7 +205,7 @@ pub enum What {
     OwnsNothing,
     /// It claims none of these slots for itself.
     ClaimsNone(#[serde(with = "text::slot_set")] SlotSet),
-    /// None of these slots is on its way to anybody.
+    /// It has none of these slots open.
     NotOpen(#[serde(with = "text::slot_set")] SlotSet),
     /// Nobody owns any of these slots, says its view.
     Unowned(#[serde(with = "text::slot_set")] SlotSet),

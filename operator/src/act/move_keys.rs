@@ -102,10 +102,10 @@ impl Mover<'_> {
             if self.busy(error)? {
                 // Which of them the target has already is only said one by one.
                 let single: Vec<Batch> = keys.iter().map(|key| (*slot, vec![key.clone()])).collect();
-                for (keys, singles) in keys.chunks(MIGRATES_PER_SEND).zip(single.chunks(MIGRATES_PER_SEND)) {
-                    for (key, error) in keys.iter().zip(self.migrate(lane, singles).await?) {
+                for some in single.chunks(MIGRATES_PER_SEND) {
+                    for ((slot, keys), error) in some.iter().zip(self.migrate(lane, some).await?) {
                         if self.busy(error)? {
-                            refused.push((*slot, key.clone()));
+                            refused.extend(keys.iter().map(|key| (*slot, key.clone())));
                         }
                     }
                 }

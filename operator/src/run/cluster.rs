@@ -60,14 +60,12 @@ impl ClusterTask {
         let declared = declared::read(&object, None);
         let status = status_of(&object);
         let notices = Notices::default();
-        // Of the object itself: its declaration may be one that cannot be followed, and storage never changes.
-        let on_volumes = object.data.pointer("/spec/storage").is_some_and(|storage| !storage.is_null());
         let platform = Kubernetes::new(
             key.clone(),
             owner_uid.clone(),
             Arc::clone(&shared.caches),
             &status,
-            on_volumes,
+            declared::has_storage(&object),
             Arc::clone(&notices),
         );
         let orders = Steward::start(Tools {

@@ -37,6 +37,12 @@ pub(super) fn read(object: &DynamicObject, before: Option<&Manifest>) -> Declare
     }
 }
 
+/// Whether nodes keep their data and identities on volumes. Of the object itself: its declaration may be one that cannot be
+/// followed, and storage never changes.
+pub(super) fn has_storage(object: &DynamicObject) -> bool {
+    object.data.pointer("/spec/storage").is_some_and(|storage| !storage.is_null())
+}
+
 fn refusal(error: &manifest::ManifestError) -> Notice {
     let reason = match error {
         manifest::ManifestError::Config(_) => "InvalidConfig",
@@ -65,6 +71,15 @@ mod tests {
         assert_eq!((manifest.desired.masters(), declared.generation), (4, 4));
         assert_eq!(manifest.cluster.metadata.namespace.as_deref(), Some("shop"));
         assert!(declared.refusal.is_none());
+    }
+
+    /// An operator that could not read the declaration when it began took identities on volumes for gone with their pods.
+    #[test]
+    fn storage_is_known_of_a_declaration_that_does_not_hold() {
+        let unknown = object(json!({"masters": "many", "storage": {"size": "1Gi"}}));
+        assert!(read(&unknown, None).manifest.is_none() && has_storage(&unknown));
+        assert!(!has_storage(&object(json!({"masters": 3}))));
+        assert!(!has_storage(&object(json!({"masters": 3, "storage": null}))));
     }
 
     #[test]
