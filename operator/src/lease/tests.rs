@@ -68,6 +68,8 @@ async fn asked<T>(
     });
     let mut election = Election::new(Client::new(service, "ns"), "ns", "l", "me");
     let result = ask(&mut election).await;
+    // Else the server would wait for a request that does not come.
+    drop(election);
     (result, server.await.unwrap())
 }
 

@@ -387,3 +387,32 @@ fn a_first_member_that_is_about_to_join_is_waited_for() {
     let expect = &begins.unwrap().expect;
     assert!(expect.iter().any(|e| e.violated_by(&reports[&e.member]).is_some()), "{expect:?}");
 }
+
+/// With a third member, which would follow the second at once.
+#[test]
+fn nobody_follows_the_second_member_while_the_first_is_about_to_join() {
+    let (four, first, third) = (desired(4, 2), m(3, 0), m(3, 2));
+    let mut model = Model::formed(&desired(3, 2));
+    while !model.members.contains_key(&third) {
+        model.round(&four);
+    }
+    let others: Vec<MemberId> = model.members.keys().copied().filter(|member| *member != first).collect();
+    for (i, a) in others.iter().enumerate() {
+        for b in &others[..i] {
+            model.introduce(model.members[a], model.members[b]);
+        }
+    }
+    model.settle();
+    let id = model.node(first).id;
+    model.node_mut(first).view.retain(|other, _| *other == id);
+    for other in &others {
+        model.node_mut(*other).view.remove(&id);
+    }
+    let follows = |model: &Model| {
+        let steps = plan(&four, &model.observe()).steps;
+        steps.iter().any(|p| matches!(p.step, Step::Replicate { replica, .. } if replica.member == third))
+    };
+    assert!(!follows(&model));
+    model.silence(first);
+    assert!(follows(&model), "one that does not answer is not waited for");
+}
